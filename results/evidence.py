@@ -1,0 +1,104 @@
+"""Make the numbers of the README again: `python results/evidence.py --data FOLDER [--scale small|full] [NAME ...]`.
+
+Runs what is missing and resumes what was stopped. Runs go to evidence/SCALE/NAME (kept out of git); what a reader needs of each,
+card.json, metrics.jsonl, preview.png and evaluations/*.json, is copied to results/SCALE/NAME.
+
+Scale `small` is what two shared CPU cores finish in an evening; `full` is the published size.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: its data, the options of `datadam distill`, and of its evaluation, at the small scale and at the full one."""
+
+    data: str
+    options: str
+    small: str
+    small_students: int = 3
+    random: bool = False
+    full: str = ""
+    whole_epochs: int = 0  # also judge the whole set, with this many epochs at the small scale
+
+
+ROWS = {
+    "mnist-ipc10": Row("mnist", "--ipc 10", "--iterations 1000 --batch-real 64", 5, random=True, whole_epochs=2),
+    "mnist-ipc1": Row("mnist", "--ipc 1", "--iterations 500 --batch-real 64", 5, random=True),
+    "cifar10-ipc10": Row("cifar10", "--ipc 10", "--iterations 1500 --batch-real 64", 5, random=True),
+    "cifar10-ipc10-paper": Row("cifar10", "--ipc 10 --preset paper", "--iterations 1500 --batch-real 64"),
+    "cifar10-ipc10-official": Row(
+        "cifar10", "--ipc 10 --preset official", "--iterations 1500 --batch-real 64", full="--protocol honest"
+    ),
+    "cifar10-ipc10-dm": Row("cifar10", "--ipc 10 --method dm", "--iterations 1500 --batch-real 64"),
+    "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 1000 --batch-real 64", random=True),
+    "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", random=True),
+}
+
+
+def datadam(*arguments: str) -> None:
+    """Run one command line, or stop with it."""
+    print("$ datadam", *arguments, flush=True)
+    code = subprocess.run([sys.executable, "-m", "datadam.cli", *arguments], check=False).returncode
+    if code:
+        sys.exit(code)
+
+
+def make(name: str, row: Row, data: Path, scale: str) -> None:
+    """Distil, judge, compare with random images, copy what a reader needs."""
+    run = Path("evidence") / scale / name
+    folder = data / row.data
+    source = [str(folder)] if folder.is_dir() and row.data == "lc25000-lung" else [row.data, "--root", str(data)]
+    done = (run / "card.json").exists()
+    if not done and (run / "checkpoint" / "state.safetensors").exists():
+        datadam("distill", "--resume", str(run))
+    elif not done:
+        size = row.small.split() if scale == "small" else []
+        datadam("distill", *source, *row.options.split(), *size, "--out", str(run), "--overwrite")
+    net = json.loads((run / "card.json").read_text())["recipe"]["net"]
+    judged = ["--protocol", "honest", "--net", net]
+    judged += ["--students", str(row.small_students)] if scale == "small" else ["--full"]
+    kept = {path.name.split("-")[0] for path in (run / "evaluations").glob("*.json")}
+    if "distilled" not in kept:
+        datadam("evaluate", str(run), *judged)
+    ipc = row.options.split()[1]
+    zca = ["--zca"] if row.data.startswith("cifar") and json.loads((run / "card.json").read_text())["transform"]["zca"] else []
+    if row.random and "random" not in kept:
+        datadam("baseline", *source, "--ipc", ipc, *judged, *zca, "--beside", str(run))
+    if row.whole_epochs and "whole" not in kept:
+        epochs = ["--epochs", str(row.whole_epochs)] if scale == "small" else []
+        datadam("baseline", *source, "--whole", "--net", net, *epochs, *zca, "--beside", str(run))
+    publish(run, HERE / scale / name)
+
+
+def publish(run: Path, to: Path) -> None:
+    """Copy the parts of a run that results/ keeps."""
+    (to / "evaluations").mkdir(parents=True, exist_ok=True)
+    for part in ("card.json", "metrics.jsonl", "preview.png"):
+        if (run / part).exists():
+            shutil.copy(run / part, to / part)
+    for path in (run / "evaluations").glob("*.json"):
+        shutil.copy(path, to / "evaluations" / path.name)
+    print("kept in", to, flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder that holds the data sets, or where they are downloaded to"
+    )
+    parser.add_argument("--scale", choices=("small", "full"), default="full")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ROWS)} (default: all)")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(ROWS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
+    for each in asked.names or ROWS:
+        make(each, ROWS[each], asked.data.resolve(), asked.scale)

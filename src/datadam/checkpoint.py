@@ -1,0 +1,144 @@
+"""A run's state on disk: written whole or not at all, read back bit-equal.
+
+RUN/checkpoint/run.json             what stays fixed: recipe, data, words
+RUN/checkpoint/state.safetensors    images, momentum, method state; the iteration and the plan in its metadata
+RUN/snapshots/00000000.safetensors  images after an iteration; number 0 is the start
+RUN/metrics.jsonl                   one line each few iterations
+"""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datadam.data import RealData
+from datadam.errors import ArtifactError, InvalidInput
+from datadam.frame import Frame
+from datadam.matching import Plan
+from datadam.recipe import Recipe
+from datadam.storage import read_json, read_tensors, require_writable, write_json, write_tensors
+
+PARTS = ("card.json", "checkpoint", "snapshots", "metrics.jsonl", "distilled.safetensors", "zca.safetensors", "preview.png",
+         "README.md", "evaluations", "report.html")  # fmt: skip
+
+
+@dataclass
+class RunState:
+    """What changes during a run.
+
+    `images` and `momentum` [K*N, C, H, W]; `iteration`, how many are done; `seconds` and `peak_mb` so far; `moved`, mean change
+    of a pixel since the start; `extra`, further tensors by name (the weights of a network that is trained between steps).
+    """
+
+    images: Tensor
+    momentum: Tensor
+    iteration: int = 0
+    seconds: float = 0.0
+    peak_mb: float = 0.0
+    moved: float = 0.0
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+
+def prepare_folder(out: Path, *, overwrite: bool) -> None:
+    """Make a folder ready for a new run.
+
+    Raises `InvalidInput` when it cannot be written, or already holds a run (or anything else) and `overwrite` is not set; with it,
+    the parts of the earlier run are removed and nothing else is touched.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        ours = (out / "card.json").exists() or (out / "checkpoint").is_dir()
+        if not ours:
+            raise InvalidInput(f"{out} holds files that are no run of ours; choose another folder")
+        if not overwrite:
+            raise InvalidInput(f"{out} already holds a run; continue it with --resume {out}, or replace it with --overwrite")
+        for name in PARTS:
+            part = out / name
+            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    elif out.exists() and not out.is_dir():
+        raise InvalidInput(f"{out} is a file; a run needs a folder")
+    require_writable(out)
+
+
+class Checkpoint:
+    """The files of one run folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.folder = out / "checkpoint"
+        self.metrics = out / "metrics.jsonl"
+
+    def snapshot(self, iteration: int) -> Path:
+        """The file of the images after an iteration."""
+        return self.out / "snapshots" / f"{iteration:08d}.safetensors"
+
+    def begin(self, frame: Frame, start: Tensor) -> None:
+        """Write what stays fixed."""
+        write_tensors(self.snapshot(0), {"images": start})
+        write_json(self.folder / "run.json", frame.to_card() | {"snapshots": list(frame.snapshots)})
+
+    def write(self, state: RunState, plan: Plan) -> None:
+        """Write the state. Images that are not finite are never kept."""
+        if not torch.isfinite(state.images).all():
+            return
+        numbers = {name: getattr(state, name) for name in ("iteration", "seconds", "peak_mb", "moved")}
+        tensors = {"images": state.images, "momentum": state.momentum} | {f"extra/{k}": t for k, t in state.extra.items()}
+        write_tensors(self.folder / "state.safetensors", tensors, {"state": json.dumps(numbers | {"plan": plan.to_json()})})
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Add one line of metrics."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def card(self) -> dict[str, Any]:
+        """What `begin` wrote. Raises `ArtifactError`."""
+        if not self.folder.is_dir():
+            raise ArtifactError(
+                f"{self.out} holds no checkpoint, so there is nothing to resume; start a run with: datadam distill DATA --out"
+            )
+        card = read_json(self.folder / "run.json")
+        if not isinstance(card, dict) or not {"recipe", "data", "snapshots", "note", "command"} <= set(card):
+            raise ArtifactError(f"{self.folder / 'run.json'} lacks parts that every run has; it was changed: make the run again")
+        return card
+
+    def read(self, real: RealData) -> tuple[Frame, Tensor, RunState, Plan]:
+        """Frame, start images, state and plan of the last checkpoint; drops metrics and snapshots that came after it.
+
+        Raises `ArtifactError` when a file is damaged, `InvalidInput` when the data are not those of the run.
+        """
+        card = self.card()
+        if real.checksum != card["data"]["checksum"]:
+            raise InvalidInput(
+                f"the data are not those of the run: checksum {real.checksum[:19]}..., the run has "
+                f"{card['data']['checksum'][:19]}...; give the same data and options"
+            )
+        frame = Frame(real, Recipe.from_card(card["recipe"]), card["note"], card["command"], tuple(card["snapshots"]))
+        start = read_tensors(self.snapshot(0))[0].get("images")
+        tensors, metadata = read_tensors(self.folder / "state.safetensors")
+        try:
+            numbers = json.loads(metadata["state"])
+            plan = Plan(**numbers.pop("plan"))
+            extra = {name.removeprefix("extra/"): t for name, t in tensors.items() if name.startswith("extra/")}
+            state = RunState(tensors["images"], tensors["momentum"], **numbers, extra=extra)
+            expected = (len(real.classes) * frame.recipe.ipc, *real.shape)
+            if start is None or any(tuple(t.shape) != expected for t in (start, state.images, state.momentum)):
+                raise ValueError(f"the images are not {expected}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"the checkpoint in {self.folder} is damaged ({error}); make the run again") from error
+        self._forget_after(state.iteration)
+        return frame, start, state, plan
+
+    def _forget_after(self, iteration: int) -> None:
+        if self.metrics.exists():
+            lines = [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            kept = [line for line in lines if json.loads(line)["iteration"] <= iteration]
+            if kept != lines:
+                partial = self.metrics.with_suffix(".partial")
+                partial.write_text("".join(kept))
+                partial.replace(self.metrics)
+        for path in (self.out / "snapshots").glob("*.safetensors"):
+            if int(path.stem) > iteration:
+                path.unlink()

@@ -1,0 +1,95 @@
+"""Options that several verbs share, and how data and runs are found from them."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from datadam.data import RealData
+    from datadam.distilled import DistilledSet
+
+Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
+Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
+Device = Annotated[str, Parameter(help="where to compute: cpu, cuda, cuda:1")]
+Seed = Annotated[int, Parameter(help="names all randomness: same seed, same result")]
+Note = Annotated[str, Parameter(help='words kept and shown with the result, such as "demo, not a result"')]
+
+
+def command() -> str:
+    """The command line as one would type it."""
+    return shlex.join(["datadam", *sys.argv[1:]])
+
+
+def check_device(device: str) -> None:
+    """Raise `InvalidInput` unless torch can compute there."""
+    import torch
+
+    from datadam.errors import InvalidInput
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        here = "cpu" + "".join(f", cuda:{i}" for i in range(torch.cuda.device_count()))
+        raise InvalidInput(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); here: {here}") from error
+
+
+def size_in_bytes(text: str | None) -> int | None:
+    """ "4GB", "500 MB" or a number of bytes. Raises `InvalidInput`."""
+    import re
+
+    from datadam.errors import InvalidInput
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", str(text).lower())
+    if not match or float(match[1]) == 0:
+        raise InvalidInput(f"memory_limit is {text!r}; write a size such as 500MB or 4GB")
+    return int(float(match[1]) * 1000 ** " kmgt".index(match[2] or " "))
+
+
+def load_data(source: str, options: dict[str, Any]) -> "RealData":
+    """Load with a progress bar, and say aloud what the user must know."""
+    from datadam.cli.screen import bar, say
+    from datadam.data import load
+
+    with bar("reading") as advance:
+        real = load(source, **options, progress=lambda what, done, total: advance(what, done, total))
+    for note in real.notes:
+        say(f"note: {note}")
+    return real
+
+
+def data_of_card(card: dict[str, Any], root: Path | None) -> "RealData":
+    """The data a run was made from. Raises `InvalidInput` when they are not the same any more."""
+    from datadam.errors import InvalidInput
+
+    data = card["data"]
+    if not data["source"]:
+        raise InvalidInput(
+            "this run was made from arrays in memory, which the command line cannot load again; evaluate it from Python"
+        )
+    options = {k: v for k, v in data["options"].items() if k != "zca"} | ({"root": root} if root else {})
+    real = load_data(data["source"], options)
+    if real.checksum != data["checksum"]:
+        raise InvalidInput(
+            f"{data['source']} is not what the run was made from: checksum {real.checksum[:19]}..., the card says "
+            f"{data['checksum'][:19]}...; give the original data, with --root if they lie elsewhere"
+        )
+    return real
+
+
+def sets_of(run: Path) -> list[Path]:
+    """The run folder itself, or RUN/0 .. RUN/R-1 of repeats."""
+    if (run / "card.json").exists() or not (run / "0").is_dir():
+        return [run]
+    return sorted((p for p in run.iterdir() if p.is_dir() and p.name.isdigit()), key=lambda p: int(p.name))
+
+
+def load_sets(run: Path) -> "list[DistilledSet]":
+    """The distilled sets of a run. Raises `ArtifactError`."""
+    from datadam.distilled import DistilledSet
+
+    return [DistilledSet.load(folder) for folder in sets_of(run)]

@@ -1,0 +1,367 @@
+"""The data sets known by name, and `load`, the one way to real data."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from datadam.data import arrays, binary, official
+from datadam.data.official import Asked
+from datadam.data.real import Part, Raw, RealData, hold_out, statistics
+from datadam.data.whitening import Transform, Variant, check_variant
+from datadam.errors import DataError, DownloadError, InvalidInput, UnknownName
+
+Progress = Callable[[str, int, int | None], None]
+Fit = Literal["crop", "squash", "pad"]
+FITS: tuple[Fit, ...] = ("crop", "squash", "pad")
+
+DIGITS = tuple("0123456789")
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TORONTO = "https://www.cs.toronto.edu/~kriz"
+FASHION_HOST = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+FASTAI = "https://s3.amazonaws.com/fast-ai-imageclas"
+ASK_IMAGENET = (
+    "ImageNet is given on request at https://image-net.org/download. Put its images under "
+    "{root}/ILSVRC/train/WNID/*.JPEG and {root}/ILSVRC/val/WNID/*.JPEG, one folder a class (WNID such as n01440764)"
+)
+ASK_MHIST = (
+    "MHIST is given on request at https://bmirds.github.io/MHIST. Put annotations.csv and the folder images (unpacked) "
+    "into {root}/mhist"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a set is published: its folder under root, a file that it must have, and who reads it."""
+
+    folder: str
+    marker: str
+    read: Callable[[Path, Asked], Raw]
+
+
+@dataclass(frozen=True)
+class Download:
+    """A public file. Archives are unpacked under root; other files go to `to`, a folder under root."""
+
+    url: str
+    checksum: str | None = None  # None where the publisher gives none: then the structure of the files is the check
+    to: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A named data set. `size` and `fit` apply to image files only; `mean` None: computed on the training pixels."""
+
+    title: str
+    layouts: tuple[Layout, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    image_files: bool = False
+    size: int | None = None
+    fit: Fit | None = None
+    downloads: tuple[Download, ...] = field(default=())
+    ask: str = ""
+    packaged: Path | None = None
+
+
+def _bare(read: Callable[[Path], Raw]) -> Callable[[Path, Asked], Raw]:
+    """A reader of a format that leaves nothing to ask for."""
+    return lambda folder, asked: read(folder)
+
+
+def _idx(folders: tuple[str, ...], classes: tuple[str, ...]) -> tuple[Layout, ...]:
+    # The last of the four files is the mark, so that an interrupted download goes on.
+    read = _bare(partial(binary.read_mnist, classes=classes))
+    return tuple(Layout(folder, f"t10k-labels-idx1-ubyte{end}", read) for folder in folders for end in ("", ".gz"))
+
+
+def _imagenet(folders: tuple[str, ...], classes: Mapping[str, str] | None) -> tuple[Layout, ...]:
+    read = partial(official.read_imagenet, classes=classes)
+    return tuple(Layout(folder, "train", read) for folder in folders)
+
+
+CATALOG: dict[str, Row] = {
+    "mnist": Row(
+        title="MNIST: 10 digits, 1 x 28 x 28, 60 000 + 10 000 (comes with datadam)",
+        layouts=_idx(("MNIST/raw", "raw"), DIGITS),
+        mean=(0.1307,),
+        std=(0.3081,),
+        packaged=Path(__file__).parent / "mnist",
+    ),
+    "fashion-mnist": Row(
+        title="Fashion-MNIST: 10 kinds of clothes, 1 x 28 x 28, 60 000 + 10 000",
+        layouts=_idx(("FashionMNIST/raw", "raw"), FASHION),
+        downloads=tuple(
+            Download(f"{FASHION_HOST}/{name}-ubyte.gz", f"md5:{md5}", to="FashionMNIST/raw")
+            for name, md5 in (
+                ("train-images-idx3", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+                ("train-labels-idx1", "25c81989df183df01b3e8a0aad5dffbe"),
+                ("t10k-images-idx3", "bef4ecab320f06d8554ea6380940ec79"),
+                ("t10k-labels-idx1", "bb300cfdad3c16e7a12a480ee83cd310"),
+            )
+        ),
+    ),
+    "cifar10": Row(
+        title="CIFAR-10: 10 classes, 3 x 32 x 32, 50 000 + 10 000",
+        layouts=(
+            Layout("cifar-10-batches-bin", "data_batch_1.bin", _bare(binary.read_cifar10)),
+            Layout("cifar-10-batches-py", "data_batch_1", _bare(binary.read_cifar10_python)),
+        ),
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        downloads=(Download(f"{TORONTO}/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530"),),
+    ),
+    "cifar100": Row(
+        title="CIFAR-100: 100 classes (the fine labels), 3 x 32 x 32, 50 000 + 10 000",
+        layouts=(
+            Layout("cifar-100-binary", "train.bin", _bare(binary.read_cifar100)),
+            Layout("cifar-100-python", "meta", _bare(binary.read_cifar100_python)),
+        ),
+        mean=(0.5071, 0.4866, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        downloads=(Download(f"{TORONTO}/cifar-100-binary.tar.gz", "md5:03b5dce01913d631647c71ecec9e9cb8"),),
+    ),
+    "tiny-imagenet": Row(
+        title="Tiny ImageNet: 200 classes, 3 x 64 x 64, 100 000 + 10 000 (the validation part)",
+        layouts=(Layout("tiny-imagenet-200", "wnids.txt", official.read_tiny_imagenet),),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        image_files=True,
+        size=64,
+        fit="squash",
+        downloads=(Download("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de"),),
+    ),
+    "imagenet-1k": Row(
+        title="ImageNet-1K: 1 000 classes, resized to 3 x 64 x 64, 1 281 167 + 50 000 (the validation part)",
+        layouts=_imagenet(("ILSVRC",), None),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        image_files=True,
+        size=64,
+        fit="squash",
+        ask=ASK_IMAGENET,
+    ),
+    "imagenette": Row(
+        title="ImageNette: 10 assorted classes of ImageNet, 3 x 128 x 128, 9 469 + 3 925",
+        layouts=_imagenet(("imagenette2-128", "imagenette2-160", "imagenette2-320", "imagenette2"), official.IMAGENETTE),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        image_files=True,
+        size=128,
+        fit="crop",
+        downloads=(Download(f"{FASTAI}/imagenette2-160.tgz", "md5:e793b78cc4c9e9a4ccc0c1155377a412"),),
+    ),
+    "imagewoof": Row(
+        title="ImageWoof: 10 breeds of dogs of ImageNet, 3 x 128 x 128, 9 025 + 3 929",
+        layouts=_imagenet(("imagewoof2-128", "imagewoof2-160", "imagewoof2-320", "imagewoof2"), official.IMAGEWOOF),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        image_files=True,
+        size=128,
+        fit="crop",
+        downloads=(Download(f"{FASTAI}/imagewoof2-160.tgz"),),
+    ),
+    "imagesquawk": Row(
+        title="ImageSquawk: 10 birds of ImageNet, 3 x 128 x 128, read from the folders of ImageNet-1K",
+        layouts=_imagenet(("imagesquawk", "ILSVRC"), official.IMAGESQUAWK),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        image_files=True,
+        size=128,
+        fit="crop",
+        ask=ASK_IMAGENET,
+    ),
+    "mhist": Row(
+        title="MHIST: 2 kinds of colorectal polyps, 3 x 224 x 224, 2 175 + 977",
+        layouts=(Layout("mhist", "annotations.csv", official.read_mhist),),
+        image_files=True,
+        ask=ASK_MHIST,
+    ),
+}
+
+
+def load(
+    source: Any,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    size: int | None = None,
+    fit: Fit | None = None,
+    test: Any | None = None,
+    skip_bad: bool = False,
+    zca: Literal[False] | Variant = False,
+    memory_limit: int | None = None,
+    download: bool = True,
+    progress: Progress | None = None,
+) -> RealData:
+    """Load real data with its training and test part.
+
+    Arguments: `source`, a name of CATALOG, a path (a folder of images, an .npz, a parquet file or a folder of them),
+    "hf:owner/name", a torch data set of (image, label), or arrays (x_train, y_train[, x_test, y_test]); `root`, where
+    named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to which square and
+    how images of files are resized; `test`, the test part where `source` is only the training part; `skip_bad`, leave
+    out unreadable images instead of refusing; `zca`, whiten like `RealData.with_zca`; `memory_limit`, in bytes, beyond
+    which decoded images stay on disk; `download`, whether an absent public set is fetched; `progress(what, done,
+    total)`, called now and then.
+    Without a test part a fifth of each class is held out, always the same images.
+    Raises UnknownName, DataError (also where a set must be asked for), DownloadError, NotEnoughMemory.
+    """
+    if fit is not None and fit not in FITS:
+        raise InvalidInput(f"unknown fit {fit!r}. Known: {', '.join(FITS)}.")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise InvalidInput(f"size must be a positive whole number of pixels; {size!r} came.")
+    if zca:
+        check_variant(zca)
+    asked = Asked(size=size, fit=fit, test=test, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress)
+    named = isinstance(source, str) and source in CATALOG
+    path = None
+    if isinstance(source, (str, os.PathLike)) and not named and not str(source).startswith("hf:"):
+        path = _absolute(source)
+        if not path.exists():
+            raise UnknownName("data set", source, CATALOG, f"No folder or file of that name exists either: {path}.")
+    if root is not None and not named:
+        raise InvalidInput(f"root= says where named sets lie ({', '.join(CATALOG)}), and this is not one. Leave it out.")
+    row = CATALOG[source] if named else None
+    if row is not None:
+        name, kept = source, source
+        raw = _read_named(name, row, default_root() if root is None else _absolute(root), asked, download)
+    elif isinstance(source, str) and source.startswith("hf:"):
+        name, kept = source.removeprefix("hf:").rpartition("/")[2], source
+        raw = official.read_hub(source.removeprefix("hf:"), asked)
+    elif path is not None:
+        name, kept = path.stem if path.is_file() else path.name, str(path)
+        raw = _read_path(path, asked)
+    else:
+        _refuse("arrays and data sets", {"size": size, "fit": fit, "skip_bad": skip_bad})
+        name, kept = "arrays", ""
+        if isinstance(source, (tuple, list)):
+            _refuse("arrays", {"test": test}, "Give (x_train, y_train, x_test, y_test).")
+            raw = arrays.from_arrays(source)
+        else:
+            raw = arrays.from_dataset(source, test)
+    train, test_part, notes = hold_out(raw)
+    options = _options(kept, root, asked)
+    real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
+    return real.with_zca(zca) if zca else real
+
+
+def default_root() -> Path:
+    """Where named sets lie unless told otherwise: $DATADAM_ROOT, else ~/.cache/datadam."""
+    return _absolute(os.environ.get("DATADAM_ROOT") or "~/.cache/datadam")
+
+
+def _read_named(name: str, row: Row, root: Path, asked: Asked, download: bool) -> Raw:
+    _refuse(name, {"test": asked.test}, "It has a test part of its own.")
+    if not row.image_files:
+        _refuse(
+            name,
+            {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad},
+            "It has one size and no single files.",
+        )
+    asked = asked.with_defaults(row.size, row.fit)
+    found = _find(row, root)
+    if found is None and row.packaged is not None:
+        found = _find(row, row.packaged)
+    if found is None and row.downloads and download:
+        found = _fetch(row, root, asked.progress)
+    if found is None:
+        places = ", ".join(str(root / layout.folder) for layout in row.layouts)
+        cure = row.ask.format(root=root) if row.ask else f"Fetch {', '.join(file.url for file in row.downloads)}"
+        raise DataError(f"{name} is not there (looked in {places}, and in {root} itself). {cure}; or give root=.")
+    layout, place = found
+    return layout.read(place, asked)
+
+
+def _find(row: Row, root: Path) -> tuple[Layout, Path] | None:
+    """The first layout under `root`; else `root` may be a layout's folder itself."""
+    inside = [(layout, root / layout.folder) for layout in row.layouts]
+    for layout, place in [*inside, *((layout, root) for layout in row.layouts)]:
+        if (place / layout.marker).exists():
+            return layout, place
+    return None
+
+
+def _fetch(row: Row, root: Path, progress: Progress | None) -> tuple[Layout, Path] | None:
+    """Download the set under `root`, unless another process has just done it."""
+    from datadam.data import cache
+    from datadam.data import download as net
+
+    place = root / "downloads"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(f"{place} cannot be written: {error}. Choose another folder with root=.") from error
+    with cache.hold(place / row.layouts[0].folder.replace("/", "-")):
+        for file in row.downloads if _find(row, root) is None else ():
+            name = file.url.rpartition("/")[2]
+            if file.to is not None:
+                net.fetch(file.url, root / file.to / name, checksum=file.checksum, progress=progress)
+                continue
+            archive = net.fetch(file.url, place / name, checksum=file.checksum, progress=progress)
+            unpacked = net.unpack(archive, place / f"{name}.unpacked")
+            for item in unpacked.iterdir():
+                if not (root / item.name).exists():
+                    item.rename(root / item.name)
+            shutil.rmtree(unpacked)
+            archive.unlink()
+    return _find(row, root)
+
+
+def _read_path(path: Path, asked: Asked) -> Raw:
+    test = None if asked.test is None else _absolute(asked.test)
+    if test is not None and not test.exists():
+        raise DataError(f"the test part {test} does not exist.")
+    if path.suffix == ".npz":
+        from datadam.data import tables
+
+        _refuse(".npz files", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
+        return tables.read_npz(path, test=test)
+    if path.suffix == ".parquet" or (path.is_dir() and _holds_parquet(path)):
+        from datadam.data import tables
+
+        return tables.read_parquet(
+            path,
+            size=asked.size,
+            fit=asked.fit,
+            test=test,
+            skip_bad=asked.skip_bad,
+            memory_limit=asked.memory_limit,
+            progress=asked.progress,
+        )
+    if not path.is_dir():
+        raise DataError(f"{path} is no folder of images, no .npz and no .parquet; these can be loaded.")
+    return official.read_folder(path, asked, test=test)
+
+
+def _holds_parquet(path: Path) -> bool:
+    """Not every level is searched: a folder of a million images would take its time."""
+    return any(any(path.glob(f"{inside}*.parquet")) for inside in ("", "data/", "train/"))
+
+
+def _normalisation(row: Row | None, train: Part) -> Transform:
+    if row is not None and row.mean is not None and row.std is not None:
+        return Transform(row.mean, row.std)
+    return Transform(*statistics(train.pixels))
+
+
+def _options(kept: str, root: str | os.PathLike[str] | None, asked: Asked) -> dict[str, Any]:
+    """What `load` needs beside the source to load the same again; nothing for data in memory, which cannot be."""
+    if not kept:
+        return {}
+    options: dict[str, Any] = {} if root is None else {"root": str(_absolute(root))}
+    if asked.test is not None:
+        options["test"] = asked.test if kept.startswith("hf:") else str(_absolute(asked.test))
+    return options | {key: value for key in ("size", "fit", "skip_bad") if (value := getattr(asked, key))}
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve would follow links)
+
+
+def _refuse(what: str, options: Mapping[str, object], cure: str = "They have one size and no single files.") -> None:
+    given = [f"{key}=" for key, value in options.items() if value is not None and value is not False]
+    if given:
+        raise InvalidInput(f"{', '.join(given)} cannot be used with {what}. {cure}")

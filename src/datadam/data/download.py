@@ -1,0 +1,183 @@
+"""Fetch a file over HTTP and unpack archives: resumed after a cut, checked before it gets its name."""
+
+import errno
+import hashlib
+import http.client
+import lzma
+import shutil
+import stat
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+from typing import BinaryIO
+
+from datadam.data.cache import hold
+from datadam.errors import DownloadError
+
+Progress = Callable[[str, int, int | None], None]
+
+CHUNK = 1 << 18
+TIMEOUT = 30.0  # seconds without a byte
+ATTEMPTS = 5  # in a row that bring nothing
+WORTH_ANOTHER_TRY = (408, 416, 425, 429, 500, 502, 503, 504)
+
+
+def fetch(url: str, to: Path, *, checksum: str | None = None, progress: Progress | None = None, pause: float = 1.0) -> Path:
+    """Fetch `url` into the file `to`. A file that is there already stays as it is, if its checksum is right.
+
+    Arguments: `checksum`, "md5:<hex>" or "sha256:<hex>" of the whole file; `progress(what, done, total)`, in bytes;
+    `pause`, seconds before the second attempt, doubled before each further one.
+    What has come lies in `to` with ".part" behind its name, where the next attempt, or the next call, goes on.
+    Raises DownloadError when the server refuses, when it stays silent, or when the file is not the expected one (which
+    is then removed). Returns `to`.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise DownloadError(f"{url} cannot be fetched: only http:// and https:// addresses can.")
+    if to.exists():
+        _check(to, checksum, str(to), cure="Remove it to have it fetched again.", keep=True)
+        return to
+    part = to.with_name(to.name + ".part")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise DownloadError(f"{to.parent} cannot be written: {error}. Choose another folder.") from error
+    with hold(to):
+        if not to.exists():  # else another process was at it, and has just finished
+            with part.open("a+b") as file:
+                _receive(url, file, to.name, progress, pause)
+            _check(part, checksum, f"what {url} sent", cure="Try again; if it stays so, the file has changed there.")
+            part.replace(to)
+        part.unlink(missing_ok=True)
+    return to
+
+
+def unpack(archive: Path, into: Path) -> Path:
+    """Unpack a tar (plain, gz, bz2, xz) or zip archive as the folder `into`, which is there whole or not at all.
+
+    A folder that is there already stays as it is. Raises DownloadError for a damaged archive, and for one with members
+    that would leave the folder. Returns `into`.
+    """
+    if into.exists():
+        return into
+    into.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{into.name}.", dir=into.parent))
+    try:
+        if zipfile.is_zipfile(archive):
+            _unzip(archive, beside)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(beside, filter="data")
+        beside.chmod(0o755)  # a temporary folder is for its owner alone
+        if not into.exists():  # else another process was faster
+            beside.rename(into)
+    except tarfile.FilterError as error:
+        raise DownloadError(f"{archive} is refused: {error}.") from error
+    except (*_DAMAGE, OSError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise DownloadError(f"the disk of {into.parent} is full: {archive} was not unpacked. Make room.") from error
+        raise DownloadError(f"{archive} cannot be unpacked: {error}. Remove it to have it fetched again.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return into
+
+
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
+
+
+def _receive(url: str, file: BinaryIO, name: str, progress: Progress | None, pause: float) -> None:
+    """Append to `file` until it is whole."""
+    fruitless = 0
+    while True:
+        before = file.seek(0, 2)
+        try:
+            _attempt(url, file, name, progress)
+            return
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code not in WORTH_ANOTHER_TRY:
+                raise DownloadError(f"{url} cannot be fetched: the server says {error.code} {error.reason}.") from error
+            fault: Exception = error
+        except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise DownloadError(f"the disk is full: {name} stays incomplete. Make room and start again.") from error
+            fault = error
+        fruitless = 0 if file.tell() > before else fruitless + 1
+        if fruitless == ATTEMPTS:
+            reason = getattr(fault, "reason", fault)
+            raise DownloadError(
+                f"{url} cannot be fetched: {reason} ({ATTEMPTS} attempts). Check the connection and start again: "
+                "what has come is kept."
+            ) from fault
+        time.sleep(pause * 2 ** max(0, fruitless - 1))
+
+
+def _attempt(url: str, file: BinaryIO, name: str, progress: Progress | None) -> None:
+    """One request, from where `file` ends. Raises an OSError or HTTPException when the answer is cut off."""
+    done = file.seek(0, 2)
+    # A compressed answer could not be resumed by bytes.
+    request = urllib.request.Request(url, headers={"User-Agent": "datadam", "Accept-Encoding": "identity"})
+    if done:
+        request.add_header("Range", f"bytes={done}-")
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not done:
+            raise
+        if error.headers.get("Content-Range") == f"bytes */{done}":  # nothing was missing but the name
+            return
+        file.truncate(0)  # more than there is: the file has become another one
+        raise
+    with answer:
+        if done and not (answer.status == 206 and _first_byte(answer.headers) == done):
+            if answer.status == 206:
+                raise DownloadError(f"{url} answers with another range of bytes than the one asked for.")
+            file.truncate(0)  # the server knows no ranges and sends all of it
+            done = 0
+        length = answer.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        if total and total - done > shutil.disk_usage(Path(file.name).parent).free:
+            raise OSError(errno.ENOSPC, "no space left")
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+            done += len(chunk)
+            if progress:
+                progress(f"downloading {name}", done, total)
+    if total is not None and done < total:
+        raise http.client.IncompleteRead(b"", total - done)
+
+
+def _first_byte(headers: Message) -> int | None:
+    """The 7 of "Content-Range: bytes 7-99/100"."""
+    first = headers.get("Content-Range", "").removeprefix("bytes ").split("-")[0]
+    return int(first) if first.isdigit() else None
+
+
+def _check(path: Path, checksum: str | None, what: str, *, cure: str, keep: bool = False) -> None:
+    """Raises DownloadError, and removes the file unless it is to be kept, when its checksum is another one."""
+    if checksum is None:
+        return
+    kind, _, expected = checksum.partition(":")
+    assert kind in ("md5", "sha256"), checksum
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, kind).hexdigest()
+    if found != expected.lower():
+        if not keep:
+            path.unlink()
+        raise DownloadError(f"{what} is not the expected file: its {kind} is {found}, not {expected}. {cure}")
+
+
+def _unzip(archive: Path, into: Path) -> None:
+    with zipfile.ZipFile(archive) as package:
+        for member in package.infolist():
+            inside = (into / member.filename).resolve().is_relative_to(into.resolve())
+            if not inside or stat.S_ISLNK(member.external_attr >> 16):
+                raise DownloadError(f"{archive} is refused: {member.filename!r} would leave the folder.")
+        package.extractall(into)

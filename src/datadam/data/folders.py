@@ -1,0 +1,168 @@
+"""Images that are files: folders of classes, and lists of labelled files.
+
+Shapes: K classes, N images.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datadam.data.pictures import SHOWN, Fit, Pictures, Progress, decode, some
+from datadam.data.real import Raw
+from datadam.errors import DataError
+
+TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")  # the first that is there wins
+PLAIN_ENDINGS = (".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+ENDINGS = frozenset((*PLAIN_ENDINGS, ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif"))
+
+
+def read(
+    path: Path,
+    *,
+    size: int | None = None,
+    fit: Fit | None = None,
+    test: Path | None = None,
+    skip_bad: bool = False,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+    classes: Mapping[str, str] | None = None,
+) -> Raw:
+    """A folder of images: CLASS/*.png, or train/CLASS/*.png with test/ or val/ beside train/.
+
+    Arguments: `size` and `fit`, to which square and how the images are resized (None: all have one size already);
+    `test`, a folder of the same classes for the test part; `skip_bad`, leave out images that cannot be decoded;
+    `memory_limit`, in bytes, beyond which decoded images stay on disk; `progress(what, done, total)`; `classes`, folder
+    name -> class name, if only these classes are wanted, in this order.
+    Images may lie deeper inside a class. They are read in the order of their names. Raises DataError.
+    """
+    training, testing, notes = _parts(path, test)
+    folders = list(classes or _subfolders(training))
+    _check_folders(training, folders, classes)
+    ignored: Counter[str] = Counter()
+    listed = [_listed(root, folders, ignored) for root in (training, testing) if root is not None]
+    if testing is not None:
+        extra = [] if classes else sorted(set(_subfolders(testing)) - set(folders))
+        if extra:
+            raise DataError(f"{testing} has class folders that {training} has not: {some(extra)}. Move them away.")
+    if ignored:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(SHOWN))
+        notes.append(f"{ignored.total()} files that are not images, or are hidden, were ignored ({kinds}).")
+    return read_files(
+        tuple(classes.values() if classes else folders),
+        listed[0],
+        listed[1] if testing is not None else None,
+        size=size,
+        fit=fit,
+        skip_bad=skip_bad,
+        memory_limit=memory_limit,
+        progress=progress,
+        notes=notes,
+    )
+
+
+def read_files(
+    classes: tuple[str, ...],
+    train: Sequence[tuple[str, int]],
+    test: Sequence[tuple[str, int]] | None,
+    *,
+    size: int | None = None,
+    fit: Fit | None = None,
+    skip_bad: bool = False,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+    notes: Sequence[str] = (),
+) -> Raw:
+    """Image files with their labels: `train` and `test` are lists of (path, label). The rest as in `read`."""
+    files = [*train, *(test or ())]
+    names = [name for name, _ in files]
+    labels = np.array([label for _, label in files], dtype=np.int64)
+    key = hashlib.sha256()
+    for name in names:
+        try:
+            found = Path(name).stat()
+        except OSError as error:
+            raise DataError(f"{name} cannot be read: {error.strerror}. Repair or remove it.") from error
+        key.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    pictures = Pictures(
+        classes,
+        labels,
+        None if test is None else len(train),
+        names.__getitem__,
+        lambda a, b: names[a:b],
+        key.hexdigest(),
+    )
+    return decode(pictures, size=size, fit=fit, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress, notes=notes)
+
+
+def _parts(path: Path, test: Path | None) -> tuple[Path, Path | None, list[str]]:
+    """The folders that hold CLASS folders: of the training part and of the test part, and notes."""
+    inside = {name.lower(): path / name for name in _subfolders(path)}
+    training = next((inside[name] for name in TRAIN if name in inside and _subfolders(inside[name])), None)
+    if training is None:
+        if inside and inside.keys() <= set(TEST):
+            raise DataError(f"{path} holds {some(sorted(inside))} and no train/. Add it, or name the folder of the classes.")
+        return path, test, []
+    others = [inside[name] for name in TEST if name in inside]
+    known = set(_subfolders(training))
+    usable = [folder for folder in others if known & set(_subfolders(folder))]
+    testing = test or next(iter(usable), None)
+    notes = [
+        f"{folder} was left alone: "
+        + (f"the test part is {testing}." if folder in usable else f"it has no class folder of {training}.")
+        for folder in others
+        if folder != testing
+    ]
+    return training, testing, notes
+
+
+def _check_folders(training: Path, folders: Sequence[str], classes: Mapping[str, str] | None) -> None:
+    if not folders:
+        raise DataError(f"{training} has no class folders. Images must lie in PATH/CLASS/*.png or PATH/train/CLASS/*.png.")
+    if not classes and len(folders) == 1 and len(_subfolders(training / folders[0])) > 1:
+        only = training / folders[0]
+        raise DataError(f"{training} has only one class folder, {folders[0]}. Give {only} if the classes are in it.")
+
+
+def _listed(root: Path, folders: Sequence[str], ignored: Counter[str]) -> list[tuple[str, int]]:
+    """(path, label) of the images of each class, in order."""
+    absent = [name for name in folders if not (root / name).is_dir()]
+    if absent:
+        raise DataError(f"{root} lacks the class folders {some(absent)}; it must have all {len(folders)} classes.")
+    found = [_images(root / name, ignored) for name in folders]
+    empty = [name for name, names in zip(folders, found, strict=True) if not names]
+    if empty:
+        raise DataError(f"{root}: no image in class folder {some(empty)}. Add images, or remove the folder.")
+    return [(name, label) for label, names in enumerate(found) for name in names]
+
+
+def _images(folder: Path, ignored: Counter[str], above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
+    """The image files in a folder and in the folders inside it, sorted; others are counted by their ending."""
+    where = folder.stat()
+    this = (where.st_dev, where.st_ino)
+    if this in above:  # a link that leads back up
+        return []
+    found: list[str] = []
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            ignored["hidden"] += 1
+        elif entry.is_dir():
+            found += _images(entry, ignored, above | {this})
+        elif entry.suffix.lower() in ENDINGS:
+            found.append(str(entry))
+        else:
+            ignored[entry.suffix.lower() or "without ending"] += 1
+    return sorted(found)
+
+
+def _subfolders(path: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in path.iterdir() if _is_folder(entry))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Give a folder of images.") from error
+
+
+def _is_folder(entry: Path) -> bool:
+    return not entry.name.startswith(".") and entry.name != "__MACOSX" and entry.is_dir()

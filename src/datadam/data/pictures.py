@@ -1,0 +1,298 @@
+"""Decoding: encoded images of any size and mode become uint8 pixels of one shape.
+
+Shapes: K classes, N images, C channels, H x W pixels, S the side asked for.
+"""
+
+import io
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache as once
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
+
+from datadam.data import cache
+from datadam.data.real import Part, Raw
+from datadam.errors import DataError, InvalidInput, UnknownName
+
+Fit = Literal["crop", "squash", "pad"]
+Progress = Callable[[str, int, int | None], None]
+Source = str | bytes  # the path of an image file, or what is in it
+
+# Pillow knows more formats, some of which start other programs.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+LARGEST = 89_478_485  # pixels of one image; Pillow suspects more to be an attack
+GRAY = frozenset(("1", "L", "LA", "La"))
+COLOUR = frozenset(("RGB", "P", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"))
+TRANSPARENT = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the tag of EXIF, and its values that swap width and height
+BLOCK = 1024
+WORTH_KEEPING = 20_000  # images: their heads take seconds to read, and those of ImageNet minutes
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Encoded images in a fixed order, those of the training part first.
+
+    Fields: `classes`, K names; `labels`, int64 [N]; `train`, how many belong to the training part (None: there is no
+    test part); `name(i)`, for messages; `read(start, stop)`, the images start .. stop - 1; `key`, names their content.
+    """
+
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    train: int | None
+    name: Callable[[int], str]
+    read: Callable[[int, int], Sequence[Source]]
+    key: str
+
+
+def decode(
+    pictures: Pictures,
+    *,
+    size: int | None = None,
+    fit: Fit | None = None,
+    skip_bad: bool = False,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+    notes: Sequence[str] = (),
+) -> Raw:
+    """Decode images, all to one shape [C, H, W]: one channel if all are gray, else three.
+
+    Arguments: `size` and `fit`, to which square and how they are resized (None: they have one size already), "crop" if
+    only the size is given; `skip_bad`, leave out images that cannot be decoded; `memory_limit`, in bytes, beyond which
+    pixels stay on disk; `progress(what, done, total)`; `notes`, put before its own. Of an animation the first picture
+    counts. Raises DataError, InvalidInput.
+    """
+    if fit is not None and size is None:
+        raise InvalidInput(f"fit={fit!r} says how images are resized, and needs a size: --size 64, say.")
+    if fit is not None and fit not in FITS:
+        raise UnknownName("fit", fit, FITS)
+    if size is not None and size < 1:
+        raise InvalidInput(f"size must be a positive number of pixels; {size} came.")
+    n = len(pictures.labels)
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        target, remarks = _target(pictures, *_survey(pictures, pool, progress), size, fit)
+
+        def fill(start: int, stop: int, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+            decoded = pool.map(lambda source, into: _fault(source, target, into) is None, pictures.read(start, stop), out)
+            return np.fromiter(decoded, dtype=np.bool_, count=stop - start)
+
+        pixels, good = cache.good_pixels(
+            n, target.shape, fill, key=f"{pictures.key} {target}", memory_limit=memory_limit, progress=progress
+        )
+        bad = np.flatnonzero(~good).tolist()
+        if bad and not skip_bad:
+            named = "; ".join(f"{pictures.name(i)} ({_why(pictures, i, target)})" for i in bad[:SHOWN])
+            more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+            raise DataError(
+                f"{len(bad)} of {n} images cannot be decoded: {named}{more}. Repair or remove them, or leave them out "
+                "with --skip-bad."
+            )
+    if bad:
+        remarks.append(f"{len(bad)} broken images skipped: {some([pictures.name(i) for i in bad])}.")
+    labels = pictures.labels[good]
+    end = n if pictures.train is None else pictures.train
+    cut = int(good[:end].sum())
+    parts = [Part(pixels[:cut], labels[:cut]), Part(pixels[cut:], labels[cut:])]
+    _check_skipped(pictures, good, end)
+    return Raw(pictures.classes, parts[0], None if pictures.train is None else parts[1], (*notes, *remarks))
+
+
+class Target(NamedTuple):
+    """What images become: `shape` (C, H, W), and how they are resized (None: not at all)."""
+
+    shape: tuple[int, int, int]
+    fit: Fit | None
+
+
+Sizes = Counter[tuple[int, int]]
+Modes = Counter[str]
+
+
+def _survey(pictures: Pictures, pool: ThreadPoolExecutor, progress: Progress | None) -> tuple[Sizes, Modes]:
+    """How often each (width, height) and each mode comes, from the heads alone; unreadable heads are not counted."""
+    n = len(pictures.labels)
+
+    def count() -> list[tuple[int, int, str, int]]:
+        heads: Counter[tuple[int, int, str]] = Counter()
+        for start in range(0, n, BLOCK):
+            stop = min(start + BLOCK, n)
+            heads.update(head for head in pool.map(_head, pictures.read(start, stop)) if head is not None)
+            if progress:
+                progress("reading sizes", stop, n)
+        return [(*head, times) for head, times in heads.items()]
+
+    sizes, modes = Counter[tuple[int, int]](), Counter[str]()
+    for w, h, mode, times in count() if n < WORTH_KEEPING else cache.remembered(f"heads {pictures.key}", count):
+        sizes[w, h] += times
+        modes[mode] += times
+    return sizes, modes
+
+
+def _target(pictures: Pictures, sizes: Sizes, modes: Modes, size: int | None, fit: Fit | None) -> tuple[Target, list[str]]:
+    """What the images become, and notes about those that change more than their size."""
+    n = len(pictures.labels)
+    if not sizes:
+        raise DataError(f"none of the {n} images can be read; the first is {pictures.name(0) if n else 'missing'}.")
+    deep = modes.keys() - GRAY - COLOUR
+    if deep:
+        raise DataError(
+            f"{sum(modes[mode] for mode in deep)} images have more than 8 bits a channel (Pillow's mode "
+            f"{', '.join(sorted(deep))}). Convert them to 8 bits first: what becomes black and white is your choice."
+        )
+    if size is None and len(sizes) > 1:
+        ranked = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
+        shown = ", ".join(f"{w} x {h} ({count} images)" for (w, h), count in ranked[:8])
+        more = f" and {len(ranked) - 8} more sizes" if len(ranked) > 8 else ""
+        raise DataError(
+            f"the images have {len(sizes)} sizes (width x height): {shown}{more}; all must have one. "
+            "Say how they get it: --size S --fit crop|squash|pad, for example --size 64 --fit crop."
+        )
+    notes = _mode_notes(modes)
+    small = sum(count for (w, h), count in sizes.items() if size is not None and min(w, h) < size)
+    if small:
+        notes.append(f"{small} of {sizes.total()} images are smaller than {size} pixels and were enlarged.")
+    channels = 1 if modes.keys() <= GRAY else 3
+    if size is None:
+        ((w, h),) = sizes
+        return Target((channels, h, w), None), notes
+    return Target((channels, size, size), fit or "crop"), notes
+
+
+def _mode_notes(modes: Modes) -> list[str]:
+    gray = modes.keys() <= GRAY
+    others = {mode: count for mode, count in modes.most_common() if mode not in (("1", "L") if gray else ("RGB",))}
+    if not others:
+        return []
+    kinds = ", ".join(f"{count} {mode}" for mode, count in others.items())
+    black = "; what is transparent became black" if others.keys() & TRANSPARENT else ""
+    became = "one channel" if gray else "RGB"
+    return [f"{sum(others.values())} of {modes.total()} images were converted to {became} ({kinds}){black}."]
+
+
+def _head(source: Source) -> tuple[int, int, str] | None:
+    """(width, height, mode) of the image as it is meant to be seen, or None when its head cannot be read."""
+    try:
+        with _opened(source) as image:
+            # Pillow reads a PNG to its end when it is asked for an EXIF that does not come first.
+            exif = image.format != "PNG" or "exif" in image.info
+            sideways = exif and image.getexif().get(ORIENTATION) in SIDEWAYS
+            w, h = image.size
+            if isinstance(image, TiffImageFile):  # whose size is turned already from Pillow 11 on
+                w, h = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
+            return (h, w, image.mode) if sideways else (w, h, image.mode)
+    except (DataError, MemoryError):
+        raise
+    except Exception:  # hostile bytes can make Pillow raise nearly anything
+        return None
+
+
+def _fault(source: Source, target: Target, out: npt.NDArray[np.uint8]) -> Exception | None:
+    """Decode into `out` [C, H, W]; what was wrong with the image, or None."""
+    _, h, w = target.shape
+    try:
+        with _opened(source) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            plain = _in_mode(image, target.shape[0])
+            if target.fit is not None:
+                plain = FITS[target.fit](plain, h)
+        if plain.size != (w, h):
+            raise ValueError(f"it is {plain.size[0]} x {plain.size[1]}, which its head does not say")
+        pixels = np.asarray(plain)
+        out[:] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's fault
+            raise DataError(f"{source!r} cannot be read: {error.strerror}. Repair or remove it.") from error
+        return error
+    return None
+
+
+def _opened(source: Source) -> Image.Image:
+    """The image, its head read. Raises DataError when the file itself cannot be read: no image is to blame for that."""
+    try:
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise DataError(f"{source!r} cannot be read: {error.strerror}. Repair or remove it.") from error
+    if image.width * image.height > LARGEST:
+        image.close()
+        raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels are too many")
+    return image
+
+
+def _why(pictures: Pictures, i: int, target: Target) -> str:
+    (source,) = pictures.read(i, i + 1)
+    if not (source if isinstance(source, bytes) else Path(source).stat().st_size):
+        return "empty"
+    error = _fault(source, target, np.empty(target.shape, dtype=np.uint8))
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return f"{error}" or type(error).__name__
+
+
+def _in_mode(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode in TRANSPARENT or "transparency" in image.info:
+        *colours, alpha = image.convert("LA" if channels == 1 else "RGBA").split()
+        seen = [ImageChops.multiply(colour, alpha) for colour in colours]  # over black, nothing else shines through
+        return seen[0] if channels == 1 else Image.merge("RGB", seen)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _crop(image: Image.Image, size: int) -> Image.Image:
+    """The shorter side becomes S; of the longer one the middle stays. In one step, so that no strip gets huge."""
+    w, h = image.size
+    short = min(w, h)
+    left, top = (w - short) / 2, (h - short) / 2
+    box = (left, top, left + short, top + short)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+
+def _squash(image: Image.Image, size: int) -> Image.Image:
+    return image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    """The longer side becomes S; black at both ends of the shorter one."""
+    w, h = (max(1, round(side * size / max(image.size))) for side in image.size)
+    out = Image.new(image.mode, (size, size))
+    out.paste(image.resize((w, h), Image.Resampling.BILINEAR), ((size - w) // 2, (size - h) // 2))
+    return out
+
+
+FITS: dict[str, Callable[[Image.Image, int], Image.Image]] = {"crop": _crop, "squash": _squash, "pad": _pad}
+
+
+@once
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _check_skipped(pictures: Pictures, good: npt.NDArray[np.bool_], end: int) -> None:
+    for what, part in (("training", slice(0, end)), ("test", slice(end, None))):
+        before, after = (
+            np.bincount(labels, minlength=len(pictures.classes))
+            for labels in (pictures.labels[part], pictures.labels[part][good[part]])
+        )
+        empty = [pictures.classes[k] for k in np.flatnonzero((before > 0) & (after == 0))]
+        if empty:
+            raise DataError(f"all {what} images of class {some(empty)} are broken. Repair them, or remove the class.")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many there are besides."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"

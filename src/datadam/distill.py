@@ -1,0 +1,250 @@
+"""The loop: draw, compare, step. Any method, with exact resume.
+
+Everything drawn is named by the iteration (draw.py), so the images, their momentum and the method's state are all that a
+checkpoint holds, and a resumed run ends bit-equal to an uninterrupted one on the same machine.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datadam import machine, nets
+from datadam.checkpoint import Checkpoint, RunState, prepare_folder
+from datadam.data import RealData
+from datadam.distilled import DistilledSet
+from datadam.draw import Draws
+from datadam.errors import NonFiniteLoss
+from datadam.forecast import forecast
+from datadam.frame import Frame
+from datadam.gradient import gradient_of
+from datadam.matching import Plan
+from datadam.recipe import Recipe
+from datadam.start import SyntheticSet, check_ipc, first_images
+from datadam.storage import write_tensors
+from datadam.train import Training, train
+
+STILL = 0.01  # a run whose pixels moved less than this many standard deviations says so
+CHECKPOINT_SECONDS = 30.0
+LINES = 200  # lines of metrics a run, about
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress: `iteration` of `iterations` done, the last loss, and how far a pixel moved on average (standard deviations)."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    moved: float
+
+
+class Distillation:
+    """One run: iterate over `steps()`, then take `result()`. Made by `begin` or `resume`."""
+
+    def __init__(
+        self, frame: Frame, plan: Plan, start: Tensor, state: RunState, device: torch.device, checkpoint: Checkpoint | None
+    ) -> None:
+        recipe, real = frame.recipe, frame.real
+        self.frame, self.recipe, self.plan, self.state, self.checkpoint = frame, recipe, plan, state, checkpoint
+        self.device, dtype = device, start.dtype
+        self.start = start.to(device)
+        state.images, state.momentum = state.images.to(device), state.momentum.to(device)
+        self.synthetic = SyntheticSet(state.images, recipe.ipc, real.classes)
+        self.torn = False  # true only while the state is between two iterations
+        self.remarks: tuple[str, ...] = ()  # what a user should be told before it starts
+        torch.set_num_threads(plan.threads)
+        network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).to(device, dtype)
+        self.draws = Draws(
+            real,
+            network,
+            recipe.seed,
+            recipe.batch_real,
+            recipe.augment,
+            recipe.init,
+            recipe.iterations_per_network,
+            device,
+            dtype,
+        )
+        if state.extra:  # the drawn network was trained on the images of then: drawing it again is not enough
+            self.draws.at(state.iteration - 1).network().load_state_dict(state.extra)
+        self.gradient = gradient_of(recipe.method, plan, recipe.precision)
+
+    def steps(self, time_limit: float | None = None) -> Iterator[Step]:
+        """Run to the end, or until `time_limit` seconds from now are nearly over; yields after each iteration.
+
+        An interruption (Ctrl-C, or closing the iterator) leaves a checkpoint behind. Raises `NonFiniteLoss`.
+        """
+        state, total = self.state, self.recipe.iterations
+        began, before, longest = time.monotonic(), self.state.seconds, 0.0
+        saved = began
+        try:
+            while state.iteration < total:
+                now = time.monotonic()
+                if time_limit is not None and now + 1.5 * longest > began + time_limit:
+                    break
+                loss = self._step()
+                longest = max(longest, time.monotonic() - now)
+                state.seconds = before + time.monotonic() - began
+                state.peak_mb = max(state.peak_mb, machine.peak_memory_mb())
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+                yield Step(state.iteration, total, loss, state.moved)
+        finally:
+            if not self.torn:
+                self.save()
+
+    def _step(self) -> float:
+        state, recipe = self.state, self.recipe
+        draw = self.draws.at(state.iteration)
+        draw.network()
+        if recipe.network_steps and (draw.starts_network if recipe.network_when == "drawn" else not draw.starts_network):
+            self._train_network()
+        every = max(10, recipe.iterations // LINES)
+        log = state.iteration % every == 0 or state.iteration + 1 == recipe.iterations
+        gradient = self.gradient({}, self.synthetic, draw, log)
+        loss = self._finite(gradient.terms)
+        self.torn = True
+        state.momentum.mul_(recipe.momentum).add_(gradient.images)
+        state.images.sub_(state.momentum, alpha=recipe.lr_images)
+        state.iteration += 1
+        self.torn = False
+        if log:
+            state.moved = float((state.images - self.start).abs().mean())
+        if log and self.checkpoint:
+            parts = {
+                name: {"loss": float(term.double().sum()), "grad_norm": gradient.norms[name]}
+                for name, term in gradient.terms.items()
+            }
+            line = {"iteration": state.iteration, "loss": loss, "terms": parts, "moved": state.moved}
+            self.checkpoint.log(line | {"seconds": round(state.seconds, 3)})
+        if self.checkpoint and state.iteration in self.frame.snapshots:
+            write_tensors(self.checkpoint.snapshot(state.iteration), {"images": state.images})
+        return loss
+
+    def _finite(self, terms: dict[str, Tensor]) -> float:
+        """The loss, summed in class order. Raises `NonFiniteLoss` with the class."""
+        per_class = torch.stack([term.double() for term in terms.values()]).sum(0)
+        bad = (~torch.isfinite(per_class)).nonzero()
+        if len(bad):
+            self.torn = True  # what led here is not worth keeping: the last good checkpoint stays
+            where = f"; the last good checkpoint is in {self.checkpoint.out}" if self.checkpoint else ""
+            raise NonFiniteLoss(
+                f"the loss of class {self.frame.real.classes[int(bad[0])]!r} is {float(per_class[bad[0]])} at iteration "
+                f"{self.state.iteration}{where}. Lower lr_images (now {self.recipe.lr_images:g}) or the method's scale"
+            )
+        return float(per_class.sum())
+
+    def _train_network(self) -> None:
+        """Train the drawn network on the synthetic set for `network_steps` steps: the course report's inner loop."""
+        recipe, images, labels = self.recipe, self.state.images, self.synthetic.labels.cpu()
+        steps_an_epoch = -(-len(labels) // 256)
+        epochs = max(1, round(recipe.network_steps / steps_an_epoch))
+        training = Training(epochs=epochs, batch=256, lr=recipe.network_lr, drop_after=epochs)
+        network = self.draws.network.requires_grad_(True)
+        for _ in train(
+            network, lambda i: images[i.to(images.device)], labels, training, recipe.seed, "network", self.state.iteration
+        ):
+            pass
+        network.requires_grad_(False)
+
+    def save(self) -> None:
+        """Write a checkpoint, whole or not at all."""
+        if self.checkpoint:
+            trained = self.recipe.network_steps and self.draws.drawn >= 0
+            self.state.extra = dict(self.draws.network.state_dict()) if trained else {}
+            self.checkpoint.write(self.state, self.plan)
+
+    def result(self) -> DistilledSet:
+        """The set as it stands, with its card; written to the run folder when there is one."""
+        state, warnings = self.state, []
+        if state.iteration < self.recipe.iterations:
+            warnings.append(f"stopped after {state.iteration} of {self.recipe.iterations} iterations")
+        state.moved = float((state.images - self.start).abs().mean())
+        if state.iteration and state.moved < STILL:
+            warnings.append(
+                f"the images hardly moved ({state.moved:.2g} standard deviations a pixel): this is nearly the start; "
+                "raise the method's scale or lr_images, or run longer"
+            )
+        measured = {
+            "iterations_done": state.iteration,
+            "moved": state.moved,
+            "seconds": round(state.seconds, 1),
+            "peak_memory_mb": round(state.peak_mb, 1),
+            "plan": self.plan.to_json(),
+            "warnings": warnings,
+        }
+        return self.frame.finish(state.images, measured, self.device, self.checkpoint.out if self.checkpoint else None)
+
+
+def begin(
+    real: RealData,
+    recipe: Recipe,
+    *,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+    device: str = "cpu",
+    plan: Plan | None = None,
+    earlier: Tensor | None = None,
+    snapshots: tuple[int, ...] | None = None,
+    memory_limit: int | None = None,
+    note: str = "",
+    command: str = "",
+) -> Distillation:
+    """A new run, refused before any work when the recipe cannot run on the data.
+
+    Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is kept
+    on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`, images
+    [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the quarters);
+    `memory_limit` in bytes; `note` and `command`, words for the card. Raises `InvalidInput`, `NotEnoughMemory`.
+    """
+    recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
+    if earlier is None:
+        check_ipc(real, recipe.ipc, recipe.start)
+    if recipe.zca != "none" and real.transform.zca is None:
+        real = real.with_zca("kornia" if recipe.zca == "kornia" else "official")
+    foreseen = forecast(real, recipe, device=device, memory_limit=memory_limit)
+    if out is not None:
+        prepare_folder(Path(out), overwrite=overwrite)
+    quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
+    frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
+    dtype = torch.float64 if recipe.precision == "float64" else torch.float32
+    start = first_images(real, recipe.ipc, recipe.start, recipe.seed, earlier=earlier).to(dtype)
+    checkpoint = Checkpoint(Path(out)) if out is not None else None
+    run = Distillation(
+        frame, plan or foreseen.plan, start, RunState(start.clone(), torch.zeros_like(start)), torch.device(device), checkpoint
+    )
+    run.remarks = foreseen.notes
+    if checkpoint:
+        checkpoint.begin(frame, start)
+        run.save()
+    return run
+
+
+def resume(out: Path | str, real: RealData, *, device: str = "cpu") -> Distillation:
+    """Continue a run where its last checkpoint stands.
+
+    Arguments: `out`, the run folder; `real`, the same data as then. Raises `ArtifactError`, `InvalidInput`.
+    """
+    checkpoint = Checkpoint(Path(out))
+    zca = checkpoint.card()["recipe"].get("zca", "none")
+    if zca != "none" and real.transform.zca is None:
+        real = real.with_zca("kornia" if zca == "kornia" else "official")
+    frame, start, state, plan = checkpoint.read(real)
+    return Distillation(frame, plan, start, state, torch.device(device), checkpoint)
+
+
+def distill(real: RealData, recipe: Recipe, *, time_limit: float | None = None, **options: Any) -> DistilledSet:
+    """Distil `real` by `recipe`, start to end.
+
+    Arguments: as `begin`, and `time_limit` in seconds. Returns the distilled set; with `out`, its run folder is complete on disk.
+    """
+    run = begin(real, recipe, **options)
+    for _ in run.steps(time_limit):
+        pass
+    return run.result()

@@ -1,0 +1,129 @@
+"""DistilledSet: the finished artifact. Images, labels and where they came from, in files that execute nothing.
+
+Letters: M images, C channels, H rows, W columns, K classes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from datadam.data import Transform
+from datadam.errors import ArtifactError
+from datadam.storage import read_json, read_tensors, write_json, write_tensors, write_text
+
+FORMAT = "datadam/1"
+
+
+@dataclass(frozen=True)
+class DistilledSet:
+    """Synthetic (or chosen real) images with hard labels.
+
+    Arguments: `images` [M, C, H, W], float32 in network space, class after class; `labels` [M], int64 class numbers;
+    `transform`, between network space and pixels; `card`, everything about its making, as kept in card.json.
+    """
+
+    images: Tensor
+    labels: Tensor
+    transform: Transform
+    card: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names."""
+        return tuple(self.card["data"]["classes"])
+
+    @property
+    def ipc(self) -> int:
+        """Images per class."""
+        return int(self.card["recipe"]["ipc"])
+
+    def pixels(self) -> Tensor:
+        """The images in true colours: [M, C, H, W] in [0, 1]."""
+        return self.transform.to_pixels(self.images)
+
+    def dataset(self) -> TensorDataset:
+        """A torch `Dataset` of (image in network space, class number)."""
+        return TensorDataset(self.images, self.labels)
+
+    def save(self, folder: Path | str) -> None:
+        """Write distilled.safetensors, zca.safetensors (when used), preview.png, README.md and, last, card.json."""
+        from datadam.report.pictures import preview
+        from datadam.report.readme import run_readme
+        from datadam.storage import replacing
+
+        folder = Path(folder)
+        write_tensors(folder / "distilled.safetensors", {"images": self.images.float(), "labels": self.labels})
+        if self.transform.zca is not None:
+            write_tensors(folder / "zca.safetensors", self.transform.zca.tensors())
+        with replacing(folder / "preview.png") as partial:
+            preview(self.pixels(), self.classes, self.ipc).save(partial, format="PNG")
+        write_text(folder / "README.md", run_readme(self.card))
+        write_json(folder / "card.json", self.card)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "DistilledSet":
+        """Read a run folder. Raises `ArtifactError` when a file is missing, truncated, forged or of another format."""
+        folder = Path(folder)
+        card = read_card(folder)
+        tensors, _ = read_tensors(folder / "distilled.safetensors")
+        images, labels = tensors.get("images"), tensors.get("labels")
+        shape, classes = tuple(card["data"]["shape"]), len(card["data"]["classes"])
+        faults = []
+        if images is None or images.dtype != torch.float32 or images.ndim != 4 or tuple(images.shape[1:]) != shape:
+            came = "none" if images is None else f"{images.dtype} {tuple(images.shape)}"
+            faults.append(f"images are {came}; the card says float32 [M, {', '.join(map(str, shape))}]")
+        elif not torch.isfinite(images).all():
+            faults.append("images hold NaN or infinite numbers")
+        if labels is None or labels.dtype != torch.int64 or (images is not None and tuple(labels.shape) != images.shape[:1]):
+            faults.append("labels are not one int64 an image")
+        elif len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
+            faults.append(f"labels do not lie in 0..{classes - 1}")
+        if faults or images is None or labels is None:
+            raise ArtifactError(*(f"{folder / 'distilled.safetensors'}: {fault}" for fault in faults))
+        zca = read_tensors(folder / "zca.safetensors")[0] if card["transform"]["zca"] else None
+        return cls(images, labels, Transform.from_card(card["transform"], zca), card)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a run folder, its structure checked. Raises `ArtifactError`."""
+    path = folder / "card.json"
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} is no run folder: it does not exist")
+    if not path.exists() and (folder / "checkpoint").is_dir():
+        raise ArtifactError(f"{folder} is an unfinished run; finish it with: datadam distill --resume {folder}")
+    card = read_json(path)
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        came = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise ArtifactError(f"{path} has format {came!r}; this version reads {FORMAT!r}")
+    data, recipe, transform = (card.get(part) for part in ("data", "recipe", "transform"))
+    sound = (
+        isinstance(data, dict)
+        and isinstance(recipe, dict)
+        and isinstance(transform, dict)
+        and _texts(data.get("classes"))
+        and _sizes(data.get("shape"), 3)
+        and isinstance(data.get("source"), str)
+        and isinstance(data.get("options"), dict)
+        and isinstance(data.get("checksum"), str)
+        and type(recipe.get("ipc")) is int
+        and isinstance(recipe.get("net"), str)
+        and {"mean", "std", "zca"} <= set(transform)
+        and card.get("kind") in ("distilled", "coreset")
+    )
+    if not sound:
+        raise ArtifactError(
+            f"{path} lacks parts that every card has (data, recipe, transform, kind); it was changed or is from another program"
+        )
+    return card
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(isinstance(text, str) for text in value)
+
+
+def _sizes(value: object, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(type(n) is int and n > 0 for n in value)

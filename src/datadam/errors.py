@@ -1,0 +1,67 @@
+"""Everything that datadam raises on purpose.
+
+    DatadamError
+    ├── InvalidInput (also ValueError)      the user can cure it: the command line exits with 2
+    │   ├── UnknownName                     a name that no catalog knows; offers the nearest one
+    │   ├── DataError                       images or labels that cannot be used
+    │   ├── ArtifactError                   a file that is not what it says it is
+    │   └── NotEnoughMemory                 what was asked needs more memory than allowed
+    └── RunFailed (also RuntimeError)       something broke on the way: the command line exits with 1
+        ├── NonFiniteLoss                   a loss became NaN or infinite
+        └── DownloadError                   a file could not be fetched or is not the expected one
+
+Each message says what came, what is allowed and the usual cure.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DatadamError(Exception):
+    """Anything that datadam raises on purpose."""
+
+
+class InvalidInput(DatadamError, ValueError):
+    """What was asked cannot be done; the message names the cure. `faults` lists every fault found at once."""
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__(faults[0] if len(faults) == 1 else "\n".join(f"- {fault}" for fault in faults))
+
+
+class UnknownName(InvalidInput):
+    """A name that no catalog knows.
+
+    Arguments: `kind`, what sort of name ("method"); `name`, what came; `known`, the names that exist; `cure`, more help.
+    """
+
+    def __init__(self, kind: str, name: object, known: Iterable[str], cure: str = "") -> None:
+        names = sorted(known)
+        near = get_close_matches(str(name), names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        cure = f" {cure}" if cure else ""
+        super().__init__(f"unknown {kind} {str(name)!r}.{hint} Known: {', '.join(names)}.{cure}")
+
+
+class DataError(InvalidInput):
+    """Images or labels that cannot be used."""
+
+
+class ArtifactError(InvalidInput):
+    """A file that is not what it says it is: truncated, forged, or of another format."""
+
+
+class NotEnoughMemory(InvalidInput):
+    """What was asked needs more memory than allowed."""
+
+
+class RunFailed(DatadamError, RuntimeError):
+    """Something broke on the way."""
+
+
+class NonFiniteLoss(RunFailed):
+    """A loss became NaN or infinite."""
+
+
+class DownloadError(RunFailed):
+    """A file could not be fetched, or what came is not the expected file."""

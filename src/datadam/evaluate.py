@@ -1,0 +1,267 @@
+"""Judge a distilled set: train students on it from scratch and test them. A set from anywhere can be judged; no method is imported.
+
+Letters: K classes, M images, S sets, n students.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datadam import nets
+from datadam.augment import STRATEGY, operations, strategy_for
+from datadam.data import RealData
+from datadam.distilled import DistilledSet
+from datadam.errors import InvalidInput, UnknownName
+from datadam.machine import can_compile
+from datadam.protocols import CATALOG, Protocol
+from datadam.rng import stream
+from datadam.storage import write_json
+from datadam.train import TEST_BATCH, confusion, train
+
+FORMAT = "datadam-evaluation/1"
+DEFAULT_STUDENTS = 5
+COMPILING_PAYS = 600  # training steps above which compiling is worth its half minute on CPU
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
+       2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
+"""Student's t, 97.5 % quantile, for 1 to 30 degrees of freedom."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch of one student is done: `student` of `students`, `epoch` of `epochs` (all from 1)."""
+
+    student: int
+    students: int
+    epoch: int
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Every accuracy, and what they say.
+
+    `of`, what was judged; `accuracies`, one list a set with one fraction a student; `interval`, 95 %, over the sets when there
+    are two or more, else over the students; `per_class` [K] accuracies and `confusion` [K][K] counts over all students;
+    `seconds_per_student`, training time of one; `iteration` of a snapshot, or None for the end; `words`, the protocol in words.
+    """
+
+    of: str
+    net: str
+    protocol: Protocol
+    ipc: int | None
+    images: int
+    accuracies: tuple[tuple[float, ...], ...]
+    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[str, ...]
+    data: str
+    seed: int
+    seconds: float
+    seconds_per_student: float
+    iteration: int | None = None
+    note: str = ""
+
+    @property
+    def all(self) -> tuple[float, ...]:
+        """The accuracies of all students of all sets."""
+        return tuple(a for one in self.accuracies for a in one)
+
+    @property
+    def mean(self) -> float:
+        """The mean accuracy."""
+        return math.fsum(self.all) / len(self.all)
+
+    @property
+    def std(self) -> float:
+        """The standard deviation over all accuracies (0 for a single one)."""
+        return _std(self.all)
+
+    @property
+    def over(self) -> str:
+        """What the interval is over: "sets", "students only", or "one student" when there is none."""
+        return "sets" if len(self.accuracies) > 1 else "students only" if len(self.all) > 1 else "one student"
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 95 % interval: Student's t over set means or students; NaN for a single accuracy."""
+        values = [math.fsum(one) / len(one) for one in self.accuracies] if len(self.accuracies) > 1 else self.all
+        return t95(len(values) - 1) * _std(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+    @property
+    def per_class(self) -> tuple[float, ...]:
+        """Accuracy of each class over all students (NaN for a class without test images)."""
+        return tuple(row[k] / sum(row) if sum(row) else math.nan for k, row in enumerate(self.confusion))
+
+    @property
+    def words(self) -> str:
+        """The protocol in words, with what was left out of it."""
+        p, n = self.protocol, len(self.accuracies[0])
+        training = p.training
+        share = f"{n} of {p.students} students, {len(self.accuracies)} of {p.sets} sets"
+        schedule = "rate x0.5 every 15 epochs" if training.schedule == "every15" else f"rate x0.1 after epoch {training.drop}"
+        return (
+            f"{p.name}: {share}; {training.epochs} epochs, batch {training.batch}, SGD {training.lr:g}, {schedule}, "
+            f"augmentation {training.augment}; last epoch"
+        )
+
+    def __str__(self) -> str:
+        half = "" if math.isnan(self.half_width) else f" +- {100 * self.half_width:.2f} (95 %, {self.over})"
+        return f"{100 * self.mean:.2f} %{half}  {self.of}, {self.images} images, {self.net}; {self.words}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as kept in evaluations/*.json."""
+        half = None if math.isnan(self.half_width) else self.half_width
+        interval = None if half is None else {"low": self.mean - half, "high": self.mean + half, "half": half, "over": self.over}
+        return {
+            "format": FORMAT, "of": self.of, "note": self.note, "net": self.net, "ipc": self.ipc, "images": self.images,
+            "iteration": self.iteration, "protocol": self.protocol.to_card(), "students": len(self.accuracies[0]),
+            "sets": len(self.accuracies), "accuracies": [list(one) for one in self.accuracies], "mean": self.mean, "std": self.std,
+            "interval": interval, "per_class": [None if math.isnan(a) else a for a in self.per_class],
+            "confusion": [list(row) for row in self.confusion], "classes": list(self.classes),
+            "seconds_per_student": round(self.seconds_per_student, 2), "seconds": round(self.seconds, 1), "seed": self.seed,
+            "data": self.data, "words": self.words,
+        }  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file, whole or not at all."""
+        write_json(path, self.to_json())
+
+
+def protocol_named(name: str, *, epochs: int | None = None, augment: str | None = None) -> Protocol:
+    """A protocol by name, with other epochs or another augmentation. Raises `UnknownName`, `InvalidInput`."""
+    if name not in CATALOG:
+        raise UnknownName("protocol", name, CATALOG)
+    if augment == "dsa":
+        augment = None
+    if augment is not None:
+        operations(augment)
+    return CATALOG[name].with_epochs(epochs).with_augment(augment)
+
+
+def evaluate(
+    sets: DistilledSet | Sequence[DistilledSet],
+    real: RealData,
+    *,
+    net: str | None = None,
+    protocol: Protocol | str = "honest",
+    students: int = DEFAULT_STUDENTS,
+    seed: int = 0,
+    device: str = "cpu",
+    of: str | None = None,
+    note: str = "",
+    iteration: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Evaluation:
+    """Train students on distilled sets and test them on the test part of the real data.
+
+    Arguments: `sets`, one set or several independent ones of one recipe; `real`, the data (loaded as for distilling; whitening is
+    taken from the set); `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object;
+    `students` a set; `seed`, of the students' streams; `of`, what is judged; `progress`, called after each epoch.
+    Raises `InvalidInput` when the set does not fit the data.
+    """
+    sets = [sets] if isinstance(sets, DistilledSet) else list(sets)
+    protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    first = sets[0]
+    for one in sets:
+        _require_fit(one, real)
+    spec = nets.canonical(net or first.card["recipe"]["net"], real.shape)
+    real = replace(real, transform=first.transform)
+    name = of or ("distilled" if first.card["kind"] == "distilled" else first.card["recipe"]["method"]["name"])
+    jobs = [(s, one.images, one.labels) for s, one in enumerate(sets)]
+    sources: list[tuple[int, Callable[[Tensor], Tensor], Tensor]] = [
+        (s, images.to(device).__getitem__, labels) for s, images, labels in jobs
+    ]
+    return _judge(
+        sources, real, spec, protocol, students, seed, device, progress,
+        of=name, ipc=first.ipc, images=len(first.labels), note=note or first.card.get("note", ""), iteration=iteration,
+    )  # fmt: skip
+
+
+def evaluate_whole(
+    real: RealData,
+    *,
+    net: str = "auto",
+    protocol: Protocol,
+    students: int = 1,
+    seed: int = 0,
+    device: str = "cpu",
+    note: str = "",
+    progress: Callable[[Progress], None] | None = None,
+) -> Evaluation:
+    """Train students on the whole training part: the bar that a distilled set is held against. Arguments as `evaluate`."""
+    labels = torch.from_numpy(real.train.labels)
+    spec = nets.canonical(net, real.shape)
+    return _judge(
+        [(0, real.images, labels)], real, spec, protocol, students, seed, device, progress,
+        of="whole", ipc=None, images=len(labels), note=note, iteration=None,
+    )  # fmt: skip
+
+
+def _judge(
+    sources: Sequence[tuple[int, Callable[[Tensor], Tensor], Tensor]], real: RealData, spec: str, protocol: Protocol,
+    students: int, seed: int, device: str, progress: Callable[[Progress], None] | None, **about: Any,
+) -> Evaluation:  # fmt: skip
+    if students < 1:
+        raise InvalidInput(f"students is {students}; it must be at least 1")
+    if not len(real.test):
+        raise InvalidInput("the data have no test part to judge on; give one with --test")
+    if protocol.training.augment == STRATEGY:
+        protocol = protocol.with_augment(strategy_for(real.name))
+    began, classes, training = time.monotonic(), len(real.classes), protocol.training
+    network = nets.build(spec, shape=real.shape, classes=classes).to(device)
+    steps = len(sources) * students * training.epochs * -(-len(sources[0][2]) // training.batch)
+    forward = torch.compile(network, dynamic=False) if steps > COMPILING_PAYS and can_compile() else network
+    counts = torch.zeros(classes, classes, dtype=torch.long)
+    accuracies, seconds = [], 0.0
+    total = len(sources) * students
+    for done, (s, images, labels) in enumerate(sources):
+        of_set = []
+        for student in range(students):
+            what = ("student", s, student)
+            nets.initialise(network, stream(seed, *what, "init"))
+            start = time.monotonic()
+            for epoch in train(network, images, labels, training, seed, *what, forward=forward):
+                if progress:
+                    progress(Progress(done * students + student + 1, total, epoch, training.epochs))
+            seconds += time.monotonic() - start
+            table = confusion(network, _test_batches(real, device), classes)
+            counts += table
+            of_set.append(int(table.trace()) / int(table.sum()))
+        accuracies.append(tuple(of_set))
+    return Evaluation(
+        net=spec, protocol=protocol, accuracies=tuple(accuracies), confusion=tuple(map(tuple, counts.tolist())),
+        classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began, seconds_per_student=seconds / total, **about,
+    )  # fmt: skip
+
+
+def _test_batches(real: RealData, device: str) -> Iterator[tuple[Tensor, Tensor]]:
+    labels = torch.from_numpy(real.test.labels)
+    for chosen in torch.arange(len(labels)).split(TEST_BATCH):
+        yield real.images(chosen, "test", device=device), labels[chosen]
+
+
+def _require_fit(distilled: DistilledSet, real: RealData) -> None:
+    data = distilled.card["data"]
+    if tuple(data["classes"]) != real.classes or tuple(data["shape"]) != real.shape:
+        raise InvalidInput(
+            f"the set has {len(data['classes'])} classes of shape {tuple(data['shape'])}, the data {len(real.classes)} of {real.shape}, "
+            "or other class names; give the data the set was made from"
+        )
+
+
+def t95(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t: exact to 3 decimals up to 30 degrees of freedom, an expansion above."""
+    if freedom <= len(T95):
+        return T95[freedom - 1]
+    z = 1.959964  # Cornish-Fisher in 1 / freedom
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+def _std(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else 0.0

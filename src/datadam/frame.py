@@ -1,0 +1,72 @@
+"""Frame: what stays fixed during a run, and the card that it becomes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datadam import machine
+from datadam.data import RealData
+from datadam.distilled import FORMAT, DistilledSet
+from datadam.methods import Coreset
+from datadam.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A run's data, recipe and words.
+
+    Arguments: `note`, shown wherever the result is ("demo, not a result"); `command`, that makes the run again; `snapshots`,
+    iterations after which the images are kept; `begun_from`, the folder of the run whose images were the start, if any.
+    """
+
+    real: RealData
+    recipe: Recipe
+    note: str = ""
+    command: str = ""
+    snapshots: tuple[int, ...] = ()
+
+    def to_card(self) -> dict[str, Any]:
+        """The parts of the card that are known before the run."""
+        real = self.real
+        data = {
+            "name": real.name,
+            "source": real.source,
+            "options": real.options,
+            "checksum": real.checksum,
+            "classes": list(real.classes),
+            "shape": list(real.shape),
+            "train": len(real.train),
+            "test": len(real.test),
+            "notes": list(real.notes),
+        }
+        return {
+            "note": self.note,
+            "command": self.command,
+            "recipe": self.recipe.to_card(),
+            "data": data,
+            "transform": real.transform.to_card(),
+            "labels": "class",
+        }
+
+    def finish(self, images: Tensor, measured: dict[str, Any], device: torch.device, out: Path | None) -> DistilledSet:
+        """The artifact of these images [K*N, C, H, W]; written to `out` when given."""
+        method = self.recipe.method
+        card = {
+            "format": FORMAT,
+            "kind": "coreset" if isinstance(method, Coreset) else "distilled",
+            **self.to_card(),
+            **measured,
+            "hardware": machine.hardware(device),
+            "versions": machine.versions(),
+            "commit": machine.commit(),
+            "created": machine.now(),
+            "citations": [method.citation] if method.citation else [],
+        }
+        labels = torch.arange(len(self.real.classes)).repeat_interleave(self.recipe.ipc)
+        distilled = DistilledSet(images.detach().float().cpu().contiguous(), labels, self.real.transform, card)
+        if out is not None:
+            distilled.save(out)
+        return distilled

@@ -1,0 +1,40 @@
+"""What every network gives: features for matching, logits for judging.
+
+N images, C channels, H x W pixels, K classes, D numbers of the embedding.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Features(NamedTuple):
+    """What a network makes of N images.
+
+    `blocks`: every block's output after its activation and before its pooling, first to last, [N, C_l, H_l, W_l] each;
+    `embedding`: the flattened input of the classifier head, [N, D]; `pixels`: the input itself, [N, C, H, W].
+    """
+
+    blocks: tuple[Tensor, ...]
+    embedding: Tensor
+    pixels: Tensor
+
+
+class Network(nn.Module):
+    """A classifier in two parts: `features`, which each architecture writes, and a linear `head` on the embedding."""
+
+    head: nn.Linear
+
+    def features(self, x: Tensor) -> Features:
+        """The block outputs and the embedding of images x [N, C, H, W]."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits [N, K] of images x [N, C, H, W]."""
+        logits: Tensor = self.head(self.features(x).embedding)
+        return logits
+
+    @property
+    def couples_images(self) -> bool:
+        """Whether, in training mode, an image's output depends on the others of its batch: so with batch norm only."""
+        return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())

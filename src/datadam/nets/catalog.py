@@ -1,0 +1,134 @@
+"""Networks by name, and the little language that says a variant in one word: `convnet3:norm=batch:width=64`.
+
+C channels, H x W pixels, K classes.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from datadam.errors import InvalidInput, UnknownName
+from datadam.nets.alexnet import AlexNet
+from datadam.nets.base import Network
+from datadam.nets.convnet import ConvNet
+from datadam.nets.initialise import initialise
+from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS
+from datadam.nets.lenet import LeNet
+from datadam.nets.mlp import MLP
+from datadam.nets.resnet import ResNet18
+from datadam.nets.vgg import VGG11
+from datadam.rng import stream
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture. `options`: each one's values, default first, or its default where any positive number does."""
+
+    description: str
+    make: Callable[..., Network]
+    options: Mapping[str, tuple[str, ...] | int]
+
+
+CATALOG: dict[str, Row] = {
+    "convnet3": Row(
+        "ConvNet, the field's usual network; any depth: convnet1, convnet2, ...; auto chooses it by the image size",
+        ConvNet,
+        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS},
+    ),
+    "mlp": Row("Three linear layers on the pixels; has no blocks to match", MLP, {"width": 128}),
+    "lenet": Row("LeNet-5 with ReLU and max pooling", LeNet, {}),
+    "alexnet": Row("AlexNet for small images", AlexNet, {"norm": ("none", "instance", "batch", "layer", "group")}),
+    "vgg11": Row("VGG-11 for small images", VGG11, {"norm": NORMS}),
+    "resnet18": Row("ResNet-18 for small images", ResNet18, {"norm": NORMS}),
+}
+
+
+def build(spec: str, *, shape: Shape, classes: int) -> Network:
+    """The network that `spec` says, in training mode.
+
+    Arguments: `spec`, such as "convnet3:norm=batch", "mlp" or "auto"; `shape`, (C, H, W) of one image; `classes`, K.
+    Its weights are always the same; `initialise` draws others. The global random state is neither read nor moved.
+    Raises UnknownName (no such network, option or value) and InvalidInput (a misfit width, images too small).
+    """
+    name, options = _parse(spec, shape)
+    if not _is_count(classes):
+        raise InvalidInput(f"classes must be a positive whole number, and {classes!r} came")
+    row, depth = _row(name)
+    with torch.device("meta"):  # nothing is drawn there; PyTorch's constructors would draw from the global generator
+        net = row.make(tuple(shape), classes, **depth, **options)
+    net.to_empty(device="cpu")
+    initialise(net, stream(0, "build"))
+    return net
+
+
+def canonical(spec: str, shape: Shape) -> str:
+    """The one way to write `spec`: "auto" resolved, options sorted, defaults dropped.
+
+    Raises UnknownName as `build` does; whether the images are large enough is left to `build`.
+    """
+    name, options = _parse(spec, shape)
+    row, _ = _row(name)
+    defaults = {option: values[0] if isinstance(values, tuple) else values for option, values in row.options.items()}
+    return name + "".join(f":{key}={value}" for key, value in sorted(options.items()) if value != defaults[key])
+
+
+def _parse(spec: str, shape: Shape) -> tuple[str, dict[str, str | int]]:
+    """The name and the checked options of a spec; every fault is told at once."""
+    if len(shape) != 3 or not all(map(_is_count, shape)):
+        raise InvalidInput(f"an image's shape is (channels, height, width), positive whole numbers, and {shape!r} came")
+    name, *parts = str(spec).split(":")
+    if name == "auto":
+        name = f"convnet{max(1, round(math.log2(min(shape[1:]))) - 2)}"
+    row, _ = _row(name)
+    options: dict[str, str | int] = {}
+    faults: list[InvalidInput] = []
+    for part in parts:
+        option, _, text = part.partition("=")
+        try:
+            value = _value(name, row, option, text)
+            if option in options:
+                raise InvalidInput(f"option {option!r} of {name} is given twice in {spec!r}; give it once")
+            options[option] = value
+        except InvalidInput as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise InvalidInput(*map(str, faults))
+    return name, options
+
+
+def _row(name: str) -> tuple[Row, dict[str, Any]]:
+    """A name's row, and the depth where the name carries it."""
+    convnet = re.fullmatch(r"convnet([1-9][0-9]{0,2})", name)
+    if convnet:
+        return CATALOG["convnet3"], {"depth": int(convnet[1])}
+    if name not in CATALOG:
+        cure = "ConvNets go by their depth, 1 to 999; options follow colons: convnet4:norm=batch:width=64."
+        raise UnknownName("network", name, [*CATALOG, "auto"], cure)
+    return CATALOG[name], {}
+
+
+def _value(name: str, row: Row, option: str, text: str) -> str | int:
+    """One option's value, checked."""
+    if option not in row.options:
+        cure = "Options are written name=value." if row.options else f"{name} has no options."
+        raise UnknownName(f"option of {name}", option, row.options, cure)
+    values = row.options[option]
+    if isinstance(values, tuple):
+        if text not in values:
+            raise UnknownName(f"{option} of {name}", text, values)
+        return text
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise InvalidInput(f"{option} of {name} must be a positive whole number, such as {values}, and {text!r} came")
+    return int(text)
+
+
+def _is_count(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number > 0

@@ -1,0 +1,81 @@
+"""The layers that a spec chooses by name: normalisation, activation, pooling. C channels, H x W pixels."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from datadam.errors import InvalidInput
+
+NORMS = ("instance", "batch", "layer", "group", "none")
+ACTIVATIONS = ("relu", "sigmoid", "leakyrelu")
+POOLS = ("avg", "max", "avg3", "none")
+
+GROUPS = 4  # of group norm, as in the field's code
+
+
+def norm_layer(norm: str, channels: int) -> nn.Module:
+    """A normalisation of C channels; all but batch norm look at one image only.
+
+    `instance` is InstanceNorm2d and not the equal GroupNorm(C, C), which is slower on CPUs; `layer` is one group of all
+    channels. Raises InvalidInput where group norm cannot divide the channels.
+    """
+    if norm == "group" and channels % GROUPS:
+        raise InvalidInput(f"norm=group needs a width divisible by {GROUPS}, and {channels} came; change one of them")
+    layers: dict[str, Callable[[], nn.Module]] = {
+        "instance": lambda: nn.InstanceNorm2d(channels, affine=True),
+        "batch": lambda: nn.BatchNorm2d(channels),
+        "layer": lambda: nn.GroupNorm(1, channels),
+        "group": lambda: nn.GroupNorm(GROUPS, channels),
+        "none": nn.Identity,
+    }
+    return layers[norm]()
+
+
+def sees_one_value(norm: str, channels: int, pixels: int) -> bool:
+    """Whether a normalisation of [C, H, W] maps, H * W = `pixels`, would see single values, and make zeros of them.
+
+    Batch norm is not judged: what it sees depends on the batch.
+    """
+    seen = {"instance": pixels, "layer": channels * pixels, "group": channels // GROUPS * pixels}
+    return seen.get(norm, 2) == 1
+
+
+def refuse_one_pixel(name: str, norm: str, shape: tuple[int, int, int], shrink: int) -> None:
+    """Refuse instance norm on a last map of one pixel; that map is ceil(H / shrink) x ceil(W / shrink)."""
+    if norm == "instance" and max(shape[1:]) <= shrink:
+        raise InvalidInput(
+            f"{name} with norm=instance needs images longer than {shrink} pixels on a side, and {shape[1]}x{shape[2]} "
+            "came: its last map would be one pixel, of which instance norm makes zero. "
+            "Use larger images, norm=group, or a ConvNet (auto)"
+        )
+
+
+def activation(act: str) -> nn.Module:
+    """An activation by name; never in place, since blocks hand out their outputs."""
+    activations: dict[str, Callable[[], nn.Module]] = {
+        "relu": nn.ReLU,
+        "sigmoid": nn.Sigmoid,
+        "leakyrelu": nn.LeakyReLU,
+    }
+    return activations[act]()
+
+
+def pool_layer(pool: str) -> nn.Module:
+    """A pooling that halves the sides: 2x2 of stride 2, or `avg3`, 3x3 of stride 2 that does not count the padding."""
+    pools: dict[str, Callable[[], nn.Module]] = {
+        "avg": lambda: nn.AvgPool2d(2),
+        "max": lambda: nn.MaxPool2d(2),
+        "avg3": lambda: nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False),
+        "none": nn.Identity,
+    }
+    return pools[pool]()
+
+
+def pooled(side: int, pool: str) -> int:
+    """How long a side is after pooling."""
+    return {"avg": side // 2, "max": side // 2, "avg3": (side + 1) // 2, "none": side}[pool]
+
+
+def widening(shape: tuple[int, int, int]) -> int:
+    """Extra padding of the first convolution: 2 for one-channel 28x28 images, which so become 32x32, else 0."""
+    return 2 if shape == (1, 28, 28) else 0

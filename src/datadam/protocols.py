@@ -1,0 +1,77 @@
+"""Protocols: how a distilled set is judged. Named, complete, and printed with every number."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datadam.augment import STRATEGY
+from datadam.errors import InvalidInput
+from datadam.train import Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """A way to judge.
+
+    Arguments: `name`; `students` a set and `sets` that the full protocol asks for; `training` of a student; `selects`, whether
+    the best of several iterations is reported, chosen on the test set; `description` in words.
+    """
+
+    name: str
+    students: int
+    sets: int
+    training: Training
+    description: str
+    selects: bool = False
+
+    def with_epochs(self, epochs: int | None) -> "Protocol":
+        """The same with other epochs; a drop of the rate keeps its share of the training."""
+        if epochs is None or epochs == self.training.epochs:
+            return self
+        if epochs < 1:
+            raise InvalidInput(f"epochs is {epochs}; it must be at least 1")
+        drop = self.training.drop_after
+        scaled = None if drop is None else round(drop * epochs / self.training.epochs)
+        return replace(self, training=replace(self.training, epochs=epochs, drop_after=scaled))
+
+    def with_augment(self, augment: str | None) -> "Protocol":
+        """The same with another augmentation of the students' images."""
+        return self if augment is None else replace(self, training=replace(self.training, augment=augment))
+
+    def whole_set(self) -> "Protocol":
+        """For the whole training set: one student of 100 epochs, the schedule scaled."""
+        return replace(self.with_epochs(100), students=1, sets=1)
+
+    def to_card(self) -> dict[str, Any]:
+        """The settings as JSON knows them."""
+        t = self.training
+        return {
+            "name": self.name, "students": self.students, "sets": self.sets, "selects": self.selects, "epochs": t.epochs,
+            "batch": t.batch, "lr": t.lr, "momentum": t.momentum, "weight_decay": t.weight_decay, "schedule": t.schedule,
+            "drop_after": t.drop, "fresh_optimizer": t.fresh_optimizer, "augment": t.augment,
+        }  # fmt: skip
+
+
+CATALOG = {
+    "honest": Protocol(
+        name="honest",
+        students=20,
+        sets=5,
+        training=Training(epochs=1000, drop_after=500, augment=STRATEGY),
+        description="last iterate, last epoch; rate x0.1 after half; nothing is chosen on the test set",
+    ),
+    "paper": Protocol(
+        name="paper",
+        students=20,
+        sets=5,
+        training=Training(epochs=1000, schedule="every15", augment=STRATEGY),
+        description="DataDAM's Table 10 taken literally: rate x0.5 every 15 epochs; expect low numbers",
+    ),
+    "official": Protocol(
+        name="official",
+        students=10,
+        sets=1,
+        training=Training(epochs=1801, batch=64, drop_after=902, fresh_optimizer=True, augment=STRATEGY),
+        description="DataDAM's released code; also gives the best iteration, selected on the test set",
+        selects=True,
+    ),
+}

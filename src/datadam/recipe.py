@@ -1,0 +1,165 @@
+"""Recipe: everything that decides the synthetic images, in one frozen object that a card can hold and rebuild."""
+
+import dataclasses
+from dataclasses import dataclass, fields
+from typing import Any, get_args, get_type_hints
+
+from datadam import nets
+from datadam.augment import STRATEGY, operations
+from datadam.errors import DatadamError, InvalidInput, UnknownName
+from datadam.methods import CATALOG, Method
+from datadam.methods.base import finite, refuse, require
+
+PRECISIONS = ("float32", "float64", "bfloat16")
+ZCA = ("none", "kornia", "official")
+TRAINED = ("drawn", "between")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A method and how it is run.
+
+    Arguments (the paper's symbol): `method`; `ipc` (IPC), images per class; `net`, the matching network; `iterations` (I);
+    `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` of SGD on the images; `start`, the
+    first images; `augment`, words of the Siamese augmentation; `zca`, whitening of the data; `init`, distribution of the weights;
+    `iterations_per_network`, iterations that share a drawn network; `network_steps`, training steps (rate `network_lr`) of the
+    network on the synthetic set, when it is "drawn" or "between" image steps (`network_when`); `seed`; `precision`; `protocol`,
+    how the result is judged unless asked otherwise; `preset`, where the settings came from.
+    Raises `InvalidInput` with every wrong setting at once.
+    """
+
+    method: Method
+    ipc: int
+    net: str = "auto"
+    iterations: int = 8000
+    batch_real: int = 256
+    lr_images: float = 1.0
+    momentum: float = 0.5
+    start: str = "real"
+    augment: str = STRATEGY
+    zca: str = "none"
+    init: str = "default"
+    iterations_per_network: int = 1
+    network_steps: int = 0
+    network_lr: float = 0.01
+    network_when: str = "drawn"
+    seed: int = 0
+    precision: str = "float32"
+    protocol: str = "honest"
+    preset: str = ""
+
+    def __post_init__(self) -> None:
+        faults: list[str] = []
+        for name, least in (
+            ("ipc", 1),
+            ("iterations", 0),
+            ("batch_real", 1),
+            ("iterations_per_network", 1),
+            ("network_steps", 0),
+        ):
+            value = getattr(self, name)
+            require(type(value) is int and value >= least, f"{name} is {value!r}; it must be a whole number >= {least}", faults)
+        require(type(self.seed) is int, f"seed is {self.seed!r}; it must be a whole number", faults)
+        for name in ("lr_images", "network_lr"):
+            value = getattr(self, name)
+            require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
+        require(finite(self.momentum) and 0 <= self.momentum < 1, f"momentum is {self.momentum!r}; it must lie in [0, 1)", faults)
+        for name, allowed in (
+            ("precision", PRECISIONS), ("zca", ZCA), ("network_when", TRAINED), ("init", tuple(nets.INITS)),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
+        try:
+            operations(self.augment)
+        except DatadamError as error:
+            faults.append(str(error))
+        refuse(faults)
+
+    @property
+    def couples_classes(self) -> bool:
+        """Whether the settings tie the classes together (training the network on all synthetic images does)."""
+        return self.network_steps > 0 or not self.method.separable
+
+    def to_card(self) -> dict[str, Any]:
+        """The settings as JSON knows them; `from_card` rebuilds an equal recipe."""
+        card = {f.name: getattr(self, f.name) for f in fields(self)}
+        return card | {"method": {"name": self.method.name} | self.method.settings()}
+
+    @classmethod
+    def from_card(cls, card: dict[str, Any]) -> "Recipe":
+        """The recipe of a card. Raises `InvalidInput` for settings that are missing, unknown or wrong."""
+        if not isinstance(card, dict) or not isinstance(card.get("method"), dict):
+            raise InvalidInput("a recipe must be a mapping with a method in it; the card is damaged or from another program")
+        method = dict(card["method"])
+        name = method.pop("name", None)
+        if name not in CATALOG:
+            raise UnknownName("method", name, CATALOG)
+        return cls(**_known(cls, card | {"method": CATALOG[name](**_known(CATALOG[name], method))}))
+
+    def change(self, settings: dict[str, Any]) -> "Recipe":
+        """A copy with some settings changed: those of the recipe and those of its method, by name.
+
+        Values may be text, as from a command line. Raises `InvalidInput` with every unknown or wrong one.
+        """
+        own, inner, faults = {}, {}, []
+        names = {f.name for f in fields(self)} - {"method"}
+        method_names = {f.name for f in fields(self.method)}
+        for name, value in settings.items():
+            try:
+                if name in method_names:
+                    inner[name] = convert(type(self.method), name, value)
+                elif name in names:
+                    own[name] = convert(type(self), name, value)
+                else:
+                    raise UnknownName("setting", name, names | method_names)
+            except InvalidInput as error:
+                faults.extend(error.faults)
+        try:
+            method = dataclasses.replace(self.method, **inner)
+        except InvalidInput as error:
+            faults.extend(error.faults)
+            method = self.method
+        try:
+            changed = dataclasses.replace(self, method=method, **own)
+        except InvalidInput as error:
+            faults.extend(error.faults)
+        refuse(faults)
+        return changed
+
+
+def _known(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(cls)}
+    if unknown := sorted(set(settings) - names):
+        raise UnknownName("setting", unknown[0], names, "The card is from another version or was changed.")
+    try:
+        return {name: convert(cls, name, value) for name, value in settings.items()}
+    except TypeError as error:
+        raise InvalidInput(f"a setting is of the wrong kind: {error}") from error
+
+
+def convert(cls: type, name: str, value: Any) -> Any:
+    """A setting's value from JSON, YAML or text, in the type that the field declares. Raises `InvalidInput`."""
+    hint = get_type_hints(cls)[name]
+    if tuple[int, ...] in get_args(hint):
+        return _numbers(name, value)
+    try:
+        if hint is int and not isinstance(value, bool) and float(value) == int(float(value)):
+            return int(float(value)) if isinstance(value, str) else int(value)
+        if hint is float and not isinstance(value, bool):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    if hint in (int, float):
+        raise InvalidInput(f"{name} is {value!r}; it must be {'a whole number' if hint is int else 'a number'}")
+    return value
+
+
+def _numbers(name: str, value: Any) -> tuple[int, ...] | None:
+    """None, or whole numbers, from text such as "1,2", "()" or "none", or from a list."""
+    if value is None or value == "none":
+        return None
+    parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
+    try:
+        return tuple(int(part) for part in parts if part != "")
+    except (TypeError, ValueError):
+        raise InvalidInput(f"{name} is {value!r}; write block numbers such as 1,2 or () for none at all") from None

@@ -1,0 +1,91 @@
+"""The first synthetic images: random real ones, chosen real ones, noise, or those of an earlier run.
+
+Letters: K classes, N images of a class, C channels, H rows, W columns.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from datadam import coresets
+from datadam.data import RealData
+from datadam.errors import InvalidInput, UnknownName
+from datadam.rng import stream
+
+STARTS = {
+    "real": "random real images, without replacement",
+    "kcenter": "real images that cover the class: greedy k-center in the features of a random network",
+    "kmeans": "the real images nearest to the centres of N clusters of the class, in the same features",
+    "noise": "standard normal noise",
+}
+
+
+@dataclass
+class SyntheticSet:
+    """The images being learned: `images` [K*N, C, H, W] in network space, class after class, and their class numbers."""
+
+    images: Tensor
+    ipc: int
+    classes: tuple[str, ...]
+
+    @property
+    def labels(self) -> Tensor:
+        """Class numbers [K*N]."""
+        return torch.arange(len(self.classes), device=self.images.device).repeat_interleave(self.ipc)
+
+    def of(self, first: int, last: int) -> Tensor:
+        """The images [.., C, H, W] of the classes first..last-1, as a view of `images`."""
+        return self.images[first * self.ipc : last * self.ipc]
+
+
+def check_ipc(real: RealData, ipc: int, start: str) -> None:
+    """Raise `InvalidInput` unless every class can give `ipc` images (noise always can)."""
+    if ipc < 1:
+        raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
+    if start == "noise":
+        return
+    smallest = min(range(len(real.classes)), key=lambda k: len(real.by_class[k]))
+    if (size := len(real.by_class[smallest])) < ipc:
+        raise InvalidInput(
+            f"ipc is {ipc} but class {real.classes[smallest]!r} has only {size} training images; "
+            f"ask for at most {size}, or start from noise"
+        )
+
+
+def first_images(real: RealData, ipc: int, start: str, seed: int, *, earlier: Tensor | None = None) -> Tensor:
+    """First synthetic images [K*N, C, H, W] in network space, float32.
+
+    Arguments: `start`, a name of `STARTS` or any text when `earlier` is given; `seed`, the run's seed; `earlier`, images
+    [K*n, C, H, W] of another run with n <= N: they come first in each class and random real images fill the rest.
+    Raises `UnknownName`, `InvalidInput`.
+    """
+    if earlier is not None:
+        return _continue(real, ipc, seed, earlier)
+    check_ipc(real, ipc, start)
+    if start == "noise":
+        return torch.cat([_noise(seed, name, ipc, real.shape) for name in real.classes])
+    if start not in STARTS:
+        raise UnknownName("start", start, STARTS, "The folder of an earlier run is allowed too.")
+    select = coresets.SELECT["random" if start == "real" else start]
+    return real.images(torch.cat(select(real, ipc, seed)))
+
+
+def _noise(seed: int, name: str, ipc: int, shape: tuple[int, int, int]) -> Tensor:
+    return torch.randn(ipc, *shape, generator=stream(seed, "start", name))
+
+
+def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor) -> Tensor:
+    kept, rest = divmod(len(earlier), len(real.classes))
+    if rest or tuple(earlier.shape[1:]) != real.shape:
+        raise InvalidInput(
+            f"the earlier run holds images {tuple(earlier.shape)}; this data has {len(real.classes)} classes "
+            f"of shape {real.shape}: start from a run on the same data"
+        )
+    if kept > ipc:
+        raise InvalidInput(f"the earlier run has {kept} images per class, more than the {ipc} asked for; ask for {kept} or more")
+    check_ipc(real, ipc - kept or 1, "real")
+    fresh = real.images(torch.cat(coresets.SELECT["random"](real, ipc, seed)))
+    images = fresh.unflatten(0, (len(real.classes), ipc)).clone()
+    images[:, :kept] = earlier.unflatten(0, (len(real.classes), kept))
+    return images.flatten(0, 1)

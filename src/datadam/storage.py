@@ -1,0 +1,88 @@
+"""Files that are either whole or absent: written beside their place, flushed, then renamed."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from datadam.errors import ArtifactError, InvalidInput, RunFailed
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    Raises `RunFailed` when the file cannot be written (full disk, read-only folder).
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise RunFailed(
+            f"cannot write {path}: {error}. Free space or choose another folder; what stood there before is untouched"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all; NaN is refused rather than written."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, whole or not at all."""
+    with replacing(path) as partial:
+        safetensors.torch.save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, partial, metadata)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises `ArtifactError` when it is missing, unreadable or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} does not exist; a finished run folder holds it") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path} cannot be read as JSON ({error}); it is truncated or not ours: make the run again"
+        ) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read safetensors: tensors by name, and the metadata. Raises `ArtifactError`; nothing in the file is executed."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} does not exist; a finished run folder holds it") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} is no whole safetensors file ({error}); it is truncated or not ours: make the run again"
+        ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Create the folder and prove that a file can be written in it. Raises `InvalidInput`."""
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InvalidInput(f"cannot write into {folder}: {error.strerror}; choose another folder with --out") from error

@@ -1,0 +1,111 @@
+"""The one trainer of networks: students, feature networks, the whole set.
+
+Letters: N images, B images of a batch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datadam.augment import draw_augmentation
+from datadam.errors import InvalidInput, RunFailed
+from datadam.nets import Network
+from datadam.rng import stream
+
+TEST_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a network is trained: SGD with cross-entropy.
+
+    Arguments: `epochs`; `batch`, images a step (all if fewer); `lr`, `momentum`, `weight_decay` of SGD; `schedule`, either
+    "step": times 0.1 from epoch `drop_after` on (None: after half), or "every15": times 0.5 every 15 epochs; `fresh_optimizer`,
+    whether the momentum is lost at the drop, as in released code that makes a new optimiser; `augment`, words of the
+    augmentation, each image with its own parameters, a batch with one operation.
+    """
+
+    epochs: int = 1000
+    batch: int = 256
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "step"
+    drop_after: int | None = None
+    fresh_optimizer: bool = False
+    augment: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1:
+            raise InvalidInput(f"epochs is {self.epochs} and batch {self.batch}; both must be at least 1")
+
+    @property
+    def drop(self) -> int:
+        """The epoch (from 0) at which the rate of the schedule "step" falls."""
+        return self.epochs // 2 if self.drop_after is None else self.drop_after
+
+    def lr_at(self, epoch: int) -> float:
+        """The rate of an epoch, numbered from 0."""
+        if self.schedule == "every15":
+            return float(self.lr * 0.5 ** (epoch // 15))
+        return self.lr * (0.1 if epoch >= self.drop else 1.0)
+
+
+def train(
+    network: Network,
+    images: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    training: Training,
+    seed: int,
+    *what: str | int,
+    forward: Callable[[Tensor], Tensor] | None = None,
+) -> Iterator[int]:
+    """Train in place, epoch by epoch; yields the number of epochs done.
+
+    Arguments: `network`; `images`, gives the images [B, C, H, W] of some indices [B]; `labels` [N], class numbers; `training`;
+    `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling the network.
+    Raises `RunFailed` when the loss is no longer finite.
+    """
+    forward = forward or network
+    device = next(network.parameters()).device
+    optimizer = _sgd(network, training)
+    network.train()
+    for epoch in range(training.epochs):
+        if training.fresh_optimizer and epoch == training.drop:
+            optimizer = _sgd(network, training)
+        for group in optimizer.param_groups:
+            group["lr"] = training.lr_at(epoch)
+        order = torch.randperm(len(labels), generator=stream(seed, *what, "order", epoch))
+        for step, chosen in enumerate(order.split(training.batch)):
+            x = images(chosen).to(device)
+            augmentation = draw_augmentation(training.augment, seed, *what, "augment", epoch, step, images=len(x))
+            x = augmentation(x) if augmentation else x
+            loss = F.cross_entropy(forward(x), labels[chosen].to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        if not torch.isfinite(loss):
+            raise RunFailed(f"the training loss is {float(loss)} after epoch {epoch + 1}; lower the rate (now {training.lr})")
+        yield epoch + 1
+
+
+def _sgd(network: Network, training: Training) -> torch.optim.SGD:
+    options: dict[str, Any] = {"momentum": training.momentum, "weight_decay": training.weight_decay}
+    return torch.optim.SGD(network.parameters(), lr=training.lr, **options)
+
+
+@torch.no_grad()
+def confusion(network: Network, batches: Iterator[tuple[Tensor, Tensor]], classes: int) -> Tensor:
+    """Counts [K, K] of (true class, predicted class) over batches of images and labels, in evaluation mode."""
+    network.eval()
+    device = next(network.parameters()).device
+    counts = torch.zeros(classes * classes, dtype=torch.long)
+    for x, y in batches:
+        predicted = network(x.to(device)).argmax(1).cpu()
+        counts += torch.bincount(y * classes + predicted, minlength=classes * classes)
+    network.train()
+    return counts.view(classes, classes)

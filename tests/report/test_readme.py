@@ -1,0 +1,50 @@
+"""The README of a run folder."""
+
+import re
+from types import SimpleNamespace
+
+from datadam.report import run_readme
+
+
+def test_it_says_what_how_and_whom_to_cite(made: SimpleNamespace) -> None:
+    text = run_readme(made.card(("cat", "dog"), 10, (3, 32, 32)))
+    for part in ("cifar10", "20 images, 32 x 32, colour", "DistilledSet.load(", ".pixels()", ".dataset()", "seed 0"):
+        assert part in text
+    assert "cat, dog" in text
+    assert "@inproceedings{sajedi2023datadam" in text
+    assert "datadam distill cifar10 --ipc 10" in text
+    assert "**Note:**" not in text
+
+
+def test_notes_warnings_and_remarks_on_the_data_come_first(made: SimpleNamespace) -> None:
+    card = made.card(("cat",), 1, (1, 8, 8), note="demo, not a result", warnings=["stopped early"])
+    card["data"]["notes"] = ["no test part"]
+    text = run_readme(card)
+    places = [text.index(part) for part in ("demo, not a result", "stopped early", "no test part", "1 image, 8 x 8")]
+    assert places == sorted(places)
+
+
+def test_a_coreset_is_not_called_distilled(made: SimpleNamespace) -> None:
+    card = made.card(("cat",), 1, (1, 8, 8), kind="coreset")
+    card["recipe"]["method"] = {"name": "herding"}
+    text = run_readme(card)
+    assert "chosen with herding" in text
+    assert "distilled from" not in text
+
+
+def test_names_and_commands_stay_plain_text(made: SimpleNamespace) -> None:
+    hostile = ("<script>alert(1)</script>", "![x](http://x)", "a\n# heading", "`code`")
+    text = run_readme(made.card(hostile, 1, (1, 8, 8), command="datadam\n```\n# out"))
+    outside = re.sub(r"(?ms)^(`{3,})\w*$.*?^\1$", "", text)
+    assert "# out" not in outside
+    assert not re.search(r"(?<!\\)<script", text)
+    assert not re.search(r"(?m)^# heading", text)
+    assert r"!\[x\](http://x)" in text
+
+
+def test_a_card_with_only_what_it_must_have(made: SimpleNamespace) -> None:
+    card = made.card(("cat",), 1, (1, 8, 8))
+    for name in ("seconds", "versions", "command", "citations", "warnings", "note", "iterations_done", "hardware"):
+        del card[name]
+    del card["data"]["train"], card["data"]["notes"]
+    assert "## Cite" not in run_readme(card)
