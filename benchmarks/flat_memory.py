@@ -43,7 +43,7 @@ def iterate(real: RealData) -> Iterator[None]:
 
 
 def make(classes: int, per_class: int, size: int, folder: Path) -> RealData:
-    """Images of noise, each the mean of its class's pattern and its own: all different, the same ones every time."""
+    """Images of noise, each the sum of its class's pattern and one of its own: all different, the same ones every time."""
     shape = (3, size, size)
     rng = np.random.default_rng(0)
     of_class = rng.integers(0, 128, (classes, *shape), dtype=np.uint8)
@@ -79,18 +79,14 @@ def memory() -> dict[str, float]:
     found = {"peak": peak}
     if sys.platform == "linux":
         lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        found |= {
-            key: int(lines[name].split()[0]) * 1024 / 1e6 for key, name in (("own", "RssAnon"), ("mapped", "RssFile"))
-        }
+        found |= {key: int(lines[name].split()[0]) * 1024 / 1e6 for key, name in (("own", "RssAnon"), ("mapped", "RssFile"))}
     return {key: round(value, 1) for key, value in found.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument(
-        "--images-per-class", type=int, help=f"default: {IMAGENET_A_CLASS}, or what half of the disk holds"
-    )
+    parser.add_argument("--images-per-class", type=int, help=f"default: {IMAGENET_A_CLASS}, or what half of the disk holds")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--cache", type=Path, help="keep the images in this folder (default: a temporary one)")
     parser.add_argument("--out", type=Path, help="write the result here too")

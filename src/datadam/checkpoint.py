@@ -43,24 +43,26 @@ class RunState:
     extra: dict[str, Tensor] = field(default_factory=dict)
 
 
-def prepare_folder(out: Path, *, overwrite: bool) -> None:
-    """Make a folder ready for a new run.
-
-    Raises `InvalidInput` when it cannot be written, or already holds a run (or anything else) and `overwrite` is not set; with it,
-    the parts of the earlier run are removed and nothing else is touched.
-    """
+def check_folder(out: Path, *, overwrite: bool) -> None:
+    """Raise `InvalidInput` unless a new run may go to `out`; nothing is written."""
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"{out} is a file; a run needs a folder")
     if out.is_dir() and any(out.iterdir()):
-        ours = (out / "card.json").exists() or (out / "checkpoint").is_dir()
-        if not ours:
+        if not ((out / "card.json").exists() or (out / "checkpoint").is_dir()):
             raise InvalidInput(f"{out} holds files that are no run of ours; choose another folder")
         if not overwrite:
             raise InvalidInput(f"{out} already holds a run; continue it with --resume {out}, or replace it with --overwrite")
-        for name in PARTS:
-            part = out / name
-            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
-    elif out.exists() and not out.is_dir():
-        raise InvalidInput(f"{out} is a file; a run needs a folder")
+
+
+def clear_folder(out: Path) -> None:
+    """Make the folder, and remove the parts of an earlier run and nothing else. Raises `InvalidInput` where nothing can be written."""
     require_writable(out)
+    for name in PARTS:
+        part = out / name
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
 
 
 class Checkpoint:

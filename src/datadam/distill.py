@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from datadam import machine, nets
-from datadam.checkpoint import Checkpoint, RunState, prepare_folder
+from datadam.checkpoint import Checkpoint, RunState, check_folder, clear_folder
 from datadam.data import RealData
 from datadam.distilled import DistilledSet
 from datadam.draw import Draws
@@ -204,13 +204,13 @@ def begin(
     `memory_limit` in bytes; `note` and `command`, words for the card. Raises `InvalidInput`, `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
+    if out is not None:
+        check_folder(Path(out), overwrite=overwrite)
     if earlier is None:
         check_ipc(real, recipe.ipc, recipe.start)
     if recipe.zca != "none" and real.transform.zca is None:
         real = real.with_zca("kornia" if recipe.zca == "kornia" else "official")
     foreseen = forecast(real, recipe, device=device, memory_limit=memory_limit)
-    if out is not None:
-        prepare_folder(Path(out), overwrite=overwrite)
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
@@ -221,6 +221,7 @@ def begin(
     )
     run.remarks = foreseen.notes
     if checkpoint:
+        clear_folder(checkpoint.out)
         checkpoint.begin(frame, start)
         run.save()
     return run

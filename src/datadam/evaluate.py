@@ -19,6 +19,7 @@ from datadam.data import RealData
 from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput, UnknownName
 from datadam.machine import can_compile
+from datadam.nets import Network
 from datadam.protocols import CATALOG, Protocol
 from datadam.rng import stream
 from datadam.storage import write_json
@@ -26,7 +27,8 @@ from datadam.train import TEST_BATCH, confusion, train
 
 FORMAT = "datadam-evaluation/1"
 DEFAULT_STUDENTS = 5
-COMPILING_PAYS = 600  # training steps above which compiling is worth its half minute on CPU
+COMPILING_PAYS = 300  # steps of a student above which compiling is worth its half minute; of one, so that it stays the same
+#                      however many follow
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
        2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
 """Student's t, 97.5 % quantile, for 1 to 30 degrees of freedom."""
@@ -165,21 +167,25 @@ def evaluate(
     Raises `InvalidInput` when the set does not fit the data.
     """
     sets = [sets] if isinstance(sets, DistilledSet) else list(sets)
-    protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
-    first = sets[0]
-    for one in sets:
-        _require_fit(one, real)
-    spec = nets.canonical(net or first.card["recipe"]["net"], real.shape)
-    real = replace(real, transform=first.transform)
-    name = of or ("distilled" if first.card["kind"] == "distilled" else first.card["recipe"]["method"]["name"])
-    jobs = [(s, one.images, one.labels) for s, one in enumerate(sets)]
-    sources: list[tuple[int, Callable[[Tensor], Tensor], Tensor]] = [
-        (s, images.to(device).__getitem__, labels) for s, images, labels in jobs
-    ]
-    return _judge(
-        sources, real, spec, protocol, students, seed, device, progress,
-        of=name, ipc=first.ipc, images=len(first.labels), note=note or first.card.get("note", ""), iteration=iteration,
-    )  # fmt: skip
+    return _judge_sets(sets, real, net, protocol, students, seed, device, progress, of=of, note=note, iteration=iteration)[0]
+
+
+def train_student(
+    distilled: DistilledSet,
+    real: RealData,
+    *,
+    net: str | None = None,
+    protocol: Protocol | str = "honest",
+    seed: int = 0,
+    device: str = "cpu",
+    note: str = "",
+    progress: Callable[[Progress], None] | None = None,
+) -> tuple[Network, Evaluation]:
+    """The first student that `evaluate` would train, and its evaluation. Arguments as there."""
+    evaluation, network = _judge_sets(
+        [distilled], real, net, protocol, 1, seed, device, progress, of=None, note=note, iteration=None
+    )
+    return network.eval(), evaluation
 
 
 def evaluate_whole(
@@ -199,13 +205,31 @@ def evaluate_whole(
     return _judge(
         [(0, real.images, labels)], real, spec, protocol, students, seed, device, progress,
         of="whole", ipc=None, images=len(labels), note=note, iteration=None,
+    )[0]  # fmt: skip
+
+
+def _judge_sets(
+    sets: list[DistilledSet], real: RealData, net: str | None, protocol: Protocol | str, students: int, seed: int, device: str,
+    progress: Callable[[Progress], None] | None, *, of: str | None, note: str, iteration: int | None,
+) -> tuple[Evaluation, Network]:  # fmt: skip
+    protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    first = sets[0]
+    for one in sets:
+        _require_fit(one, real)
+    spec = nets.canonical(net or first.card["recipe"]["net"], real.shape)
+    name = of or ("distilled" if first.card["kind"] == "distilled" else first.card["recipe"]["method"]["name"])
+    sources = [(s, one.images.to(device).__getitem__, one.labels) for s, one in enumerate(sets)]
+    return _judge(
+        sources, replace(real, transform=first.transform), spec, protocol, students, seed, device, progress,
+        of=name, ipc=first.ipc, images=len(first.labels), note=note or first.card.get("note", ""), iteration=iteration,
     )  # fmt: skip
 
 
 def _judge(
     sources: Sequence[tuple[int, Callable[[Tensor], Tensor], Tensor]], real: RealData, spec: str, protocol: Protocol,
     students: int, seed: int, device: str, progress: Callable[[Progress], None] | None, **about: Any,
-) -> Evaluation:  # fmt: skip
+) -> tuple[Evaluation, Network]:  # fmt: skip
+    """The evaluation, and the network that was trained last."""
     if students < 1:
         raise InvalidInput(f"students is {students}; it must be at least 1")
     if not len(real.test):
@@ -214,7 +238,7 @@ def _judge(
         protocol = protocol.with_augment(strategy_for(real.name))
     began, classes, training = time.monotonic(), len(real.classes), protocol.training
     network = nets.build(spec, shape=real.shape, classes=classes).to(device)
-    steps = len(sources) * students * training.epochs * -(-len(sources[0][2]) // training.batch)
+    steps = training.epochs * -(-len(sources[0][2]) // training.batch)
     forward = torch.compile(network, dynamic=False) if steps > COMPILING_PAYS and can_compile() else network
     counts = torch.zeros(classes, classes, dtype=torch.long)
     accuracies, seconds = [], 0.0
@@ -233,10 +257,11 @@ def _judge(
             counts += table
             of_set.append(int(table.trace()) / int(table.sum()))
         accuracies.append(tuple(of_set))
-    return Evaluation(
+    evaluation = Evaluation(
         net=spec, protocol=protocol, accuracies=tuple(accuracies), confusion=tuple(map(tuple, counts.tolist())),
         classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began, seconds_per_student=seconds / total, **about,
     )  # fmt: skip
+    return evaluation, network
 
 
 def _test_batches(real: RealData, device: str) -> Iterator[tuple[Tensor, Tensor]]:

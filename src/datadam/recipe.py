@@ -9,6 +9,7 @@ from datadam.augment import STRATEGY, operations
 from datadam.errors import DatadamError, InvalidInput, UnknownName
 from datadam.methods import CATALOG, Method
 from datadam.methods.base import finite, refuse, require
+from datadam.protocols import CATALOG as PROTOCOLS
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 ZCA = ("none", "kornia", "official")
@@ -66,6 +67,7 @@ class Recipe:
         require(finite(self.momentum) and 0 <= self.momentum < 1, f"momentum is {self.momentum!r}; it must lie in [0, 1)", faults)
         for name, allowed in (
             ("precision", PRECISIONS), ("zca", ZCA), ("network_when", TRAINED), ("init", tuple(nets.INITS)),
+            ("protocol", tuple(PROTOCOLS)),
         ):  # fmt: skip
             value = getattr(self, name)
             require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
@@ -94,6 +96,8 @@ class Recipe:
         name = method.pop("name", None)
         if name not in CATALOG:
             raise UnknownName("method", name, CATALOG)
+        if missing := {"ipc", "iterations", "net", "seed"} - set(card):
+            raise InvalidInput(f"the recipe lacks {', '.join(sorted(missing))}; the card is damaged or from another program")
         return cls(**_known(cls, card | {"method": CATALOG[name](**_known(CATALOG[name], method))}))
 
     def change(self, settings: dict[str, Any]) -> "Recipe":
@@ -149,6 +153,8 @@ def convert(cls: type, name: str, value: Any) -> Any:
             return float(value)
     except (TypeError, ValueError, OverflowError):
         pass
+    if hint is str and not isinstance(value, str):
+        raise InvalidInput(f"{name} is {value!r}; it must be text")
     if hint in (int, float):
         raise InvalidInput(f"{name} is {value!r}; it must be {'a whole number' if hint is int else 'a number'}")
     return value

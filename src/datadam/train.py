@@ -89,7 +89,7 @@ def train(
             loss.backward()
             optimizer.step()
         if not torch.isfinite(loss):
-            raise RunFailed(f"the training loss is {float(loss)} after epoch {epoch + 1}; lower the rate (now {training.lr})")
+            raise RunFailed(f"the training loss is {loss.item()} after epoch {epoch + 1}; lower the rate (now {training.lr})")
         yield epoch + 1
 
 

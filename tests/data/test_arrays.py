@@ -28,7 +28,8 @@ class Items(Dataset):
         return len(self.items)
 
     def __getitem__(self, index):
-        return self.items[index]  # negative and large indices would do harm: len() must end the reading
+        assert index < len(self.items), "only len() ends a torch data set; it owes nobody an IndexError"
+        return self.items[index]
 
 
 class Stream(IterableDataset):

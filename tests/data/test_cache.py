@@ -135,9 +135,7 @@ def test_a_full_disk_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EIO, "Input/output error")])
-def test_a_disk_that_fills_up_keeps_what_was_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
-) -> None:
+def test_a_disk_that_fills_up_keeps_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
     fsync, calls = os.fsync, []
 
     def full(fd: int) -> None:
@@ -191,9 +189,7 @@ def test_two_at_once_build_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [0, 10**6])
 def test_progress_goes_up_to_the_count(tmp_path: Path, limit: int) -> None:
     told: list[tuple[str, int, int | None]] = []
-    cache.pixels(
-        COUNT, SHAPE, Source(), key="k", memory_limit=limit, folder=tmp_path, progress=lambda *what: told.append(what)
-    )
+    cache.pixels(COUNT, SHAPE, Source(), key="k", memory_limit=limit, folder=tmp_path, progress=lambda *what: told.append(what))
     assert [done for _, done, _ in told] == [4, 8, 12, 16, 20, 23]
     assert {(what, total) for what, _, total in told} == {("preparing images", COUNT)}
 

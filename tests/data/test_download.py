@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         wanted = self.headers.get("Range")
         server.asked.append(wanted)
+        time.sleep(server.wait)
         self.close_connection = True
         if server.codes:
             self.send_response(server.codes.pop(0))
@@ -62,7 +64,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[http.server.HTTPServer]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked, server.cuts, server.codes, server.ranges, server.length, server.shift = [], [], [], True, True, 0
+        server.asked, server.cuts, server.codes, server.ranges, server.length = [], [], [], True, True
+        server.shift, server.wait = 0, 0.0
         server.url = f"http://127.0.0.1:{server.server_port}/file"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -203,7 +206,7 @@ def test_a_full_disk(server: http.server.HTTPServer, tmp_path: Path, monkeypatch
 
 
 def test_two_at_once_fetch_once(server: http.server.HTTPServer, tmp_path: Path) -> None:
-    server.cuts = [200_000]
+    server.cuts, server.wait = [200_000], 0.05
     threads = [threading.Thread(target=fetch, args=(server, tmp_path / "f")) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -278,21 +281,25 @@ def test_a_zip_that_leaves_its_folder(tmp_path: Path, name: str) -> None:
     assert names(tmp_path / "out") == []
 
 
-@pytest.mark.parametrize("name", ["cut.tar.gz", "cut.tar.xz", "a.tar.gz", "a.tar.bz2", "a.zip", "a.bin", "absent"])
+@pytest.mark.parametrize(
+    "name",
+    ["cut.tar.gz", "cut.tar.xz", "end.tar.gz", "end.tar.xz", "a.tar.gz", "a.tar.bz2", "a.tar.xz", "a.zip", "a.bin", "absent"],
+)
 def test_a_damaged_archive(tmp_path: Path, name: str) -> None:
     archive = tmp_path / name
+    body = bytes(byte & 15 for byte in BODY)  # can be compressed, so that damage matters to every kind
     if ".tar." in name:
-        tarred(archive, f"w:{archive.suffix[1:]}", (tarfile.TarInfo("x"), BODY))
+        tarred(archive, f"w:{archive.suffix[1:]}", (tarfile.TarInfo("x"), body))
     elif name == "a.zip":
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as package:
-            package.writestr("x", BODY)
+            package.writestr("x", body)
     elif name == "a.bin":
         archive.write_bytes(BODY)
     if name.startswith("cut"):
-        os.truncate(archive, 200_000)
+        os.truncate(archive, 100_000)
     elif archive.exists():
         data = bytearray(archive.read_bytes())
-        data[1000:3000] = b"\xff" * 2000
+        data[slice(-8, -4) if name.startswith("end") else slice(1000, 3000)] = b"\xff" * (4 if "end" in name else 2000)
         archive.write_bytes(data)
     with pytest.raises(DownloadError, match="cannot be unpacked"):
         download.unpack(archive, tmp_path / "out" / "set")

@@ -168,9 +168,7 @@ def test_other_files_are_ignored_aloud(tmp_path: Path) -> None:
     (tmp_path / "__MACOSX").mkdir()
     raw = folders.read(tmp_path)
     same(raw, made)
-    assert raw.notes == (
-        "6 files that are not images, or are hidden, were ignored (3 hidden, 2 .txt, 1 without ending).",
-    )
+    assert raw.notes == ("6 files that are not images, or are hidden, were ignored (3 hidden, 2 .txt, 1 without ending).",)
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -474,9 +472,7 @@ def test_all_broken(tmp_path: Path) -> None:
 # ---- memory
 
 
-def test_the_map_on_the_disk_is_the_same_and_made_once(
-    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_map_on_the_disk_is_the_same_and_made_once(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = filled(tmp_path / "train", {"a": 3, "b": 2})
     held = filled(tmp_path / "test", {"a": 1, "b": 1}, seed=50)
     fault, decoded = pictures._fault, []
@@ -495,10 +491,13 @@ def test_the_map_on_the_disk_is_the_same_and_made_once(
         assert len(decoded) == times
     folders.read(tmp_path, memory_limit=0, size=4)
     assert len(decoded) == 14
+    squashed = folders.read(tmp_path, memory_limit=0, size=4, fit="squash").train.pixels
+    np.testing.assert_array_equal(squashed, folders.read(tmp_path, size=4, fit="squash").train.pixels)
+    del decoded[14:]
     os.utime(tmp_path / "train" / "a" / "00.png", ns=(1, 1))
     folders.read(tmp_path, memory_limit=0)
     assert len(decoded) == 21
-    assert len(list(own_cache.iterdir())) == 3
+    assert len(list(own_cache.iterdir())) == 4
 
 
 def test_the_heads_of_many_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

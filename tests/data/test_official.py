@@ -127,9 +127,7 @@ def test_damaged_annotations(tmp_path, line):
         load("tiny-imagenet", root=tmp_path)
 
 
-def mhist(
-    root, head="Image Name,Majority Vote Label,Number of Annotators who Selected SSA (Out of 7),Partition", last="test"
-):
+def mhist(root, head="Image Name,Majority Vote Label,Number of Annotators who Selected SSA (Out of 7),Partition", last="test"):
     rows = [
         ("a.png", "SSA", 6, "train"),
         ("b.png", "HP", 0, "train"),

@@ -51,18 +51,14 @@ def test_classes_of_unequal_size():
     assert [indices.tolist() for indices in make(uneven).by_class] == [[1], [3], [0, 2, 4]]
 
 
-@pytest.mark.parametrize(
-    "indices", [[3, 0, 3, 11], np.array([3, 0, 3, 11], dtype=np.int32), torch.tensor([3, 0, 3, 11])]
-)
+@pytest.mark.parametrize("indices", [[3, 0, 3, 11], np.array([3, 0, 3, 11], dtype=np.int32), torch.tensor([3, 0, 3, 11])])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("disk", [False, True])
 def test_images_are_gathered_and_normalised(indices, dtype, disk, tmp_path):
     train = part()
     real = make(on_disk(train, tmp_path) if disk else train)
     images = real.images(indices, dtype=dtype)
-    expected = (train.pixels[[3, 0, 3, 11]] / 255 - np.array([0.25, 0.5])[:, None, None]) / np.array([0.5, 2])[
-        :, None, None
-    ]
+    expected = (train.pixels[[3, 0, 3, 11]] / 255 - np.array([0.25, 0.5])[:, None, None]) / np.array([0.5, 2])[:, None, None]
     np.testing.assert_allclose(images, expected, rtol=1e-6, atol=1e-6 if dtype == torch.float32 else 1e-14)
     assert images.dtype == dtype
 

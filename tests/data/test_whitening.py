@@ -114,9 +114,7 @@ def test_official_whitens_normalised_pixels():
     pixels = x / 255
     normal = (pixels - pixels.mean((0, 2, 3), keepdims=True)) / pixels.std((0, 2, 3), keepdims=True)
     mean, matrix, _ = by_svd(torch.from_numpy(normal), 0.1)
-    np.testing.assert_allclose(
-        real.images(range(60)).reshape(60, -1), (normal.reshape(60, -1) - mean) @ matrix, atol=1e-5
-    )
+    np.testing.assert_allclose(real.images(range(60)).reshape(60, -1), (normal.reshape(60, -1) - mean) @ matrix, atol=1e-5)
     assert plain.transform.zca is None
 
 

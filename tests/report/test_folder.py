@@ -118,9 +118,7 @@ def test_every_fault_of_a_card_is_told_at_once(made: SimpleNamespace, tmp_path: 
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "\x00", "[" * 100_000])
-def test_a_card_or_evaluation_that_is_no_json_object_is_refused(
-    made: SimpleNamespace, tmp_path: Path, text: str
-) -> None:
+def test_a_card_or_evaluation_that_is_no_json_object_is_refused(made: SimpleNamespace, tmp_path: Path, text: str) -> None:
     folder = made.run(tmp_path / "run", evaluations={"a": {}})
     (folder / "evaluations" / "a.json").write_text(text)
     with pytest.raises(ArtifactError, match=r"a\.json"):
@@ -189,9 +187,7 @@ def test_repeats_stand_for_their_runs_in_order(made: SimpleNamespace, tmp_path: 
 
 
 def test_zca_of_other_images_is_refused(made: SimpleNamespace, tmp_path: Path) -> None:
-    folder = made.run(
-        tmp_path / "run", transform={"mean": [0] * 3, "std": [1] * 3, "zca": {"variant": "kornia", "eps": 0.1}}
-    )
+    folder = made.run(tmp_path / "run", transform={"mean": [0] * 3, "std": [1] * 3, "zca": {"variant": "kornia", "eps": 0.1}})
     zca = ZCA("kornia", 0.1, torch.zeros(12), torch.eye(12), torch.eye(12))
     save_file({"mean": zca.mean, "matrix": zca.matrix, "inverse": zca.inverse}, folder / "zca.safetensors")
     with pytest.raises(ArtifactError, match="does not fit"):

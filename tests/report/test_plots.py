@@ -35,9 +35,7 @@ def test_accuracy_shows_a_point_for_each_student_in_its_place(width: int) -> Non
 
 @pytest.mark.parametrize(("low", "high"), [(0.9, 0.9), (0.9, 0.9004), (0.9, 0.92), (0.1, 0.99)])
 def test_ticks_of_accuracy_are_different_numbers(low: float, high: float) -> None:
-    ticks = [text for text in texts(accuracy([Row("a", "b", [[low, high]], low, None, None, True)])) if "%" in text][
-        :-1
-    ]
+    ticks = [text for text in texts(accuracy([Row("a", "b", [[low, high]], low, None, None, True)])) if "%" in text][:-1]
     assert len(ticks) == len(set(ticks)) > 1
 
 
@@ -86,14 +84,8 @@ def test_long_curves_stay_small_and_short_ones_whole() -> None:
 
 
 def test_names_at_the_ends_do_not_overlap() -> None:
-    svg = curves(
-        [Line(name, [1, 2], [1, 1 + number / 1000]) for number, name in enumerate(("total", "sam", "mmd", "tv"))]
-    )
-    ends = [
-        e
-        for e in ElementTree.fromstring(svg).iter(f"{SVG}text")
-        if "".join(e.itertext()) in ("total", "sam", "mmd", "tv")
-    ]
+    svg = curves([Line(name, [1, 2], [1, 1 + number / 1000]) for number, name in enumerate(("total", "sam", "mmd", "tv"))])
+    ends = [e for e in ElementTree.fromstring(svg).iter(f"{SVG}text") if "".join(e.itertext()) in ("total", "sam", "mmd", "tv")]
     heights = sorted(float(element.attrib["y"]) for element in ends)
     assert len(heights) == 4
     assert all(high - low >= 13 for low, high in pairwise(heights))

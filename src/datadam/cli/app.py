@@ -5,35 +5,48 @@ import signal
 import sys
 import traceback
 from importlib.metadata import version
+from typing import Any
 
 import cyclopts
-from cyclopts import App
+from cyclopts import App, Parameter, Token
 
+from datadam.cli.distill import distill
+from datadam.cli.evaluate import baseline, evaluate
+from datadam.cli.report import report
 from datadam.cli.screen import complain
+from datadam.cli.show import list_names, show
+from datadam.cli.train import train
 from datadam.errors import DatadamError, InvalidInput
+
+
+def _exact(kind: Any, tokens: tuple[Token, ...]) -> Any:
+    """What cyclopts makes of an option's text, save that 1.5 is no whole number (it would round)."""
+    if kind is int and "." in tokens[0].value:
+        raise ValueError(f"{tokens[0].value!r} is no whole number")
+    return cyclopts.convert(kind, tokens)
+
 
 app = App(
     name="datadam",
     help="Dataset distillation: a few synthetic images per class on which a network trains nearly as well as on the whole set.",
     version=lambda: version("datadam"),
     help_epilogue="Start with: datadam distill mnist --ipc 10",
+    default_parameter=Parameter(converter=_exact),
+    suppress_keyboard_interrupt=False,  # ours says how to go on
 )
-app.command("datadam.cli.distill:distill")
-app.command("datadam.cli.evaluate:evaluate")
-app.command("datadam.cli.evaluate:baseline")
-app.command("datadam.cli.train:train")
-app.command("datadam.cli.report:report")
-app.command("datadam.cli.show:show")
-app.command("datadam.cli.show:list_names", name="list")
+for place, verb in enumerate((distill, evaluate, baseline, train, report, show)):
+    app.command(verb, sort_key=place)
+app.command(list_names, name="list", sort_key=place + 1)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop saves the run just as Ctrl-C does
     try:
-        app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
-    except cyclopts.CycloptsError:
-        return 2  # printed already
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        complain(f"{error} See: {' '.join(('datadam', *(error.command_chain or ()), '--help'))}")
+        return 2
     except InvalidInput as error:
         complain(error)
         return 2

@@ -3,46 +3,142 @@
 Precedence: command line, file, preset.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datadam.errors import InvalidInput, UnknownName
+
+if TYPE_CHECKING:
+    from datadam.presets import Kind
+    from datadam.recipe import Recipe
 
 KINDS: dict[str, tuple[type, ...]] = {
     "data": (str,), "ipc": (int,), "method": (str,), "preset": (str,), "set": (dict,), "iterations": (int,), "batch_real": (int,),
     "net": (str,), "start": (str,), "seed": (int,), "repeats": (int,), "root": (str,), "size": (int,), "fit": (str,), "test": (str,),
     "skip_bad": (bool,), "zca": (bool,), "device": (str,), "precision": (str,), "memory_limit": (str, int), "time_limit": (int, float),
-    "snapshots": (str, list), "out": (str,), "overwrite": (bool,), "note": (str,), "json": (bool,),
+    "snapshots": (str, list, int), "out": (str,), "overwrite": (bool,), "note": (str,), "json": (bool,),
 }  # fmt: skip
 """What a file may say, and as what; names as on the command line, with - or _."""
 
+SETTINGS = ("iterations", "batch_real", "net", "start", "seed", "precision", "zca")
+"""Settings of a recipe that are options of their own; the others go by --set."""
+
+CORESET = ("net", "seed", "zca", "protocol")
+"""The settings that mean something to a method that learns nothing."""
+
 
 def merge(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
-    """The options of a new run: `given` on the command line, the rest from the file. Raises `InvalidInput` with every fault."""
+    """The options of a new run: `given` on the command line, the rest from the file; settings of the recipe lie under "set".
+
+    Raises `InvalidInput` with every fault that can be found without the data.
+    """
+    from datadam.cli.options import size_in_bytes
+    from datadam.presets import Sketch
+
     faults: list[str] = []
     given = dict(given)
     if "set" in given:
         given["set"] = _assignments(given["set"], faults)
-    asked, settings = {}, {}
-    if config is not None:
-        asked = _read(config, faults)
-        settings = asked.get("set", {})
-    asked = asked | given | {"set": settings | given.get("set", {})}
+    given = _settled(given, faults)
+    asked = _settled(_read(config, faults), faults) if config is not None else {"set": {}}
+    asked = asked | given | {"set": asked["set"] | given["set"]}
     if asked.get("data") is None:
         faults.append("no DATA given; name a data set (datadam list data) or a path, or --resume RUN")
     if "ipc" not in asked:
         faults.append("no --ipc given; say how many images per class to make, such as --ipc 10")
-    elif asked["ipc"] < 1:
-        faults.append(f"ipc (images per class) is {asked['ipc']}; it must be at least 1")
-    if asked.get("repeats", 1) < 1:
-        faults.append(f"repeats is {asked['repeats']}; it must be at least 1")
-    if asked.get("time_limit", 1) <= 0:
-        faults.append(f"time_limit is {asked['time_limit']}; it must be a number of seconds > 0")
+    for name in ("ipc", "repeats"):
+        if asked.get(name, 1) < 1:
+            faults.append(f"{name} is {asked[name]}; it must be at least 1")
+    with noting(faults):
+        check_seconds(asked.get("time_limit"))
+    with noting(faults):
+        size_in_bytes(asked.get("memory_limit"))
     if "snapshots" in asked:
         asked["snapshots"] = _iterations(asked["snapshots"], faults)
+    with noting(faults):
+        recipe_for(asked | {"ipc": max(1, asked.get("ipc", 1))}, Sketch(str(asked.get("data")), (3, 32, 32)))
     if faults:
         raise InvalidInput(*faults)
     return asked
+
+
+def recipe_for(asked: dict[str, Any], real: "Kind") -> "Recipe":
+    """The recipe that was asked for, on data of this kind. Raises `InvalidInput` with every unknown name and wrong setting."""
+    from datadam import nets
+    from datadam.start import STARTS
+
+    faults: list[str] = []
+    recipe = None
+    with noting(faults):
+        recipe = _preset(asked, real)
+    settings = dict(asked.get("set", {}))
+    if isinstance(settings.get("zca"), bool):
+        settings["zca"] = "kornia" if settings["zca"] else "none"
+    if recipe is not None:
+        if recipe.method.family == "coreset" and (wrong := sorted((_fields(recipe) - set(CORESET)) & set(settings))):
+            faults.append(f"{recipe.method.name} chooses real images and learns nothing; leave out {', '.join(wrong)}")
+        with noting(faults):
+            recipe = recipe.change(settings)
+    with noting(faults):
+        nets.canonical(settings.get("net", "auto"), real.shape)
+    start = settings.get("start", "real")
+    if start not in STARTS and not Path(str(start)).is_dir():
+        faults.extend(UnknownName("start", start, STARTS, "The folder of an earlier run is allowed too.").faults)
+    late = [i for i in asked.get("snapshots", ()) if recipe is not None and i > recipe.iterations]
+    if late and recipe is not None:
+        faults.append(f"snapshots asks for iteration {late[0]}, and the run has {recipe.iterations}; name iterations up to that")
+    if faults or recipe is None:
+        raise InvalidInput(*faults)
+    return recipe
+
+
+def _preset(asked: dict[str, Any], real: "Kind") -> "Recipe":
+    from datadam.methods import CATALOG as METHODS
+    from datadam.presets import FOR_METHOD, preset
+
+    method, name = asked.get("method"), asked.get("preset")
+    if method is not None and method not in METHODS:
+        raise UnknownName("method", method, METHODS)
+    recipe = preset(name or (FOR_METHOD.get(method, method) if method else "datadam"), real, ipc=asked["ipc"])
+    if method is not None and recipe.method.name != method:
+        raise InvalidInput(f"preset {name!r} is for method {recipe.method.name!r}, not {method!r}; leave one of them out")
+    return recipe
+
+
+def _fields(recipe: "Recipe") -> set[str]:
+    return {field.name for field in fields(recipe)}
+
+
+@contextmanager
+def noting(faults: list[str]) -> Iterator[None]:
+    """Add the faults of an `InvalidInput` to the list and go on."""
+    try:
+        yield
+    except InvalidInput as error:
+        faults.extend(error.faults)
+
+
+def check_seconds(limit: float | None) -> None:
+    """Raise `InvalidInput` unless the limit is a number of seconds."""
+    if limit is not None and not limit > 0:
+        raise InvalidInput(f"time_limit is {limit}; it must be a number of seconds > 0")
+
+
+def _settled(options: dict[str, Any], faults: list[str]) -> dict[str, Any]:
+    """The options with every setting of the recipe under "set"."""
+    settings = dict(options.get("set", {}))
+    for name in SETTINGS:
+        if name in options and name in settings:
+            faults.append(f"{name} is given twice, as an option and with set; give it once")
+    for name in ("ipc", "preset", "method"):
+        if name in settings:
+            faults.append(f"{name} is no setting; give it as --{name}")
+            del settings[name]
+    settings |= {name: options[name] for name in SETTINGS if name in options}
+    return {name: value for name, value in options.items() if name not in SETTINGS} | {"set": settings}
 
 
 def _read(path: Path, faults: list[str]) -> dict[str, Any]:
@@ -60,7 +156,8 @@ def _read(path: Path, faults: list[str]) -> dict[str, Any]:
         if name not in KINDS:
             faults.append(f"{path}: {UnknownName('option', key, KINDS)}")
         elif not isinstance(value, KINDS[name]) or (isinstance(value, bool) and bool not in KINDS[name]):
-            allowed = " or ".join(kind.__name__ for kind in KINDS[name])
+            allowed = " or ".join({"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
+                                   "dict": "a mapping", "list": "a list"}[kind.__name__] for kind in KINDS[name])  # fmt: skip
             faults.append(f"{path}: {key} is {value!r}; it must be {allowed}")
         else:
             asked[name] = value
@@ -68,18 +165,20 @@ def _read(path: Path, faults: list[str]) -> dict[str, Any]:
 
 
 def _assignments(texts: list[str], faults: list[str]) -> dict[str, str]:
-    settings = {}
+    settings: dict[str, str] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if equals and name.strip():
-            settings[name.strip()] = value.strip()
-        else:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
             faults.append(f"--set {text!r} is no assignment; write NAME=VALUE, such as --set power=2")
+        elif name in settings:
+            faults.append(f"--set {name} is given twice; give it once")
+        else:
+            settings[name] = value
     return settings
 
 
 def _iterations(value: Any, faults: list[str]) -> tuple[int, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
     try:
         numbers = tuple(int(part) for part in parts)
         if min(numbers, default=0) < 0:

@@ -11,6 +11,8 @@ from datadam.cli import STARTED
 from datadam.cli.options import Device, Json, Note, Root
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from datadam.data import RealData
     from datadam.distill import Distillation
     from datadam.distilled import DistilledSet
@@ -43,7 +45,7 @@ def distill(
     test: Annotated[Path | None, Parameter(help="the test part, when DATA holds only training images")] = None,
     skip_bad: Annotated[bool, Parameter(help="leave out unreadable images instead of refusing", negative="")] = False,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening of the images (--no-zca: none)")] = None,
-    device: Device = "cpu",
+    device: Device | None = None,
     precision: Annotated[str | None, Parameter(help="float32, float64, or bfloat16 on the real side")] = None,
     memory_limit: Annotated[str | None, Parameter(help="such as 4GB: larger data stay on disk, larger runs are refused")] = None,
     time_limit: Annotated[float | None, Parameter(help="seconds after which the command has ended with a complete set")] = None,
@@ -59,42 +61,41 @@ def distill(
 
     Ctrl-C saves; `datadam distill --resume RUN` goes on and ends with the same images as an uninterrupted run.
     """
-    given = {k.rstrip("_"): v for k, v in locals().items() if v is not None and v is not False and v != ""}
+    given = {k.rstrip("_"): v for k, v in locals().items() if v is not None and v != ""}
+    given = {k: v for k, v in given.items() if v is not False or k == "zca"}  # --no-zca says something, other switches do not
     from datadam import machine
-    from datadam.cli.config import merge
+    from datadam.cli.config import check_seconds, merge
     from datadam.cli.options import check_device, command
     from datadam.errors import InvalidInput
 
     machine.tune_allocator()
-    check_device(device)
     if resume is None:
         asked = merge(given, config)
-        made = _begin(asked, command(), time_limit=asked.get("time_limit"))
-        _tell(made, as_json=asked.get("json", False))
+        check_device(asked.get("device", "cpu"))
+        _tell(_begin(asked, command(), asked.get("time_limit")), as_json=asked.get("json", False))
         return
     if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "json"}):
         raise InvalidInput(f"--resume goes on with a run as it was begun; leave out {', '.join(extra)}")
-    _tell(_resume(resume, root, device, time_limit), as_json=json)
+    check_seconds(time_limit)
+    check_device(device or "cpu")
+    _tell(_resume(resume, root, device or "cpu", time_limit), as_json=json)
 
 
-def _begin(asked: dict[str, Any], command: str, *, time_limit: float | None, again: bool = False) -> "Made":
+def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False) -> "Made":
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
+    from datadam.cli.config import recipe_for
     from datadam.cli.options import load_data, size_in_bytes
     from datadam.distill import begin, resume
-    from datadam.errors import InvalidInput
-    from datadam.storage import write_json
 
     limit = size_in_bytes(asked.get("memory_limit"))
     options = {k: asked[k] for k in ("root", "size", "fit", "test", "skip_bad") if k in asked}
     real = load_data(asked["data"], options | ({"memory_limit": limit} if limit else {}))
-    recipe, earlier = _recipe(asked, real)
+    recipe = recipe_for(asked, real)
+    earlier = _earlier(recipe, real)
     out = Path(asked.get("out") or f"runs/{real.name}-{recipe.preset}-ipc{recipe.ipc}-seed{recipe.seed}")
     repeats, overwrite, device = asked.get("repeats", 1), asked.get("overwrite", False), asked.get("device", "cpu")
     if repeats > 1 and not again:
-        if (out / "repeats.json").exists() and not overwrite:
-            raise InvalidInput(f"{out} already holds repeats; continue with --resume {out}, or replace them with --overwrite")
-        kept = {k: str(v) if isinstance(v, Path) else v for k, v in asked.items() if k != "overwrite"}
-        write_json(out / "repeats.json", {"asked": kept | {"out": str(out)}, "command": command})
+        _check_repeats(out, overwrite=overwrite)
     made = []
     for r in range(repeats):
         folder = out / str(r) if repeats > 1 else out
@@ -105,68 +106,85 @@ def _begin(asked: dict[str, Any], command: str, *, time_limit: float | None, aga
                 real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device, earlier=earlier,
                 snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""), command=command,
             )  # fmt: skip
-        made.append((folder, _drive(run, folder, out, time_limit)))
+        if repeats > 1 and r == 0 and not again:  # not before: what cannot begin leaves nothing behind
+            _keep_repeats(out, asked, command)
+        left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
+        made.append((folder, _drive(run, folder, out, None if left is None else left / (repeats - r))))
     return made
 
 
-def _recipe(asked: dict[str, Any], real: "RealData") -> "tuple[Recipe, Any]":
-    """The recipe asked for, and the images of an earlier run when --start names one."""
+def _check_repeats(out: Path, *, overwrite: bool) -> None:
+    """Raise `InvalidInput` unless a new run of repeats may go to `out`; nothing is written."""
+    from datadam.errors import InvalidInput
+
+    if (out / "repeats.json").exists():
+        if not overwrite:
+            raise InvalidInput(f"{out} already holds repeats; continue with --resume {out}, or replace them with --overwrite")
+    elif out.is_dir() and any(out.iterdir()):
+        raise InvalidInput(f"{out} holds files that are no repeats; choose another folder")
+
+
+def _keep_repeats(out: Path, asked: dict[str, Any], command: str) -> None:
+    """Write down what was asked, for --resume, and remove what an earlier run of more repeats left."""
+    from shutil import rmtree
+
+    from datadam.cli.options import sets_of
+    from datadam.storage import write_json
+
+    for folder in sets_of(out):
+        if folder != out and int(folder.name) >= asked["repeats"]:
+            rmtree(folder)
+    for name in ("evaluations", "report.html"):
+        part = out / name
+        if part.is_dir():
+            rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
+    kept = {k: str(v) if isinstance(v, Path) else v for k, v in asked.items() if k not in ("overwrite", "config")}
+    write_json(out / "repeats.json", {"asked": kept | {"out": str(out)}, "command": command})
+
+
+def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
+    """The images of the earlier run that --start names, if it does."""
     from datadam.cli.options import load_sets
-    from datadam.errors import InvalidInput, UnknownName
-    from datadam.methods import CATALOG as METHODS
-    from datadam.presets import FOR_METHOD, preset
+    from datadam.errors import InvalidInput
     from datadam.start import STARTS
 
-    method, name = asked.get("method"), asked.get("preset")
-    if method is not None and method not in METHODS:
-        raise UnknownName("method", method, METHODS)
-    name = name or (FOR_METHOD.get(method, method) if method else "datadam")
-    recipe = preset(name, real, ipc=asked["ipc"])
-    if method is not None and recipe.method.name != method:
-        raise InvalidInput(f"preset {name!r} is for method {recipe.method.name!r}, not {method!r}; leave one of them out")
-    settings = {k: asked[k] for k in ("iterations", "batch_real", "net", "start", "seed", "precision") if k in asked}
-    if "zca" in asked:
-        settings["zca"] = "kornia" if asked["zca"] else "none"
-    if recipe.method.family == "coreset" and (wrong := {"iterations", "batch_real", "start", "precision"} & set(settings)):
-        raise InvalidInput(f"{recipe.method.name} chooses real images and learns nothing; leave out {', '.join(sorted(wrong))}")
-    recipe = recipe.change(settings | asked.get("set", {}))
-    earlier = None
-    if recipe.start not in STARTS:
-        if not Path(recipe.start).is_dir():
-            raise UnknownName("start", recipe.start, STARTS, "The folder of an earlier run is allowed too.")
-        first = load_sets(Path(recipe.start))[0]
-        if first.classes != real.classes or first.transform.to_card() != _transform_after(real, recipe).to_card():
-            raise InvalidInput(
-                f"{recipe.start} was made with other classes or another normalisation; start from a run on the same data"
-            )
-        earlier = first.images
-    return recipe, earlier
-
-
-def _transform_after(real: "RealData", recipe: "Recipe") -> Any:
-    return real.with_zca(recipe.zca).transform if recipe.zca != "none" else real.transform
+    if recipe.start in STARTS:
+        return None
+    first = load_sets(Path(recipe.start))[0]
+    whitened = real.with_zca(recipe.zca) if recipe.zca != "none" else real
+    if first.classes != real.classes or first.transform.to_card() != whitened.transform.to_card():
+        raise InvalidInput(
+            f"{recipe.start} was made with other classes or another normalisation; start from a run on the same data"
+        )
+    return first.images
 
 
 def _resume(out: Path, root: Path | None, device: str, time_limit: float | None) -> "Made":
     from datadam.checkpoint import Checkpoint
     from datadam.cli.options import data_of_card
     from datadam.distill import resume
+    from datadam.errors import ArtifactError
     from datadam.storage import read_json
 
     if (out / "repeats.json").exists():
         kept = read_json(out / "repeats.json")
-        asked = kept["asked"] | {"out": str(out), "device": device} | ({"root": root} if root else {})
-        return _begin(asked, kept["command"], time_limit=time_limit, again=True)
+        asked = kept.get("asked") if isinstance(kept, dict) else None
+        if not isinstance(asked, dict) or not {"data", "ipc", "repeats", "set"} <= set(asked):
+            raise ArtifactError(f"{out / 'repeats.json'} lacks what was asked for; it was changed: make the runs again")
+        asked = asked | {"out": str(out), "device": device} | ({"root": root} if root else {})
+        return _begin(asked, str(kept.get("command", "")), time_limit, again=True)
     real = data_of_card(Checkpoint(out).card(), root)
     run = resume(out, real, device=device)
-    return [(out, _drive(run, out, out, time_limit))]
+    left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
+    return [(out, _drive(run, out, out, left))]
 
 
-def _drive(run: "Distillation", folder: Path, whole: Path, time_limit: float | None) -> "DistilledSet":
-    """Run to the end under a progress bar."""
+def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None) -> "DistilledSet":
+    """Run to the end, or for the seconds left, under a progress bar."""
     from datadam.cli.screen import bar, say
 
-    left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
     recipe, total, done = run.recipe, run.recipe.iterations, run.state.iteration
     if total:
         say(f"{recipe.method.name}: {recipe.ipc} images for each of {len(run.frame.real.classes)} classes on {recipe.net}, "

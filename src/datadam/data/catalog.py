@@ -54,9 +54,11 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A named data set. `size` and `fit` apply to image files only; `mean` None: computed on the training pixels."""
+    """A named data set; `shape`, (C, H, W) of an image. `size` and `fit` apply to image files only; `mean` None: computed on
+    the training pixels."""
 
     title: str
+    shape: tuple[int, int, int]
     layouts: tuple[Layout, ...]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -87,6 +89,7 @@ def _imagenet(folders: tuple[str, ...], classes: Mapping[str, str] | None) -> tu
 CATALOG: dict[str, Row] = {
     "mnist": Row(
         title="MNIST: 10 digits, 1 x 28 x 28, 60 000 + 10 000 (comes with datadam)",
+        shape=(1, 28, 28),
         layouts=_idx(("MNIST/raw", "raw"), DIGITS),
         mean=(0.1307,),
         std=(0.3081,),
@@ -94,6 +97,7 @@ CATALOG: dict[str, Row] = {
     ),
     "fashion-mnist": Row(
         title="Fashion-MNIST: 10 kinds of clothes, 1 x 28 x 28, 60 000 + 10 000",
+        shape=(1, 28, 28),
         layouts=_idx(("FashionMNIST/raw", "raw"), FASHION),
         downloads=tuple(
             Download(f"{FASHION_HOST}/{name}-ubyte.gz", f"md5:{md5}", to="FashionMNIST/raw")
@@ -107,6 +111,7 @@ CATALOG: dict[str, Row] = {
     ),
     "cifar10": Row(
         title="CIFAR-10: 10 classes, 3 x 32 x 32, 50 000 + 10 000",
+        shape=(3, 32, 32),
         layouts=(
             Layout("cifar-10-batches-bin", "data_batch_1.bin", _bare(binary.read_cifar10)),
             Layout("cifar-10-batches-py", "data_batch_1", _bare(binary.read_cifar10_python)),
@@ -117,6 +122,7 @@ CATALOG: dict[str, Row] = {
     ),
     "cifar100": Row(
         title="CIFAR-100: 100 classes (the fine labels), 3 x 32 x 32, 50 000 + 10 000",
+        shape=(3, 32, 32),
         layouts=(
             Layout("cifar-100-binary", "train.bin", _bare(binary.read_cifar100)),
             Layout("cifar-100-python", "meta", _bare(binary.read_cifar100_python)),
@@ -127,6 +133,7 @@ CATALOG: dict[str, Row] = {
     ),
     "tiny-imagenet": Row(
         title="Tiny ImageNet: 200 classes, 3 x 64 x 64, 100 000 + 10 000 (the validation part)",
+        shape=(3, 64, 64),
         layouts=(Layout("tiny-imagenet-200", "wnids.txt", official.read_tiny_imagenet),),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -137,6 +144,7 @@ CATALOG: dict[str, Row] = {
     ),
     "imagenet-1k": Row(
         title="ImageNet-1K: 1 000 classes, resized to 3 x 64 x 64, 1 281 167 + 50 000 (the validation part)",
+        shape=(3, 64, 64),
         layouts=_imagenet(("ILSVRC",), None),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -147,6 +155,7 @@ CATALOG: dict[str, Row] = {
     ),
     "imagenette": Row(
         title="ImageNette: 10 assorted classes of ImageNet, 3 x 128 x 128, 9 469 + 3 925",
+        shape=(3, 128, 128),
         layouts=_imagenet(("imagenette2-128", "imagenette2-160", "imagenette2-320", "imagenette2"), official.IMAGENETTE),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -157,6 +166,7 @@ CATALOG: dict[str, Row] = {
     ),
     "imagewoof": Row(
         title="ImageWoof: 10 breeds of dogs of ImageNet, 3 x 128 x 128, 9 025 + 3 929",
+        shape=(3, 128, 128),
         layouts=_imagenet(("imagewoof2-128", "imagewoof2-160", "imagewoof2-320", "imagewoof2"), official.IMAGEWOOF),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -167,6 +177,7 @@ CATALOG: dict[str, Row] = {
     ),
     "imagesquawk": Row(
         title="ImageSquawk: 10 birds of ImageNet, 3 x 128 x 128, read from the folders of ImageNet-1K",
+        shape=(3, 128, 128),
         layouts=_imagenet(("imagesquawk", "ILSVRC"), official.IMAGESQUAWK),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -177,6 +188,7 @@ CATALOG: dict[str, Row] = {
     ),
     "mhist": Row(
         title="MHIST: 2 kinds of colorectal polyps, 3 x 224 x 224, 2 175 + 977",
+        shape=(3, 224, 224),
         layouts=(Layout("mhist", "annotations.csv", official.read_mhist),),
         image_files=True,
         ask=ASK_MHIST,

@@ -75,6 +75,8 @@ def unpack(archive: Path, into: Path) -> Path:
         else:
             with tarfile.open(archive) as tar:
                 tar.extractall(beside, filter="data")
+                while tar.fileobj and tar.fileobj.read(CHUNK):  # to the end, where the checksum of gz and xz is
+                    pass
         beside.chmod(0o755)  # a temporary folder is for its owner alone
         if not into.exists():  # else another process was faster
             beside.rename(into)

@@ -1,18 +1,19 @@
 """Presets: functions that return complete published settings.
 
-Each takes the data and ipc, since published settings depend on image size and on ipc, and returns a `Recipe`.
+Each takes the data (of which it reads name and shape only) and ipc, since published settings depend on these, and returns a
+`Recipe`.
 """
 
 from collections.abc import Callable
 
-from datadam.data import RealData
 from datadam.errors import UnknownName
 from datadam.methods import CATALOG as METHODS
 from datadam.methods import Coreset
 from datadam.presets import datadam, dm
+from datadam.presets.kind import Kind, Sketch
 from datadam.recipe import Recipe
 
-CATALOG: dict[str, Callable[[RealData, int], Recipe]] = {
+CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "datadam": datadam.datadam,
     "paper": datadam.paper,
     "official": datadam.official,
@@ -25,8 +26,8 @@ FOR_METHOD = {"datadam": "datadam", "dm": "dm"}
 """The preset that a method's bare name stands for; a coreset has no settings and needs none."""
 
 
-def preset(name: str, real: RealData, *, ipc: int) -> Recipe:
-    """The settings of a preset for this data and ipc, or of a coreset method by its name. Raises `UnknownName`, `InvalidInput`."""
+def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
+    """The settings of a preset for this data and ipc, or of a coreset by its name. Raises `UnknownName`, `InvalidInput`."""
     if name in CATALOG:
         return CATALOG[name](real, ipc)
     if name in METHODS and issubclass(METHODS[name], Coreset):
@@ -35,4 +36,4 @@ def preset(name: str, real: RealData, *, ipc: int) -> Recipe:
     raise UnknownName("preset", name, CATALOG)
 
 
-__all__ = ["CATALOG", "FOR_METHOD", "preset"]
+__all__ = ["CATALOG", "FOR_METHOD", "Kind", "Sketch", "preset"]

@@ -6,14 +6,14 @@ What each has measured stands in docs/methods/datadam.md.
 from dataclasses import replace
 
 from datadam.augment import strategy_for
-from datadam.data import RealData
 from datadam.methods import DataDAM
+from datadam.presets.kind import Kind
 from datadam.recipe import Recipe
 
 CIFAR = ("cifar10", "cifar100")
 
 
-def paper(real: RealData, ipc: int) -> Recipe:
+def paper(real: Kind, ipc: int) -> Recipe:
     """The paper's Table 10, literally: p = 4, s = 1, instance norm, ZCA on CIFAR. Its loss hardly moves the images.
 
     Published, CIFAR-10 ipc 1 / 10 / 50: 32.0 / 54.2 / 67.0 %.
@@ -31,7 +31,7 @@ def paper(real: RealData, ipc: int) -> Recipe:
     )
 
 
-def official(real: RealData, ipc: int) -> Recipe:
+def official(real: Kind, ipc: int) -> Recipe:
     """The authors' released code: p = 1, s = 100, batch norm over all classes mixed, 64 real images, 20 000 iterations."""
     return Recipe(
         method=DataDAM(power=1.0, task_balance=0.01, scale=100.0),
@@ -46,13 +46,13 @@ def official(real: RealData, ipc: int) -> Recipe:
     )
 
 
-def datadam(real: RealData, ipc: int) -> Recipe:
+def datadam(real: Kind, ipc: int) -> Recipe:
     """Our default: the paper's settings with the released code's loss scale of 100, without which the images hardly move."""
     recipe = paper(real, ipc)
     return replace(recipe, method=replace(recipe.method, scale=100.0), preset="datadam")
 
 
-def course_mnist(real: RealData, ipc: int) -> Recipe:
+def course_mnist(real: Kind, ipc: int) -> Recipe:
     """The course report on MNIST: 100 networks of 10 iterations each, lr_images 0.1, 256 real images.
 
     Published, MNIST ipc 10: 88.36 % from real images, 37.87 % from noise.
@@ -72,7 +72,7 @@ def course_mnist(real: RealData, ipc: int) -> Recipe:
     )
 
 
-def course_mhist(real: RealData, ipc: int) -> Recipe:
+def course_mhist(real: Kind, ipc: int) -> Recipe:
     """The course report on MHIST (224x224): 200 networks of 10 iterations, batch 128, ConvNet-7 of width 32.
 
     Published, MHIST ipc 50: 60.69 % from real images, 47.19 % from noise.

@@ -1,12 +1,12 @@
 """DM as its authors released it (Zhao and Bilen, WACV 2023)."""
 
 from datadam.augment import strategy_for
-from datadam.data import RealData
 from datadam.methods import DM
+from datadam.presets.kind import Kind
 from datadam.recipe import Recipe
 
 
-def dm(real: RealData, ipc: int) -> Recipe:
+def dm(real: Kind, ipc: int) -> Recipe:
     """DM: 20 000 iterations, 256 real images, rate 1 (10 above ipc 50), instance norm, no whitening.
 
     Published, CIFAR-10 ipc 1 / 10 / 50: 26.0 / 48.9 / 63.0 %.

@@ -218,7 +218,9 @@ def _accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
     return {
         "protocol": words.pop() if len(words) == 1 and len(table) > 1 else "",
         "wide": plots.accuracy(rows, width=1120),
-        "narrow": plots.accuracy([replace(row, label=f"{row.label}, {row.detail}") for row in rows], width=340),
+        "narrow": plots.accuracy(
+            [replace(row, label=f"{row.label}, {e['net']}") for row, (e, _, _) in zip(rows, told, strict=True)], width=340
+        ),
         "table": table,
     }
 
@@ -303,7 +305,7 @@ def _flat(settings: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             known = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield prefix + key, "none" if value is None else known
+            yield prefix + key, "none" if value in (None, "") else known
 
 
 def _surroundings(card: Json) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,262 @@
+"""The loop: it lowers its loss, resumes bit-equal, ends in time, and never keeps what is broken."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from small import make_real
+
+import datadam
+from datadam import checkpoint as checkpoints
+from datadam.distilled import DistilledSet
+from datadam.errors import ArtifactError, InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
+from datadam.matching import Engine, Plan
+from datadam.methods import CATALOG, FeatureMatching
+from datadam.start import SyntheticSet
+
+RATES = {"datadam": 0.05, "dm": 0.3}  # a rate a method at which these tiny images learn
+FEATURE_METHODS = [name for name, method in CATALOG.items() if issubclass(method, FeatureMatching)]
+
+
+@pytest.mark.parametrize("name", FEATURE_METHODS)
+def test_exam_lowers_its_loss_on_held_out_networks(real, recipe, name: str) -> None:
+    asked = recipe(name, iterations=60, lr_images=RATES[name], augment="none", net="convnet2:width=8")
+    small = datadam.distill(real, asked)
+    start = datadam.distill(real, recipe(name, iterations=0, net="convnet2:width=8"))
+
+    def held_out(images: torch.Tensor) -> float:
+        from datadam import nets
+        from datadam.draw import Draws
+
+        network = nets.build(asked.net, shape=real.shape, classes=3).double()
+        draws = Draws(real, network, seed=999, batch_real=12, dtype=torch.float64)
+        engine = Engine(asked.method, Plan(compiled=False, chunk=100, threads=1))
+        synthetic = SyntheticSet(images.double(), 2, real.classes)
+        found = [engine.gradient(synthetic, draws.at(i), norms=False).terms for i in range(5)]
+        return sum(float(term.sum()) for terms in found for term in terms.values())
+
+    assert held_out(small.images) < 0.8 * held_out(start.images)
+
+
+@pytest.mark.parametrize("name", FEATURE_METHODS)
+def test_exam_same_seed_same_images_other_seed_others(real, recipe, name: str) -> None:
+    first, again, other = (datadam.distill(real, recipe(name, seed=seed)).images for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", FEATURE_METHODS)
+def test_exam_a_class_alone_gives_the_same_images(real, recipe, name: str) -> None:
+    whole = datadam.distill(real, recipe(name)).images.unflatten(0, (3, 2))
+    for k in range(3):
+        torch.testing.assert_close(datadam.distill(real.subset([k]), recipe(name)).images, whole[k], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", FEATURE_METHODS)
+def test_exam_leaves_no_hooks_and_no_global_randomness(real, recipe, name: str) -> None:
+    before = torch.get_rng_state()
+    run = datadam.begin(real, recipe(name))
+    list(run.steps())
+    assert torch.equal(before, torch.get_rng_state())
+    for module in run.draws.network.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert not module._backward_hooks
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"network_steps": 3, "iterations_per_network": 3}, {"network_steps": 2, "iterations_per_network": 3, "network_when": "between"},
+    {"net": "convnet2:norm=batch:width=6"}, {"precision": "float32"}, {"start": "noise"},
+])  # fmt: skip
+@pytest.mark.parametrize("stop", [1, 4, 5])
+def test_resume_is_bit_equal(real, recipe, tmp_path: Path, settings: dict[str, object], stop: int) -> None:
+    asked = recipe(iterations=7, **settings)
+    straight = datadam.distill(real, asked, out=tmp_path / "straight")
+    steps = datadam.begin(real, asked, out=tmp_path / "cut").steps()
+    for _ in range(stop):
+        next(steps)
+    steps.close()
+    run = datadam.resume(tmp_path / "cut", real)
+    assert run.state.iteration == stop
+    list(run.steps())
+    assert torch.equal(run.result().images, straight.images)
+    lines = [[json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in ("straight", "cut")]
+    for kept in lines:
+        for line in kept:
+            del line["seconds"]
+    assert lines[0] == lines[1]
+
+
+def test_a_crash_costs_only_what_came_after_the_checkpoint(real, recipe, tmp_path: Path, monkeypatch) -> None:
+    """The process dies without a word: metrics and snapshots beyond the last checkpoint are forgotten, the rest goes on."""
+    asked = recipe(iterations=6)
+    straight = datadam.distill(real, asked, snapshots=(2, 4))
+    run = datadam.begin(real, asked, out=tmp_path / "run", snapshots=(2, 4))
+    steps = run.steps()
+    for _ in range(3):
+        next(steps)
+    run.save()
+    for _ in range(2):
+        next(steps)
+    monkeypatch.setattr(run, "save", lambda: None)
+    steps.close()
+    resumed = datadam.resume(tmp_path / "run", real)
+    assert resumed.state.iteration == 3
+    assert sorted(p.name for p in (tmp_path / "run/snapshots").iterdir()) == ["00000000.safetensors", "00000002.safetensors"]
+    list(resumed.steps())
+    assert torch.equal(resumed.result().images, straight.images)
+
+
+def test_an_interruption_saves(real, recipe, tmp_path: Path) -> None:
+    run = datadam.begin(real, recipe(iterations=5), out=tmp_path / "run")
+
+    def interrupted() -> None:
+        for step in run.steps():
+            if step.iteration == 2:
+                run.draws.at = lambda iteration: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert datadam.resume(tmp_path / "run", real).state.iteration == 2
+
+
+def test_a_time_limit_ends_with_a_complete_set_that_can_go_on(real, recipe, tmp_path: Path) -> None:
+    small = datadam.distill(real, recipe(iterations=5), out=tmp_path / "run", time_limit=0.0)
+    assert small.card["iterations_done"] == 0
+    assert "0 of 5 iterations" in small.card["warnings"][0]
+    assert DistilledSet.load(tmp_path / "run").card == small.card
+    run = datadam.resume(tmp_path / "run", real)
+    list(run.steps())
+    assert torch.equal(run.result().images, datadam.distill(real, recipe(iterations=5)).images)
+    assert DistilledSet.load(tmp_path / "run").card["iterations_done"] == 5
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(real, recipe, tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteLoss, match=r"class '\d' is (nan|inf) at iteration \d+; the last good checkpoint"):
+        datadam.distill(real, recipe(iterations=50, lr_images=1e200, net="convnet2:norm=none:width=6"), out=tmp_path / "run")
+    run = datadam.resume(tmp_path / "run", real)
+    assert torch.isfinite(run.state.images).all()
+    assert not (tmp_path / "run/card.json").exists()
+
+
+def test_metrics_say_what_happened(real, recipe, tmp_path: Path) -> None:
+    small = datadam.distill(real, recipe(iterations=21), out=tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 11, 21]
+    assert all(set(line["terms"]) == {"sam", "mmd"} for line in lines)
+    assert all(line["loss"] == pytest.approx(sum(term["loss"] for term in line["terms"].values())) for line in lines)
+    assert all(term["grad_norm"] > 0 for line in lines for term in line["terms"].values())
+    start, _ = checkpoints.read_tensors(tmp_path / "run/snapshots/00000000.safetensors")
+    assert lines[-1]["moved"] == pytest.approx(float((small.images.double() - start["images"]).abs().mean()), rel=1e-5)
+    assert sorted(int(p.stem) for p in (tmp_path / "run/snapshots").iterdir()) == [0, 5, 10, 16, 21]
+
+
+def test_a_run_that_hardly_moves_says_so(real, recipe) -> None:
+    small = datadam.distill(real, recipe(iterations=2, scale=1e-9))
+    assert "hardly moved" in small.card["warnings"][0]
+    assert not datadam.distill(real, recipe(iterations=10)).card["warnings"]
+
+
+def test_warm_start_keeps_the_first_images_and_draws_the_rest(real, recipe) -> None:
+    small = datadam.distill(real, recipe(ipc=2))
+    larger = datadam.distill(real, recipe(ipc=5, iterations=0), earlier=small.images)
+    images = larger.images.unflatten(0, (3, 5))
+    assert torch.equal(images[:, :2], small.images.unflatten(0, (3, 2)))
+    members = [real.images(m) for m in real.by_class]
+    assert all((images[k, n] == members[k]).flatten(1).all(1).any() for k in range(3) for n in range(2, 5))
+    with pytest.raises(InvalidInput, match="more than the 1 asked for"):
+        datadam.distill(real, recipe(ipc=1), earlier=small.images)
+
+
+@pytest.mark.parametrize("start", ["real", "kcenter", "kmeans"])
+def test_chosen_starts_are_different_real_images_of_their_class(real, recipe, start: str) -> None:
+    images = datadam.distill(real, recipe(ipc=4, iterations=0, start=start)).images.unflatten(0, (3, 4))
+    for k, members in enumerate(real.by_class):
+        equal = (images[k][:, None] == real.images(members)).flatten(2).all(2)
+        assert equal.any(1).all()
+        assert equal.any(0).sum() == 4
+
+
+def test_noise_is_standard_and_may_outnumber_the_class(real, recipe) -> None:
+    images = datadam.distill(real, recipe(ipc=40, iterations=0, start="noise")).images
+    assert len(images) == 120
+    assert abs(float(images.mean())) < 0.02
+    assert float(images.std()) == pytest.approx(1, abs=0.02)
+    with pytest.raises(InvalidInput, match="only 12 training images"):
+        datadam.distill(real, recipe(ipc=40))
+
+
+def test_training_the_network_between_steps_changes_the_result(real, recipe) -> None:
+    shared = {"iterations": 4, "iterations_per_network": 2}
+    found = [
+        datadam.distill(real, recipe(**shared, **more)).images
+        for more in ({}, {"network_steps": 4}, {"network_steps": 4, "network_when": "between"})
+    ]
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
+def test_refused_before_any_work(real, recipe, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(UnknownName, match="convnet3"):
+        datadam.distill(real, recipe(net="convnett3"), out=out)
+    with pytest.raises(UnknownName, match="Did you mean 'kmeans'"):
+        datadam.distill(real, recipe(start="kmean"), out=out)
+    with pytest.raises(NotEnoughMemory, match="--memory-limit"):
+        datadam.distill(real, recipe(), out=out, memory_limit=1_000_000)
+    with pytest.raises(InvalidInput, match="8"):
+        datadam.distill(real, recipe(net="convnet4"), out=out)
+    assert not out.exists()
+
+
+def test_an_existing_run_is_not_overwritten_unasked(real, recipe, tmp_path: Path) -> None:
+    datadam.distill(real, recipe(), out=tmp_path / "run")
+    before = (tmp_path / "run/distilled.safetensors").read_bytes()
+    with pytest.raises(InvalidInput, match="--overwrite"):
+        datadam.distill(real, recipe(seed=1), out=tmp_path / "run")
+    assert (tmp_path / "run/distilled.safetensors").read_bytes() == before
+    datadam.distill(real, recipe(seed=1), out=tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run/distilled.safetensors").read_bytes() != before
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("years of work")
+    with pytest.raises(InvalidInput, match="no run of ours"):
+        datadam.distill(real, recipe(), out=tmp_path / "other", overwrite=True)
+    assert (tmp_path / "other/thesis.txt").exists()
+
+
+def test_resume_refuses_other_data_and_damaged_checkpoints(real, recipe, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    datadam.distill(real, recipe(), out=out)
+    with pytest.raises(InvalidInput, match="not those of the run"):
+        datadam.resume(out, make_real(seed=1))
+    state = out / "checkpoint/state.safetensors"
+    whole = state.read_bytes()
+    for damage in (whole[:-50], b"", whole.replace(b"momentum", b"momentun")):
+        state.write_bytes(damage)
+        with pytest.raises(ArtifactError):
+            datadam.resume(out, real)
+    with pytest.raises(ArtifactError, match="no checkpoint"):
+        datadam.resume(tmp_path / "nothing", real)
+
+
+@pytest.mark.slow
+def test_compiled_code_gives_the_same_images(real, recipe) -> None:
+    eager, compiled = (
+        datadam.distill(real, recipe(precision="float32", iterations=3), plan=Plan(compiled=compiled, chunk=8, threads=1)).images
+        for compiled in (False, True)
+    )
+    torch.testing.assert_close(eager, compiled, rtol=1e-3, atol=1e-3)
+
+
+def test_the_forecast_grows_with_what_it_must_hold(real, recipe) -> None:
+    from datadam.forecast import forecast
+
+    batch = recipe(net="convnet2:norm=batch:width=6", batch_real=12)
+    coupled = forecast(real, batch)
+    assert coupled.notes
+    assert "couples" in coupled.notes[0]
+    assert forecast(real, dataclasses.replace(batch, ipc=12)).bytes > coupled.bytes
+    assert forecast(real, recipe(batch_real=12)).flops > forecast(real, recipe(batch_real=6)).flops
+    assert not forecast(real, recipe()).plan.compiled
