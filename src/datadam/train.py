@@ -70,7 +70,7 @@ def train(
     `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling the network.
     Raises `RunFailed` when the loss is no longer finite.
     """
-    forward = forward or network
+    forward = network if forward is None else forward  # a compiled module has no truth value
     device = next(network.parameters()).device
     optimizer = _sgd(network, training)
     network.train()
