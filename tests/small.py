@@ -6,7 +6,9 @@ import datadam
 from datadam.data import RealData
 
 
-def make_real(classes: int = 3, per_class: int | tuple[int, ...] = 12, shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0) -> RealData:
+def make_real(
+    classes: int = 3, per_class: int | tuple[int, ...] = 12, shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0
+) -> RealData:
     """Coloured stripes in noise: each class has its own direction and colour, so that a network can learn it."""
     rng = np.random.default_rng(seed)
     sizes = (per_class,) * classes if isinstance(per_class, int) else per_class

@@ -37,7 +37,9 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-FILES = {path: path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in SOURCE.rglob("*.py") if path.name != "__main__.py"}
+FILES = {
+    path: path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in SOURCE.rglob("*.py") if path.name != "__main__.py"
+}
 
 
 def test_every_part_has_a_place() -> None:

@@ -82,7 +82,10 @@ def test_resume_is_bit_equal(real, recipe, tmp_path: Path, settings: dict[str, o
     assert run.state.iteration == stop
     list(run.steps())
     assert torch.equal(run.result().images, straight.images)
-    lines = [[json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in ("straight", "cut")]
+    lines = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("straight", "cut")
+    ]
     for kept in lines:
         for line in kept:
             del line["seconds"]
@@ -260,3 +263,10 @@ def test_the_forecast_grows_with_what_it_must_hold(real, recipe) -> None:
     assert forecast(real, dataclasses.replace(batch, ipc=12)).bytes > coupled.bytes
     assert forecast(real, recipe(batch_real=12)).flops > forecast(real, recipe(batch_real=6)).flops
     assert not forecast(real, recipe()).plan.compiled
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("net", ["convnet2:width=6", "convnet2:norm=batch:width=6"])
+def test_cuda_gives_the_same_images(real, recipe, net: str) -> None:
+    there, here = (datadam.distill(real, recipe(net=net), device=device).images for device in ("cuda", "cpu"))
+    torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -51,6 +52,19 @@ def test_whitened_runs_keep_their_inverse(real, recipe, tmp_path: Path) -> None:
     assert all((pixels[n].int() - members.int()).abs().flatten(1).amax(1).min() <= 1 for n in range(2))
 
 
+def test_the_official_whitening_is_fitted_again_on_the_first_images(real, recipe) -> None:
+    once = real.with_zca("official")
+    chosen = datadam.distill(once, recipe(iterations=0)).images.double().flatten(1)
+    centred = chosen - chosen.mean(0)
+    u, s, vt = np.linalg.svd(centred.numpy(), full_matrices=True)
+    variance = np.zeros(len(vt))
+    variance[: len(s)] = s**2 / (len(chosen) - 1)
+    twice = centred.numpy() @ (vt.T / np.sqrt(variance + 0.1)) @ vt
+    found = datadam.distill(real, recipe(iterations=0, zca="official"))
+    np.testing.assert_allclose(found.images.flatten(1), twice, atol=1e-4)
+    assert found.transform.to_card()["zca"] == {"variant": "official", "eps": 0.1}
+
+
 def test_the_card_says_how_to_make_it_again(run: Path, real, recipe) -> None:
     from datadam.recipe import Recipe
 
@@ -91,7 +105,13 @@ def test_forged_tensors_are_refused(run: Path, changed: dict[str, torch.Tensor |
 def test_damaged_files_are_refused(run: Path) -> None:
     path = run / "distilled.safetensors"
     whole = path.read_bytes()
-    damages = [whole[: len(whole) // 2], b"", b"\xff" * 8 + whole[8:], pickle.dumps({"images": 1}), whole[:8] + b"x" * (len(whole) - 8)]
+    damages = [
+        whole[: len(whole) // 2],
+        b"",
+        b"\xff" * 8 + whole[8:],
+        pickle.dumps({"images": 1}),
+        whole[:8] + b"x" * (len(whole) - 8),
+    ]
     for damage in damages:
         path.write_bytes(damage)
         with pytest.raises(ArtifactError, match="no whole safetensors file"):

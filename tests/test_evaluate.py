@@ -35,7 +35,13 @@ def evaluation(*accuracies: tuple[float, ...]) -> Evaluation:
 
 def test_honest_schedule() -> None:
     training = CATALOG["honest"].training
-    assert (training.epochs, training.batch, training.lr, training.momentum, training.weight_decay) == (1000, 256, 0.01, 0.9, 5e-4)
+    assert (training.epochs, training.batch, training.lr, training.momentum, training.weight_decay) == (
+        1000,
+        256,
+        0.01,
+        0.9,
+        5e-4,
+    )
     assert [training.lr_at(e) for e in (0, 499)] == [0.01, 0.01]
     assert training.lr_at(500) == training.lr_at(999) == pytest.approx(0.001)
     assert not training.fresh_optimizer
@@ -79,7 +85,9 @@ def test_interval_over_students_is_labelled() -> None:
     values = (0.7, 0.72, 0.69, 0.74)
     e = evaluation(values)
     low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
-    assert e.to_json()["interval"] == pytest.approx({"low": low, "high": high, "half": (high - low) / 2, "over": "students only"}, abs=1e-4)
+    assert e.to_json()["interval"] == pytest.approx(
+        {"low": low, "high": high, "half": (high - low) / 2, "over": "students only"}, abs=1e-4
+    )
     assert e.mean == pytest.approx(np.mean(values))
     assert e.std == pytest.approx(np.std(values, ddof=1))
     assert "4 of 20 students, 1 of 5 sets" in e.words

@@ -16,7 +16,9 @@ from datadam.start import SyntheticSet, first_images
 CHUNKS = (1, 3, 7, 10_000)
 
 
-def prepare(real, net: str = "convnet3:width=6", ipc: int = 2, seed: int = 0, augment: str = "color_crop_cutout_flip_scale_rotate"):
+def prepare(
+    real, net: str = "convnet3:width=6", ipc: int = 2, seed: int = 0, augment: str = "color_crop_cutout_flip_scale_rotate"
+):
     network = nets.build(net, shape=real.shape, classes=len(real.classes)).double()
     draws = Draws(real, network, seed, batch_real=5, augment=augment, dtype=torch.float64)
     images = first_images(real, ipc, "noise", seed).double()
@@ -113,7 +115,9 @@ def test_real_equal_to_synthetic_gives_zero(method: FeatureMatching) -> None:
     real = make_real(per_class=4)
     draw, _ = prepare(real, augment="none")
     images = torch.cat([draw.real(k) for k in range(3)])  # all four of each class: the batch asked for is five
-    found = Engine(method, Plan(compiled=False, chunk=5, threads=1)).gradient(SyntheticSet(images, 4, real.classes), draw, norms=False)
+    found = Engine(method, Plan(compiled=False, chunk=5, threads=1)).gradient(
+        SyntheticSet(images, 4, real.classes), draw, norms=False
+    )
     for term in found.terms.values():
         torch.testing.assert_close(term, torch.zeros_like(term), rtol=0, atol=1e-10)
 
@@ -168,7 +172,7 @@ def test_networks_are_shared_when_asked(real) -> None:
 
 def test_real_images_are_drawn_without_replacement_and_evenly(real) -> None:
     draw, _ = prepare(real)
-    members = real.images(real.by_class[1]).double()
+    members = real.images(real.by_class[1], dtype=torch.float64)
     seen = torch.zeros(len(members))
     for i in range(240):
         equal = (draw.source.at(i).real(1)[:, None] == members).flatten(2).all(2)
@@ -185,7 +189,9 @@ def test_bfloat16_on_the_real_side_stays_close(real) -> None:
     draw.source.dtype, draw.source.drawn = torch.float32, -1
     single = SyntheticSet(synthetic.images.float(), synthetic.ipc, synthetic.classes)
     plan = Plan(compiled=False, chunk=100, threads=1)
-    exact, rough = (Engine(DataDAM(), plan, precision).gradient(single, draw, norms=False) for precision in ("float32", "bfloat16"))
+    exact, rough = (
+        Engine(DataDAM(), plan, precision).gradient(single, draw, norms=False) for precision in ("float32", "bfloat16")
+    )
     assert rough.images.dtype == torch.float32
     assert float(torch.cosine_similarity(exact.images.flatten(), rough.images.flatten(), dim=0)) > 0.99
 

@@ -84,7 +84,9 @@ def test_settings_from_text() -> None:
 def test_every_fault_is_told_at_once() -> None:
     recipe = datadam.preset("datadam", CIFAR, ipc=10)
     with pytest.raises(InvalidInput) as caught:
-        recipe.change({"powr": "2", "iterations": "many", "batch_real": 0, "task_balance": "-1", "layers": "x", "augment": "colour"})
+        recipe.change(
+            {"powr": "2", "iterations": "many", "batch_real": 0, "task_balance": "-1", "layers": "x", "augment": "colour"}
+        )
     text = str(caught.value)
     for word in ("Did you mean 'power'", "iterations is 'many'", "batch_real is 0", "task_balance", "layers is 'x'", "'colour'"):
         assert word in text

@@ -10,7 +10,9 @@
 Names are imported when they are first used, so that `datadam --help` need not wait for torch.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,9 +82,20 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'datadam' has no attribute {name!r}")
     value = getattr(import_module(f"datadam.{_HOME[name]}"), name)
-    globals()[name] = value  # importing datadam.distill sets the name to the module: the function takes its place for good
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Importing the module datadam.distill would put it in the place of the function datadam.distill; this keeps the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        ours = isinstance(value, ModuleType) and name in __all__
+        super().__setattr__(name, getattr(value, name) if ours else value)
+
+
+sys.modules[__name__].__class__ = _Package

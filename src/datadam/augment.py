@@ -110,7 +110,7 @@ def _crop(x: Tensor, p: dict[str, Tensor]) -> Tensor:
     rows = (top[:, None] + torch.arange(height)).to(x.device)
     columns = (left[:, None] + torch.arange(width)).to(x.device)
     image = torch.arange(len(x), device=x.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 def _cutout(x: Tensor, p: dict[str, Tensor]) -> Tensor:

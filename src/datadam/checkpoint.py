@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from datadam.data import RealData
-from datadam.errors import ArtifactError, InvalidInput
+from datadam.errors import ArtifactError, InvalidInput, RunFailed
 from datadam.frame import Frame
 from datadam.matching import Plan
+from datadam.methods.base import finite
 from datadam.recipe import Recipe
 from datadam.storage import read_json, read_tensors, require_writable, write_json, write_tensors
 
@@ -55,7 +56,7 @@ def check_folder(out: Path, *, overwrite: bool) -> None:
 
 
 def clear_folder(out: Path) -> None:
-    """Make the folder, and remove the parts of an earlier run and nothing else. Raises `InvalidInput` where nothing can be written."""
+    """Make the folder, and remove the parts of an earlier run and nothing else. Raises `InvalidInput` if it cannot."""
     require_writable(out)
     for name in PARTS:
         part = out / name
@@ -91,9 +92,12 @@ class Checkpoint:
         write_tensors(self.folder / "state.safetensors", tensors, {"state": json.dumps(numbers | {"plan": plan.to_json()})})
 
     def log(self, line: dict[str, Any]) -> None:
-        """Add one line of metrics."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """Add one line of metrics. Raises `RunFailed` when it cannot be written."""
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise RunFailed(f"cannot write {self.metrics}: {error}. Free space, then go on with --resume {self.out}") from error
 
     def card(self) -> dict[str, Any]:
         """What `begin` wrote. Raises `ArtifactError`."""
@@ -101,8 +105,10 @@ class Checkpoint:
             raise ArtifactError(
                 f"{self.out} holds no checkpoint, so there is nothing to resume; start a run with: datadam distill DATA --out"
             )
-        card = read_json(self.folder / "run.json")
-        if not isinstance(card, dict) or not {"recipe", "data", "snapshots", "note", "command"} <= set(card):
+        card: dict[str, Any] = read_json(self.folder / "run.json")
+        parts = {"recipe": dict, "data": dict, "snapshots": list, "note": str, "command": str}
+        sound = isinstance(card, dict) and all(isinstance(card.get(name), kind) for name, kind in parts.items())
+        if not sound or not isinstance(card["data"].get("checksum"), str) or any(type(i) is not int for i in card["snapshots"]):
             raise ArtifactError(f"{self.folder / 'run.json'} lacks parts that every run has; it was changed: make the run again")
         return card
 
@@ -128,6 +134,12 @@ class Checkpoint:
             expected = (len(real.classes) * frame.recipe.ipc, *real.shape)
             if start is None or any(tuple(t.shape) != expected for t in (start, state.images, state.momentum)):
                 raise ValueError(f"the images are not {expected}")
+            if not all(t.is_floating_point() and torch.isfinite(t).all() for t in (start, state.images, state.momentum)):
+                raise ValueError("the images hold NaN or infinite numbers")
+            if type(state.iteration) is not int or not 0 <= state.iteration <= frame.recipe.iterations:
+                raise ValueError(f"iteration {state.iteration!r} of {frame.recipe.iterations}")
+            if not all(finite(n) for n in (state.seconds, state.peak_mb, state.moved)):
+                raise ValueError("seconds, memory or distance is no number")
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"the checkpoint in {self.folder} is damaged ({error}); make the run again") from error
         self._forget_after(state.iteration)
@@ -135,12 +147,20 @@ class Checkpoint:
 
     def _forget_after(self, iteration: int) -> None:
         if self.metrics.exists():
-            lines = [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            kept = [line for line in lines if json.loads(line)["iteration"] <= iteration]
+            lines = [line for line in self.metrics.read_text(errors="replace").splitlines(keepends=True) if line.endswith("\n")]
+            kept = [line for line in lines if _iteration_of(line) <= iteration]
             if kept != lines:
                 partial = self.metrics.with_suffix(".partial")
                 partial.write_text("".join(kept))
                 partial.replace(self.metrics)
         for path in (self.out / "snapshots").glob("*.safetensors"):
-            if int(path.stem) > iteration:
+            if path.stem.isdecimal() and int(path.stem) > iteration:
                 path.unlink()
+
+
+def _iteration_of(line: str) -> float:
+    """The iteration that a line of metrics tells of; infinity for a damaged line, which is not kept."""
+    try:
+        return int(json.loads(line)["iteration"])
+    except (KeyError, TypeError, ValueError):
+        return float("inf")

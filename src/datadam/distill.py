@@ -5,7 +5,7 @@ checkpoint holds, and a resumed run ends bit-equal to an uninterrupted one on th
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from datadam import machine, nets
 from datadam.checkpoint import Checkpoint, RunState, check_folder, clear_folder
-from datadam.data import RealData
+from datadam.data import RealData, fit_zca
 from datadam.distilled import DistilledSet
 from datadam.draw import Draws
 from datadam.errors import NonFiniteLoss
@@ -56,6 +56,7 @@ class Distillation:
         state.images, state.momentum = state.images.to(device), state.momentum.to(device)
         self.synthetic = SyntheticSet(state.images, recipe.ipc, real.classes)
         self.torn = False  # true only while the state is between two iterations
+        self.saved = state.iteration  # of the last checkpoint
         self.remarks: tuple[str, ...] = ()  # what a user should be told before it starts
         torch.set_num_threads(plan.threads)
         network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).to(device, dtype)
@@ -74,7 +75,7 @@ class Distillation:
             self.draws.at(state.iteration - 1).network().load_state_dict(state.extra)
         self.gradient = gradient_of(recipe.method, plan, recipe.precision)
 
-    def steps(self, time_limit: float | None = None) -> Iterator[Step]:
+    def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
         """Run to the end, or until `time_limit` seconds from now are nearly over; yields after each iteration.
 
         An interruption (Ctrl-C, or closing the iterator) leaves a checkpoint behind. Raises `NonFiniteLoss`.
@@ -159,6 +160,7 @@ class Distillation:
             trained = self.recipe.network_steps and self.draws.drawn >= 0
             self.state.extra = dict(self.draws.network.state_dict()) if trained else {}
             self.checkpoint.write(self.state, self.plan)
+            self.saved = self.state.iteration
 
     def result(self) -> DistilledSet:
         """The set as it stands, with its card; written to the run folder when there is one."""
@@ -199,9 +201,9 @@ def begin(
     """A new run, refused before any work when the recipe cannot run on the data.
 
     Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is kept
-    on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`, images
-    [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the quarters);
-    `memory_limit` in bytes; `note` and `command`, words for the card. Raises `InvalidInput`, `NotEnoughMemory`.
+    on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`,
+    images [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the
+    quarters); `memory_limit` in bytes; `note` and `command`, words for the card. Raises `InvalidInput`, `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
     if out is not None:
@@ -215,6 +217,8 @@ def begin(
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
     start = first_images(real, recipe.ipc, recipe.start, recipe.seed, earlier=earlier).to(dtype)
+    if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
+        start = fit_zca(start).apply(start)
     checkpoint = Checkpoint(Path(out)) if out is not None else None
     run = Distillation(
         frame, plan or foreseen.plan, start, RunState(start.clone(), torch.zeros_like(start)), torch.device(device), checkpoint

@@ -69,7 +69,7 @@ class Draw:
         members = source.real.by_class[k]
         generator = stream(source.seed, "real", self.iteration, source.real.classes[k])
         chosen = torch.randperm(len(members), generator=generator)[: source.batch_real]
-        return source.real.images(torch.from_numpy(members)[chosen]).to(source.device, source.dtype)
+        return source.real.images(torch.from_numpy(members)[chosen], dtype=source.dtype, device=source.device)
 
     def real_count(self, k: int) -> int:
         """How many images `real(k)` gives."""

@@ -1,4 +1,4 @@
-"""Judge a distilled set: train students on it from scratch and test them. A set from anywhere can be judged; no method is imported.
+"""Judge a distilled set: train students on it from scratch and test them. It may come from anywhere; no method is imported.
 
 Letters: K classes, M images, S sets, n students.
 """
@@ -122,8 +122,8 @@ class Evaluation:
         return {
             "format": FORMAT, "of": self.of, "note": self.note, "net": self.net, "ipc": self.ipc, "images": self.images,
             "iteration": self.iteration, "protocol": self.protocol.to_card(), "students": len(self.accuracies[0]),
-            "sets": len(self.accuracies), "accuracies": [list(one) for one in self.accuracies], "mean": self.mean, "std": self.std,
-            "interval": interval, "per_class": [None if math.isnan(a) else a for a in self.per_class],
+            "sets": len(self.accuracies), "accuracies": [list(one) for one in self.accuracies], "mean": self.mean,
+            "std": self.std, "interval": interval, "per_class": [None if math.isnan(a) else a for a in self.per_class],
             "confusion": [list(row) for row in self.confusion], "classes": list(self.classes),
             "seconds_per_student": round(self.seconds_per_student, 2), "seconds": round(self.seconds, 1), "seed": self.seed,
             "data": self.data, "words": self.words,
@@ -259,7 +259,8 @@ def _judge(
         accuracies.append(tuple(of_set))
     evaluation = Evaluation(
         net=spec, protocol=protocol, accuracies=tuple(accuracies), confusion=tuple(map(tuple, counts.tolist())),
-        classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began, seconds_per_student=seconds / total, **about,
+        classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began, seconds_per_student=seconds / total,
+        **about,
     )  # fmt: skip
     return evaluation, network
 
@@ -274,8 +275,8 @@ def _require_fit(distilled: DistilledSet, real: RealData) -> None:
     data = distilled.card["data"]
     if tuple(data["classes"]) != real.classes or tuple(data["shape"]) != real.shape:
         raise InvalidInput(
-            f"the set has {len(data['classes'])} classes of shape {tuple(data['shape'])}, the data {len(real.classes)} of {real.shape}, "
-            "or other class names; give the data the set was made from"
+            f"the set has {len(data['classes'])} classes of shape {tuple(data['shape'])}, the data {len(real.classes)} of "
+            f"{real.shape}, or other class names; give the data the set was made from"
         )
 
 

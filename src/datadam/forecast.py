@@ -39,6 +39,8 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     image = torch.zeros(1, *real.shape)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         features = network.eval().features(image)
+        if isinstance(recipe.method, FeatureMatching):
+            recipe.method.descriptors(features)  # refuses layers that the network has not
     width = 8 if recipe.precision == "float64" else 4
     blocks = [block.numel() * width for block in features.blocks] or [features.embedding.numel() * width]
     counts = [min(recipe.batch_real, len(members)) for members in real.by_class]

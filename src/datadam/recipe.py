@@ -105,7 +105,9 @@ class Recipe:
 
         Values may be text, as from a command line. Raises `InvalidInput` with every unknown or wrong one.
         """
-        own, inner, faults = {}, {}, []
+        own: dict[str, Any] = {}
+        inner: dict[str, Any] = {}
+        faults: list[str] = []
         names = {f.name for f in fields(self)} - {"method"}
         method_names = {f.name for f in fields(self.method)}
         for name, value in settings.items():

@@ -84,8 +84,10 @@ def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor) -> Tensor:
         )
     if kept > ipc:
         raise InvalidInput(f"the earlier run has {kept} images per class, more than the {ipc} asked for; ask for {kept} or more")
-    check_ipc(real, ipc - kept or 1, "real")
+    if kept == ipc:
+        return earlier.clone()
+    check_ipc(real, ipc, "real")
     fresh = real.images(torch.cat(coresets.SELECT["random"](real, ipc, seed)))
-    images = fresh.unflatten(0, (len(real.classes), ipc)).clone()
+    images: Tensor = fresh.unflatten(0, (len(real.classes), ipc)).clone()
     images[:, :kept] = earlier.unflatten(0, (len(real.classes), kept))
     return images.flatten(0, 1)

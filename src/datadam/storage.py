@@ -77,12 +77,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def require_writable(folder: Path) -> None:
-    """Create the folder and prove that a file can be written in it. Raises `InvalidInput`."""
+def require_writable(folder: Path, *, cure: str = "choose another folder with --out") -> None:
+    """Create the folder and prove that a file can be written in it. Raises `InvalidInput`, with the `cure`."""
     probe = folder / f".probe.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InvalidInput(f"cannot write into {folder}: {error.strerror}; choose another folder with --out") from error
+        raise InvalidInput(f"cannot write into {folder}: {error.strerror}; {cure}") from error

@@ -184,9 +184,7 @@ def test_state_dict_round_trip(spec: str) -> None:
     assert torch.equal(one(x), other(x))
 
 
-@pytest.mark.parametrize(
-    "spec", ["convnet3:width=4", "convnet3:width=4:norm=batch:pool=avg3", "mlp:width=4", "lenet", "alexnet"]
-)
+@pytest.mark.parametrize("spec", ["convnet3:width=4", "convnet3:width=4:norm=batch:pool=avg3", "mlp:width=4", "lenet", "alexnet"])
 def test_a_network_is_one_graph(spec: str) -> None:
     torch._dynamo.reset()
     net = nets.build(spec, shape=CIFAR, classes=3)

@@ -1,4 +1,4 @@
-"""The command line. Only this package prints, exits or reads argv; torch is imported by the verbs that need it, not for --help."""
+"""The command line. Only this package prints, exits or reads argv; torch is imported by verbs at work, not for --help."""
 
 import time
 

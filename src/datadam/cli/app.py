@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -34,9 +35,12 @@ app = App(
     default_parameter=Parameter(converter=_exact),
     suppress_keyboard_interrupt=False,  # ours says how to go on
 )
-for place, verb in enumerate((distill, evaluate, baseline, train, report, show)):
-    app.command(verb, sort_key=place)
-app.command(list_names, name="list", sort_key=place + 1)
+VERBS: dict[str, Callable[..., None]] = {
+    "distill": distill, "evaluate": evaluate, "baseline": baseline, "train": train, "report": report, "show": show,
+    "list": list_names,
+}  # fmt: skip
+for place, (name, verb) in enumerate(VERBS.items()):
+    app.command(verb, name=name, sort_key=place)
 
 
 def run(arguments: list[str] | None = None) -> int:

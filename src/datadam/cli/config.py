@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, tuple[type, ...]] = {
     "data": (str,), "ipc": (int,), "method": (str,), "preset": (str,), "set": (dict,), "iterations": (int,), "batch_real": (int,),
-    "net": (str,), "start": (str,), "seed": (int,), "repeats": (int,), "root": (str,), "size": (int,), "fit": (str,), "test": (str,),
-    "skip_bad": (bool,), "zca": (bool,), "device": (str,), "precision": (str,), "memory_limit": (str, int), "time_limit": (int, float),
-    "snapshots": (str, list, int), "out": (str,), "overwrite": (bool,), "note": (str,), "json": (bool,),
+    "net": (str,), "start": (str,), "seed": (int,), "repeats": (int,), "root": (str,), "size": (int,), "fit": (str,),
+    "test": (str,), "skip_bad": (bool,), "zca": (bool,), "device": (str,), "precision": (str,), "memory_limit": (str, int),
+    "time_limit": (int, float), "snapshots": (str, list, int), "out": (str,), "overwrite": (bool,), "note": (str,),
+    "json": (bool,),
 }  # fmt: skip
 """What a file may say, and as what; names as on the command line, with - or _."""
 

@@ -57,7 +57,7 @@ def distill(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Make a few synthetic images per class from a labelled image set.
+    """Make a few synthetic images per class.
 
     Ctrl-C saves; `datadam distill --resume RUN` goes on and ends with the same images as an uninterrupted run.
     """
@@ -153,7 +153,7 @@ def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
     if recipe.start in STARTS:
         return None
     first = load_sets(Path(recipe.start))[0]
-    whitened = real.with_zca(recipe.zca) if recipe.zca != "none" else real
+    whitened = real if recipe.zca == "none" else real.with_zca("kornia" if recipe.zca == "kornia" else "official")
     if first.classes != real.classes or first.transform.to_card() != whitened.transform.to_card():
         raise InvalidInput(
             f"{recipe.start} was made with other classes or another normalisation; start from a run on the same data"
@@ -200,7 +200,7 @@ def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None) -
             for step in steps:
                 advance(f"{recipe.method.name}  loss {step.loss:.4g}  moved {step.moved:.3f}", step.iteration, total)
     except KeyboardInterrupt:
-        saved = f"{run.state.iteration} of {total} iterations are saved"
+        saved = f"{run.saved} of {total} iterations are saved"
         raise KeyboardInterrupt(f"{saved}. Go on with: datadam distill --resume {whole}") from None
     return run.result()
 

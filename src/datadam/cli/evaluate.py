@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
@@ -22,6 +22,15 @@ Augment = Annotated[str | None, Parameter(help="of the students' images: dsa, no
 Full = Annotated[bool, Parameter(help="all students that the protocol asks for", negative="")]
 
 
+class Job(NamedTuple):
+    """One run to judge: its folder, its sets (several for repeats), the data, and the students' networks."""
+
+    run: Path
+    sets: "list[DistilledSet]"
+    real: "RealData"
+    nets: list[str]
+
+
 def evaluate(
     runs: Annotated[list[Path], Parameter(help="run folders; one of repeats counts as one row over its sets", negative="")],
     *,
@@ -38,25 +47,25 @@ def evaluate(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Train networks from scratch on distilled sets and test them on the real test images.
+    """Train networks on distilled sets and test them.
 
-    Each evaluation is kept in RUN/evaluations and printed beside those kept there under the same protocol.
+    They start from scratch and are tested on the real test images. Each evaluation is kept in RUN/evaluations and
+    printed beside those kept there under the same protocol.
     """
     from datadam import machine
-    from datadam.cli.options import check_device, data_of_card, load_sets, sets_of
+    from datadam.cli.options import check_device, sets_of
     from datadam.cli.screen import result, say
     from datadam.evaluate import evaluate as judge
 
     machine.tune_allocator()
     check_device(device)
-    loaded = [(run, load_sets(run)) for run in runs]
-    names = {sets[0].card["recipe"].get("protocol", "honest") for _, sets in loaded}
+    jobs = _jobs(runs, net, root)
+    names = {job.sets[0].card["recipe"].get("protocol", "honest") for job in jobs}
     name = protocol or (names.pop() if len(names) == 1 else "honest")
-    rule, count = _rule(name, students, epochs, augment, full)
+    rule, count = rule_for(name, students, epochs, augment, full)
     made: list[tuple[Path, Evaluation]] = []
-    for run, sets in loaded:
-        real = data_of_card(sets[0].card, root)
-        for spec in (net or sets[0].card["recipe"]["net"]).split(","):
+    for run, sets, real, specs in jobs:
+        for spec in specs:
 
             def one(
                 sets: "list[DistilledSet]",
@@ -65,26 +74,23 @@ def evaluate(
                 spec: str = spec,
                 run: Path = run,
             ) -> "Evaluation":
-                with _progress(f"{run.name} {spec}" + ("" if iteration is None else f" @{iteration}")) as progress:
-                    return judge(
+                with progress_of(f"{run.name} {spec}" + ("" if iteration is None else f" @{iteration}")) as progress:
+                    evaluation = judge(
                         sets, real, net=spec, protocol=rule, students=count, seed=seed, device=device, note=note,
                         iteration=iteration, progress=progress,
                     )  # fmt: skip
+                evaluation.save(_file(run, evaluation))
+                made.append((run, evaluation))
+                return evaluation
 
             final = one(sets)
-            final.save(_file(run, final))
-            made.append((run, final))
             if snapshots or rule.selects:
-                way = [one(_at(sets, sets_of(run), i), i) for i in _kept(sets_of(run))]
-                for evaluation in way:
-                    evaluation.save(_file(run, evaluation))
-                    made.append((run, evaluation))
+                way = [one(_at(sets, sets_of(run), i), i) for i in _kept(sets, sets_of(run))]
                 if rule.selects and way:
                     best = max([*way, final], key=lambda e: e.mean)
                     where = "the end" if best.iteration is None else f"iteration {best.iteration}"
-                    say(
-                        f"{run}: {100 * best.mean:.2f} % is the best of {len(way) + 1} iterations ({where}): SELECTED ON THE TEST SET"
-                    )
+                    best_of = f"the best of {len(way) + 1} iterations ({where})"
+                    say(f"{run}: {100 * best.mean:.2f} % is {best_of}: SELECTED ON THE TEST SET")
     result(_rows(made), [{"run": str(run), **evaluation.to_json()} for run, evaluation in made], as_json=json)
 
 
@@ -93,9 +99,11 @@ def baseline(
     *,
     ipc: Annotated[int | None, Parameter(help="random real images per class")] = None,
     whole: Annotated[bool, Parameter(help="the whole training set instead", negative="")] = False,
-    beside: Annotated[Path | None, Parameter(help="keep the result in the evaluations of this run")] = None,
-    sets: Annotated[int, Parameter(help="independent random choices")] = 1,
-    net: Nets = None,
+    beside: Annotated[Path | None, Parameter(help="keep the result in the evaluations of this run, judged as it is")] = None,
+    sets: Annotated[int | None, Parameter(help="independent random choices (default 1)")] = None,
+    net: Annotated[
+        str | None, Parameter(help="students' networks, separated by commas (default: that of the run, or auto)")
+    ] = None,
     protocol: ProtocolName = "honest",
     students: Students = None,
     epochs: Epochs = None,
@@ -112,12 +120,14 @@ def baseline(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Judge random real images, or the whole training set, by the same code as a distilled set."""
+    """Judge random real images, or the whole training set.
+
+    The code is that of `datadam evaluate`, so the numbers can be compared.
+    """
     from datadam import machine
-    from datadam.cli.options import check_device, load_data
-    from datadam.cli.screen import result
+    from datadam.cli.options import check_device, check_nets, load_data
+    from datadam.cli.screen import result, table
     from datadam.distill import distill
-    from datadam.distilled import read_card
     from datadam.errors import InvalidInput
     from datadam.evaluate import evaluate as judge
     from datadam.evaluate import evaluate_whole
@@ -125,59 +135,58 @@ def baseline(
 
     if whole == (ipc is not None):
         raise InvalidInput("a baseline is either --ipc N random images per class or the --whole set; give one of them")
-    if sets < 1:
+    if whole and (full or sets is not None):
+        raise InvalidInput("the whole set is one set with one student, or --students N; leave out --full and --sets")
+    if sets is not None and sets < 1:
         raise InvalidInput(f"sets is {sets}; it must be at least 1")
     machine.tune_allocator()
     check_device(device)
-    if beside is not None:
-        read_card(beside)
+    rule, count = rule_for(protocol, students, None if whole else epochs, augment, full)
+    if whole:
+        rule, count = rule.whole_set().with_epochs(epochs), 1 if students is None else students
     given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
-    real = real.with_zca("kornia") if zca else real
-    rule, count = _rule(protocol, students, None if whole else epochs, augment, full)
-    if whole:
-        rule, count = rule.whole_set().with_epochs(epochs), students or 1
+    card = _card_beside(beside, real) if beside is not None else None
+    of_run = card["transform"]["zca"] if card else None
+    if zca or of_run:
+        real = real.with_zca(of_run["variant"] if of_run else "kornia")
     made = []
-    for spec in (net or "auto").split(","):
-        with _progress(f"{'whole' if whole else 'random'} {spec}") as progress:
+    for spec in check_nets(net or (card["recipe"]["net"] if card else "auto"), real):
+        with progress_of(f"{'whole' if whole else 'random'} {spec}") as progress:
+            words: dict[str, Any] = {
+                "net": spec,
+                "protocol": rule,
+                "students": count,
+                "seed": seed,
+                "device": device,
+                "note": note,
+            }
             if whole:
-                made.append(
-                    evaluate_whole(
-                        real, net=spec, protocol=rule, students=count, seed=seed, device=device, note=note, progress=progress
-                    )
-                )
+                made.append(evaluate_whole(real, **words, progress=progress))
             else:
-                recipe = preset("random", real, ipc=ipc or 1)
-                chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets)]
-                made.append(
-                    judge(
-                        chosen,
-                        real,
-                        net=spec,
-                        protocol=rule,
-                        students=count,
-                        seed=seed,
-                        device=device,
-                        note=note,
-                        progress=progress,
-                    )
-                )
+                recipe = preset("random", real, ipc=ipc or 0)
+                chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or 1)]
+                made.append(judge(chosen, real, **words, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))
-    result("\n".join(map(str, made)), [e.to_json() for e in made], as_json=json)
+    rows = table(HEAD[1:], [row_of("", e.to_json())[1:] for e in made])
+    result("\n".join([rows, *dict.fromkeys(e.words for e in made)]), [e.to_json() for e in made], as_json=json)
 
 
-def _rule(name: str, students: int | None, epochs: int | None, augment: str | None, full: bool) -> "tuple[Protocol, int]":
+def rule_for(name: str, students: int | None, epochs: int | None, augment: str | None, full: bool) -> "tuple[Protocol, int]":
+    """The protocol asked for, and how many students a set. Raises `InvalidInput`."""
     from datadam.errors import InvalidInput
     from datadam.evaluate import DEFAULT_STUDENTS, protocol_named
 
     if full and students is not None:
         raise InvalidInput("--full asks for all students of the protocol and --students for some; give one of them")
+    if students is not None and students < 1:
+        raise InvalidInput(f"students is {students}; it must be at least 1")
     rule = protocol_named(name, epochs=epochs, augment=augment)
     return rule, rule.students if full else DEFAULT_STUDENTS if students is None else students
 
 
-class _progress:
+class progress_of:
     """A progress bar over the epochs of all students, which tells the expected time after the first ones."""
 
     def __init__(self, what: str) -> None:
@@ -207,6 +216,37 @@ class _progress:
         self.context.__exit__(*what)  # type: ignore[arg-type]
 
 
+def _jobs(runs: list[Path], net: str | None, root: Path | None) -> list[Job]:
+    """Everything to judge; every name, file and folder is checked before the first student is trained."""
+    from datadam.cli.options import check_nets, data_of_card, load_sets
+    from datadam.storage import require_writable
+
+    jobs: list[Job] = []
+    loaded: dict[str, RealData] = {}
+    for run in dict.fromkeys(runs):
+        sets = load_sets(run)
+        card = sets[0].card
+        if (key := card["data"]["checksum"]) not in loaded:
+            loaded[key] = data_of_card(card, root)
+        jobs.append(Job(run, sets, loaded[key], check_nets(net or card["recipe"]["net"], loaded[key])))
+        require_writable(run / "evaluations", cure="results are kept in the run; copy it to where you may write")
+    return jobs
+
+
+def _card_beside(run: Path, real: "RealData") -> dict[str, Any]:
+    """The card of the run that a baseline is kept beside. Raises `InvalidInput` when it was made from other data."""
+    from datadam.cli.options import sets_of
+    from datadam.distilled import read_card
+    from datadam.errors import InvalidInput
+    from datadam.storage import require_writable
+
+    card = read_card(sets_of(run)[0])
+    if card["data"]["checksum"] != real.checksum:
+        raise InvalidInput(f"{run} was made from other data ({card['data']['source']}); a baseline beside it needs the same")
+    require_writable(run / "evaluations", cure="results are kept in the run; copy it to where you may write")
+    return card
+
+
 def _file(run: Path, e: "Evaluation") -> Path:
     net = e.net.replace(":", "-").replace("=", "")
     when = "" if e.iteration is None else f"-at{e.iteration:08d}"
@@ -215,53 +255,76 @@ def _file(run: Path, e: "Evaluation") -> Path:
     return run / "evaluations" / f"{e.of}-{net}-{protocol.name}{training.epochs}{'-plain' if plain else ''}{when}.json"
 
 
-def _kept(folders: list[Path]) -> list[int]:
-    """Iterations whose images every set has kept."""
-    kept = [{int(path.stem) for path in (folder / "snapshots").glob("*.safetensors")} for folder in folders]
-    return sorted(set.intersection(*kept)) if kept else []
+def _kept(sets: "list[DistilledSet]", folders: list[Path]) -> list[int]:
+    """Iterations before the end whose images every set has kept."""
+    kept = [
+        {int(path.stem) for path in (folder / "snapshots").glob("*.safetensors") if path.stem.isdecimal()} for folder in folders
+    ]
+    end = min(one.card.get("iterations_done", 0) for one in sets)
+    return sorted(i for i in set.intersection(*kept) if i < end)
 
 
 def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "list[DistilledSet]":
+    """The sets as they were after an iteration. Raises `ArtifactError`."""
     from dataclasses import replace
 
+    from datadam.errors import ArtifactError
     from datadam.storage import read_tensors
 
-    files = [folder / "snapshots" / f"{iteration:08d}.safetensors" for folder in folders]
-    return [replace(one, images=read_tensors(file)[0]["images"].float()) for one, file in zip(sets, files, strict=True)]
+    then = []
+    for one, folder in zip(sets, folders, strict=True):
+        file = folder / "snapshots" / f"{iteration:08d}.safetensors"
+        images = read_tensors(file)[0].get("images")
+        if images is None or images.shape != one.images.shape or not images.isfinite().all():
+            raise ArtifactError(f"{file} does not hold the run's images; it is damaged: remove it")
+        then.append(replace(one, images=images.float()))
+    return then
 
 
 def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
     """Our rows, and below them what the runs' folders hold under the same protocol and network (random, whole)."""
     from datadam.cli.screen import table
-    from datadam.storage import read_json
 
-    rows, notes, shown = [], [], set()
+    rows, words = [], []
+    shown = {_file(run, e) for run, e in made}
     for run, e in made:
-        rows.append(_row(str(run), e.to_json()))
-        shown.add(_file(run, e))
-        notes.append(e.words)
+        rows.append(row_of(str(run), e.to_json()))
+        words.append(e.words)
     for run, e in made:
-        for path in sorted((run / "evaluations").glob("*.json")):
-            other = read_json(path)
+        for path, other in kept_evaluations(run):
             same = other["net"] == e.net and other["protocol"]["name"] == e.protocol.name
             if path not in shown and same and other["of"] != e.of:
                 shown.add(path)
-                rows.append(_row(str(run), other))
-                notes.append(other["words"])
-    head = ("run", "of", "images", "net", "accuracy", "95 % interval", "s a student")
-    return table(head, rows) + "\n" + "\n".join(dict.fromkeys(notes))
+                rows.append(row_of(str(run), other))
+                words.append(other["words"])
+    return table(HEAD, rows) + "\n" + "\n".join(dict.fromkeys(words))
 
 
-def _row(run: str, e: dict[str, object]) -> tuple[str, ...]:
+HEAD = ("run", "of", "images", "net", "accuracy", "95 % interval", "s a student")
+
+
+def row_of(run: str, e: dict[str, Any]) -> tuple[str, ...]:
+    """One evaluation as cells under `HEAD`."""
     interval = e["interval"]
-    spread = f"+- {100 * interval['half']:.2f} ({interval['over']})" if isinstance(interval, dict) else "one student"
-    of = f"{e['of']}" + (f" @{e['iteration']}" if e["iteration"] is not None else "") + (f" [{e['note']}]" if e["note"] else "")
-    return (
-        run,
-        of,
-        str(e["images"]),
-        str(e["net"]),
-        f"{100 * float(str(e['mean'])):.2f} %",
-        spread,
-        f"{e['seconds_per_student']:.1f}",
-    )
+    spread = f"+- {50 * (interval['high'] - interval['low']):.2f} ({interval['over']})" if interval else "one student"
+    of = f"{e['of']}" + ("" if e["iteration"] is None else f" @{e['iteration']}") + (f" [{e['note']}]" if e["note"] else "")
+    return (run, of, str(e["images"]), e["net"], f"{100 * e['mean']:.2f} %", spread, f"{e['seconds_per_student']:.1f}")
+
+
+def kept_evaluations(run: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The evaluations kept in a run folder; a damaged one is told and left out."""
+    from datadam.cli.screen import say
+    from datadam.errors import ArtifactError
+    from datadam.storage import read_json
+
+    found = []
+    for path in sorted((run / "evaluations").glob("*.json")):
+        try:
+            e = read_json(path)
+            row_of("", e)
+            if not isinstance(e["protocol"]["name"], str) or not isinstance(e["words"], str):
+                raise TypeError
+            found.append((path, e))
+        except (ArtifactError, KeyError, TypeError, ValueError):
+            say(f"note: {path} is no evaluation, or damaged, and was left out")
+    return found

@@ -30,8 +30,8 @@ def check_device(device: str) -> None:
     from datadam.errors import InvalidInput
 
     try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         here = "cpu" + "".join(f", cuda:{i}" for i in range(torch.cuda.device_count()))
         raise InvalidInput(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); here: {here}") from error
 
@@ -50,6 +50,23 @@ def size_in_bytes(text: str | None) -> int | None:
     return int(float(match[1]) * 1000 ** " kmgt".index(match[2] or " "))
 
 
+def check_nets(specs: str, real: "RealData") -> list[str]:
+    """Networks from a list separated by commas, each once, in their one spelling. Raises `InvalidInput` with every misfit."""
+    from datadam import nets
+    from datadam.cli.config import noting
+    from datadam.errors import InvalidInput
+
+    found: list[str] = []
+    faults: list[str] = []
+    for spec in specs.split(","):
+        with noting(faults):
+            nets.build(spec.strip(), shape=real.shape, classes=len(real.classes))
+            found.append(nets.canonical(spec.strip(), real.shape))
+    if faults:
+        raise InvalidInput(*faults)
+    return list(dict.fromkeys(found))
+
+
 def load_data(source: str, options: dict[str, Any]) -> "RealData":
     """Load with a progress bar, and say aloud what the user must know."""
     from datadam.cli.screen import bar, say
@@ -64,9 +81,11 @@ def load_data(source: str, options: dict[str, Any]) -> "RealData":
 
 def data_of_card(card: dict[str, Any], root: Path | None) -> "RealData":
     """The data a run was made from. Raises `InvalidInput` when they are not the same any more."""
-    from datadam.errors import InvalidInput
+    from datadam.errors import ArtifactError, InvalidInput
 
     data = card["data"]
+    if not _sound(data):
+        raise ArtifactError("the card does not say which data the run was made from; it was changed: make the run again")
     if not data["source"]:
         raise InvalidInput(
             "this run was made from arrays in memory, which the command line cannot load again; evaluate it from Python"
@@ -79,6 +98,15 @@ def data_of_card(card: dict[str, Any], root: Path | None) -> "RealData":
             f"{data['checksum'][:19]}...; give the original data, with --root if they lie elsewhere"
         )
     return real
+
+
+def _sound(data: Any) -> bool:
+    """Whether this part of a card can be given to `load`."""
+    if not isinstance(data, dict) or not isinstance(data.get("options"), dict):
+        return False
+    kinds = {"root": str, "test": str, "fit": str, "size": int, "skip_bad": bool, "zca": str}
+    options = all(name in kinds and isinstance(value, kinds[name]) for name, value in data["options"].items())
+    return options and isinstance(data.get("source"), str) and isinstance(data.get("checksum"), str)
 
 
 def sets_of(run: Path) -> list[Path]:

@@ -1,2 +1,186 @@
-def show() -> None: ...
-def list_names() -> None: ...
+"""`datadam show` and `datadam list`: what a run or a preset holds, and which names there are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from datadam.cli.options import Json
+
+if TYPE_CHECKING:
+    from datadam.recipe import Recipe
+
+What = Literal["data", "methods", "presets", "nets", "starts", "protocols"]
+EXAMPLE = "cifar10"  # the data for which a preset is shown unless told otherwise
+
+
+def show(
+    name: Annotated[str, Parameter(help="run folder, or a preset (datadam list presets)")],
+    *,
+    data: Annotated[str | None, Parameter(help="of a preset: the data it is for (default cifar10)")] = None,
+    ipc: Annotated[int | None, Parameter(help="of a preset: images per class (default 10)")] = None,
+    json: Json = False,
+) -> None:
+    """Show a run, or every setting of a preset."""
+    from datadam.cli.screen import result
+    from datadam.errors import InvalidInput, UnknownName
+    from datadam.methods import CATALOG as METHODS
+    from datadam.methods import Coreset
+    from datadam.presets import CATALOG
+
+    presets = {*CATALOG, *(method for method, kind in METHODS.items() if issubclass(kind, Coreset))}
+    if name in presets:
+        text, value = _preset(name, data or EXAMPLE, 10 if ipc is None else ipc)
+    elif not Path(name).is_dir():
+        raise UnknownName("run or preset", name, presets, "The folder of a run is allowed too.")
+    elif data is not None or ipc is not None:
+        raise InvalidInput(f"{name} is a run, with data and ipc of its own; leave out --data and --ipc")
+    else:
+        text, value = _run(Path(name))
+    result(text, value, as_json=json)
+
+
+def list_names(
+    what: Annotated[What | None, Parameter(help="one of them (default: all)")] = None,
+    *,
+    json: Json = False,
+) -> None:
+    """List data, methods, presets, nets, starts and protocols."""
+    from datadam.cli.screen import result
+
+    rows = _names()
+    if what is not None:
+        result(_columns(rows[what]), [{"name": n, "description": d} for n, d in rows[what]], as_json=json)
+        return
+    text = "\n\n".join(f"{kind}\n{_columns(lines, indent=2)}" for kind, lines in rows.items())
+    result(text, {kind: [{"name": n, "description": d} for n, d in lines] for kind, lines in rows.items()}, as_json=json)
+
+
+def _names() -> dict[str, list[tuple[str, str]]]:
+    """Every name with a description, by kind."""
+    from datadam import nets, presets, protocols, start
+    from datadam.data.catalog import CATALOG as DATA
+    from datadam.methods import CATALOG as METHODS
+
+    return {
+        "data": [(name, row.title) for name, row in DATA.items()],
+        "methods": [(name, f"{method.description} ({method.family})") for name, method in METHODS.items()],
+        "presets": [(name, _first(make.__doc__)) for name, make in presets.CATALOG.items()],
+        "nets": [(name, row.description + _options(row.options)) for name, row in nets.CATALOG.items()],
+        "starts": list(start.STARTS.items()),
+        "protocols": [
+            (name, f"{rule.students} students of {rule.training.epochs} epochs on each of {rule.sets}: {rule.description}")
+            for name, rule in protocols.CATALOG.items()
+        ],
+    }
+
+
+def _options(options: Any) -> str:
+    words = (f"{key}={'|'.join(value) if isinstance(value, tuple) else value}" for key, value in options.items())
+    return f" [{', '.join(words)}]" if options else ""
+
+
+def _first(text: str | None) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+def _columns(rows: list[tuple[str, str]], indent: int = 0) -> str:
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{' ' * indent}{name.ljust(width)}  {words}".rstrip() for name, words in rows)
+
+
+def _preset(name: str, data: str, ipc: int) -> tuple[str, Any]:
+    from datadam.data.catalog import CATALOG as DATA
+    from datadam.errors import UnknownName
+    from datadam.methods import CATALOG as METHODS
+    from datadam.presets import CATALOG, Sketch, preset
+
+    if data not in DATA:
+        raise UnknownName("data set", data, DATA, "Other data get the settings of a named set with images of their size.")
+    shape = DATA[data].shape
+    recipe = preset(name, Sketch(data, shape), ipc=ipc)
+    words = _first(CATALOG[name].__doc__) if name in CATALOG else METHODS[name].description
+    head = [f"{name}: {words}", f"For {data} ({' x '.join(map(str, shape))}), {_images(ipc)} per class:", ""]
+    text = _columns([(setting, _shown(value)) for setting, value in _settings(recipe, shape)], indent=2)
+    end = ["", f"datadam distill {data} --ipc {ipc} --preset {name}; change any of these with --set NAME=VALUE"]
+    return "\n".join([*head, text, *end]), recipe.to_card()
+
+
+def _settings(recipe: "Recipe", shape: tuple[int, int, int]) -> list[tuple[str, Any]]:
+    """The method with its settings, then those of the recipe that mean something to it."""
+    from datadam import nets
+    from datadam.cli.config import CORESET
+
+    card = recipe.to_card()
+    method = card.pop("method")
+    left = set(CORESET) if recipe.method.family == "coreset" else set(card) - {"ipc", "preset"}
+    card = {key: value for key, value in card.items() if key in left}
+    if card["net"].startswith("auto"):
+        card["net"] += f" ({nets.canonical(card['net'], shape)})"
+    return [("method", method.pop("name")), *method.items(), *card.items()]
+
+
+def _shown(value: Any) -> str:
+    """A setting as one would write it after --set."""
+    if value is None:
+        return "none"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "()"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def _run(run: Path) -> tuple[str, Any]:
+    from datadam.cli.evaluate import HEAD, kept_evaluations, row_of
+    from datadam.cli.options import sets_of
+    from datadam.cli.screen import table
+    from datadam.report.folder import read
+
+    folders = sets_of(run)
+    cards = [read(folder).card for folder in folders]
+    evaluations = [e for folder in dict.fromkeys((run, *folders)) for _, e in kept_evaluations(folder)]
+    lines = [str(run), _columns(_facts(cards), indent=2)]
+    if evaluations:
+        rows = [row_of("", e)[1:] for e in evaluations]
+        words = dict.fromkeys(e["words"] for e in evaluations)
+        lines += ["", *("  " + line for line in (*table(HEAD[1:], rows).splitlines(), *words))]
+    else:
+        lines += ["", f"  not judged yet: datadam evaluate {run}"]
+    value = {"run": str(run), "cards": cards, "evaluations": evaluations}
+    return "\n".join(lines), value
+
+
+def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What a person wants to know of a run, one line each; of repeats, the first card and the ranges."""
+    from datadam.cli.screen import duration
+
+    card = cards[0]
+    recipe, data = card["recipe"], card["data"]
+    method = dict(recipe["method"]) if isinstance(recipe.get("method"), dict) else {"name": "unknown"}
+    name = method.pop("name", "unknown")
+    learned = card["kind"] == "distilled"
+    count = f"{len(cards)} sets of " if len(cards) > 1 else ""
+    seconds, moved = (sum(c.get(key) or 0 for c in cards) / len(cards) for key in ("seconds", "moved"))
+    each = " each" if len(cards) > 1 else ""
+    keys = ("net", "iterations", "batch_real", "lr_images", "start", "zca") if learned else ("net", "zca")
+    settings = [(key, recipe[key]) for key in (*keys, "seed", "preset") if recipe.get(key, "none") != "none"]
+    size = " x ".join(map(str, data["shape"]))
+    facts = [
+        ("images", f"{count}{_images(recipe['ipc'])} for each of {len(data['classes'])} classes, {size}, "
+                   f"{'distilled' if learned else 'chosen'}"),
+        ("data", f"{data['name']}, {data.get('train', '?')} training and {data.get('test', '?')} test images"),
+        ("method", "  ".join([str(name), *(f"{key}={_shown(value)}" for key, value in method.items())])),
+        ("settings", "  ".join(f"{key}={_shown(value)}" for key, value in settings)),
+    ]  # fmt: skip
+    if learned:
+        done = "/".join(dict.fromkeys(str(c.get("iterations_done", "?")) for c in cards))
+        facts.append(("run", f"{done} iterations in {duration(seconds)}{each}, pixels moved {moved:.2f} standard deviations"))
+    facts += [("made", f"{card.get('created', '?')}, datadam {(card.get('versions') or {}).get('datadam', '?')}")]
+    facts += [("note", text) for text in dict.fromkeys(c.get("note") for c in cards) if text]
+    facts += [("data note", text) for text in data.get("notes") or []]
+    facts += [("warning", text) for text in dict.fromkeys(text for c in cards for text in c.get("warnings") or [])]
+    return facts

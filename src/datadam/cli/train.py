@@ -1,1 +1,73 @@
-def train() -> None: ...
+"""`datadam train`: one network to keep and use, trained on a run's images."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from datadam.cli.evaluate import Augment, Epochs, ProtocolName, progress_of, rule_for
+from datadam.cli.options import Device, Json, Root, Seed
+
+LOAD = """    from safetensors.torch import load_file
+    from datadam import nets
+    net = nets.build({net!r}, shape={shape}, classes={classes}).eval()
+    net.load_state_dict(load_file({path!r}))"""
+
+
+def train(
+    run: Annotated[Path, Parameter(help="run folder; of repeats, the first set")],
+    *,
+    out: Annotated[Path, Parameter(help="file of the weights, such as model.safetensors")],
+    net: Annotated[str | None, Parameter(help="such as resnet18 (default: the one it was made with)")] = None,
+    protocol: ProtocolName | None = None,
+    epochs: Epochs = None,
+    augment: Augment = None,
+    seed: Seed = 0,
+    overwrite: Annotated[bool, Parameter(help="replace the file that is there", negative="")] = False,
+    root: Root = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Train one network on a distilled set and keep it.
+
+    It is tested too: it is the first of the networks that `datadam evaluate` trains with the same options, and has its accuracy.
+    """
+    from datadam import machine
+    from datadam.cli.options import check_device, check_nets, data_of_card, load_sets
+    from datadam.cli.screen import result
+    from datadam.errors import InvalidInput
+    from datadam.evaluate import train_student
+    from datadam.storage import require_writable, write_tensors
+
+    machine.tune_allocator()
+    check_device(device)
+    if out.is_dir():
+        raise InvalidInput(f"{out} is a folder; give a file, such as {out / 'model.safetensors'}")
+    if out.exists() and not overwrite:
+        raise InvalidInput(f"{out} exists; choose another file, or replace it with --overwrite")
+    small = load_sets(run)[0]
+    rule, _ = rule_for(protocol or small.card["recipe"].get("protocol", "honest"), None, epochs, augment, False)
+    real = data_of_card(small.card, root)
+    spec, *more = check_nets(net or small.card["recipe"]["net"], real)
+    if more:
+        raise InvalidInput(f"one network is trained, and {1 + len(more)} were named; give one")
+    require_writable(out.parent)
+    with progress_of(f"{run.name} {spec}") as progress:
+        student, evaluation = train_student(small, real, net=spec, protocol=rule, seed=seed, device=device, progress=progress)
+    told = {
+        "format": "datadam-student/1", "net": spec, "shape": list(real.shape), "classes": list(real.classes),
+        "transform": small.transform.to_card(), "accuracy": evaluation.mean, "protocol": evaluation.words, "seed": seed,
+        "data": real.name, "run": str(run), "note": evaluation.note,
+    }  # fmt: skip
+    texts = {name: value if isinstance(value, str) else json_format.dumps(value) for name, value in told.items()}
+    write_tensors(out, student.state_dict(), texts)
+    note = f" [{evaluation.note}]" if evaluation.note else ""
+    lines = [
+        f"{out}: {spec}, {100 * evaluation.mean:.2f} % of the test images of {real.name} right{note}",
+        evaluation.words,
+        "load it with",
+        LOAD.format(net=spec, shape=real.shape, classes=len(real.classes), path=str(out)),
+        f"its input: datadam.DistilledSet.load({str(run)!r}).transform.to_network(pixels in [0, 1])",
+    ]
+    result("\n".join(lines), told | {"file": str(out)}, as_json=json)

@@ -23,6 +23,7 @@ from datadam.errors import DataError, InvalidInput
 from datadam.rng import stream
 
 HELD_OUT = 0.2  # the share of each class that becomes the test part when there is none
+MAPPED = 64  # images read from a memory map before its pages are given back
 CHUNK = 1 << 22  # bytes of pixels read at a time, wherever memory must not grow with N
 
 
@@ -183,8 +184,10 @@ def gather(pixels: npt.NDArray[np.uint8], indices: npt.NDArray[np.int64]) -> npt
         return np.take(pixels, indices, axis=0)
     order = np.argsort(indices, kind="stable")
     chosen = np.empty((len(indices), *pixels.shape[1:]), dtype=np.uint8)
-    chosen[order] = pixels[indices[order]]
-    release(pixels)
+    for start in range(0, len(order), MAPPED):  # a page fault maps far more than one image
+        part = order[start : start + MAPPED]
+        chosen[part] = pixels[indices[part]]
+        release(pixels)
     return chosen
 
 

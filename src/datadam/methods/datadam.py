@@ -128,7 +128,7 @@ def normalise(maps: Tensor, how: str) -> Tensor:
     """Divide each row of maps [N, D] by max(its norm, 1e-12)."""
     if how == "none":
         return maps
-    norm = maps.norm(p=2.0 if how == "l2" else 1.0, dim=1, keepdim=True)
+    norm: Tensor = maps.norm(p=2.0 if how == "l2" else 1.0, dim=1, keepdim=True)
     return maps / norm.clamp_min(TINY)
 
 

@@ -30,8 +30,8 @@ def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
     """The settings of a preset for this data and ipc, or of a coreset by its name. Raises `UnknownName`, `InvalidInput`."""
     if name in CATALOG:
         return CATALOG[name](real, ipc)
-    if name in METHODS and issubclass(METHODS[name], Coreset):
-        method = METHODS[name]()
+    method = METHODS[name]() if name in METHODS else None
+    if isinstance(method, Coreset):
         return Recipe(method=method, ipc=ipc, iterations=0, start=method.start, augment="none", preset=name)
     raise UnknownName("preset", name, CATALOG)
 

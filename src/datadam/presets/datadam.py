@@ -48,8 +48,7 @@ def official(real: Kind, ipc: int) -> Recipe:
 
 def datadam(real: Kind, ipc: int) -> Recipe:
     """Our default: the paper's settings with the released code's loss scale of 100, without which the images hardly move."""
-    recipe = paper(real, ipc)
-    return replace(recipe, method=replace(recipe.method, scale=100.0), preset="datadam")
+    return replace(paper(real, ipc).change({"scale": 100.0}), preset="datadam")
 
 
 def course_mnist(real: Kind, ipc: int) -> Recipe:

@@ -1,0 +1,43 @@
+# make demo   distil MNIST, judge it, see it        make test    run the tests
+# make check  format, lint, types, tests            make evidence DATA=folder [SCALE=small]   the numbers of the README
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO ?= runs/demo
+SCALE ?= full
+NOTE = demo, not a result
+
+.PHONY: demo test check evidence clean
+
+demo: $(VENV)/.installed
+	$(BIN)/datadam distill mnist --ipc 10 --iterations 150 --batch-real 64 --out $(DEMO) --overwrite --note "$(NOTE)"
+	$(BIN)/datadam baseline mnist --ipc 10 --students 2 --epochs 200 --beside $(DEMO) --note "$(NOTE)"
+	$(BIN)/datadam evaluate $(DEMO) --students 2 --epochs 200 --note "$(NOTE)"
+	$(BIN)/datadam report $(DEMO)
+
+test: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+evidence: $(VENV)/.installed
+	@test -n "$(DATA)" || { echo "say where the data sets lie or may be downloaded to: make evidence DATA=folder"; exit 2; }
+	$(BIN)/python results/evidence.py --data "$(DATA)" --scale $(SCALE)
+	$(BIN)/python results/table.py
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("datadam needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,307 @@
+"""Write what results/ holds into README.md and docs/methods/datadam.md: `python results/table.py [--check]`.
+
+Only the part between the two markers of each file is written. With --check nothing is, and the exit code is 1 when a file is
+not up to date. Published numbers are copied from the sources named here and nowhere else.
+"""
+
+import argparse
+import json
+import math
+import shlex
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+NONE = "–"
+
+SOURCES = {
+    "1": "Sajedi et al., DataDAM, ICCV 2023, tables 1 and 2: means over 5 sets of 20 networks, ± standard deviation where copied",
+    "2": "a course report on DataDAM (University of Toronto): ConvNet-3, 1 000 iterations, no intervals given",
+    "3": "the page of VICO-UoE/DatasetCondensation, the released code of DC, DSA and DM",
+}
+PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # data -> ipc -> (what, accuracy in %, source)
+    "cifar10": {
+        None: (("whole set", "84.8", "1"),),
+        1: (("DataDAM", "32.0 ± 1.2", "1"), ("DM", "26.0 ± 0.8", "1"), ("random", "14.4", "1")),
+        10: (("DataDAM", "54.2 ± 0.8", "1"), ("DM", "48.9 ± 0.6", "1"), ("random", "26.0", "1")),
+        50: (("DataDAM", "67.0 ± 0.4", "1"), ("DM", "63.0 ± 0.4", "1"), ("random", "43.4", "1")),
+    },
+    "cifar100": {
+        None: (("whole set", "56.2", "1"),),
+        1: (("DataDAM", "14.5 ± 0.5", "1"), ("DM", "11.4 ± 0.3", "1"), ("random", "4.2", "1")),
+        10: (("DataDAM", "34.8 ± 0.5", "1"), ("DM", "29.7 ± 0.3", "1"), ("random", "14.6", "1")),
+        50: (("DataDAM", "49.4 ± 0.3", "1"), ("DM", "43.6 ± 0.4", "1"), ("random", "30.0", "1")),
+    },
+    "tiny-imagenet": {
+        None: (("whole set", "37.6", "1"),),
+        1: (("DataDAM", "8.3 ± 0.4", "1"), ("DM", "3.9 ± 0.2", "1"), ("random", "1.4", "1")),
+        10: (("DataDAM", "18.7 ± 0.3", "1"), ("DM", "12.9 ± 0.4", "1"), ("random", "5.0", "1")),
+        50: (("DataDAM", "28.7 ± 0.3", "1"), ("DM", "25.3 ± 0.2", "1"), ("random", "15.0", "1")),
+    },
+    "imagenette": {
+        None: (("whole set", "87.4", "1"),),
+        1: (("DataDAM", "34.7", "1"), ("DM", "32.8", "1"), ("random", "23.5", "1")),
+        10: (("DataDAM", "59.4", "1"), ("DM", "58.1", "1"), ("random", "47.7", "1")),
+    },
+    "mnist": {
+        None: (("whole set", "99.52", "2"),),
+        1: (("DC", "91.7", "3"), ("DSA", "88.7", "3")),
+        10: (("DataDAM", "88.36", "2"), ("DC", "97.4", "3"), ("DSA", "97.8", "3")),
+        50: (("DC", "98.8", "3"), ("DSA", "99.2", "3")),
+    },
+    "fashion-mnist": {
+        1: (("DC", "70.5", "3"), ("DSA", "70.6", "3")),
+        10: (("DC", "82.3", "3"), ("DSA", "84.6", "3")),
+        50: (("DC", "83.6", "3"), ("DSA", "88.7", "3")),
+    },
+}
+TITLES = {
+    "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
+    "tiny-imagenet": "Tiny ImageNet", "imagenette": "ImageNette", "lc25000-lung": "LC25000, lung",
+}  # fmt: skip
+METHODS = {"datadam": "DataDAM", "dm": "DM"}
+PLACES = {"--root", "--out"}  # options that say where files lie: they change no number
+SCALES = {
+    "full": "at the published sizes",
+    "small": "at a small scale, which is not the published one: fewer iterations, fewer real images in each of them, fewer "
+    "students of a single set. These rows say what runs of this size give; they do not repeat the published experiments",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kept run: results/SCALE/NAME with its card, metrics and evaluations of the finished images."""
+
+    scale: str
+    name: str
+    card: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings of the run."""
+        recipe: dict[str, Any] = self.card["recipe"]
+        return recipe
+
+    @property
+    def conditions(self) -> tuple[str, str, str, str]:
+        """What baselines must share to stand in each other's row: scale, data, network, whitening."""
+        return self.scale, self.card["data"]["checksum"], self.recipe["net"], str(self.card["transform"]["zca"])
+
+    def judged(self, of: str) -> dict[str, Any] | None:
+        """The evaluation of the distilled, random or whole set on the run's network: the one of the longest training."""
+        found = [e for e in self.evaluations if e["of"] == of and e["net"] == self.recipe["net"]]
+        return max(found, key=lambda e: e["protocol"]["epochs"], default=None)
+
+
+def rows(results: Path) -> list[Row]:
+    """Every kept run, the published sizes first."""
+    found = []
+    for scale in ("full", "small"):
+        for path in sorted((results / scale).glob("*/card.json")):
+            metrics = path.parent / "metrics.jsonl"
+            evaluations = [json.loads(file.read_text("utf-8")) for file in sorted(path.parent.glob("evaluations/*.json"))]
+            lines = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()] if metrics.exists() else []
+            card = json.loads(path.read_text("utf-8"))
+            found.append(Row(scale, path.parent.name, card, lines, [e for e in evaluations if e["iteration"] is None]))
+    order = list(TITLES)
+    place = {name: number for number, name in enumerate(order)}
+    return sorted(found, key=lambda r: (r.scale, place.get(r.card["data"]["name"], len(order)), r.recipe["ipc"], r.name))
+
+
+def block(kept: list[Row], up: str = "") -> str:
+    """The table and how each of its rows was made, as Markdown. `up` leads from the file to the root of the repository."""
+    if not kept:
+        return "No results yet."
+    parts = []
+    for scale, words in SCALES.items():
+        if here := [row for row in kept if row.scale == scale]:
+            parts += [f"**Measured here {words}.**", _table(here, kept, up), "How these rows were made:", _making(here, up)]
+    sources = {source for row in kept for _, _, source in _published(row)}
+    if sources:
+        parts += ["Published numbers:", "\n".join(f"- [{key}] {SOURCES[key]}." for key in SOURCES if key in sources)]
+    return "\n\n".join(parts)
+
+
+def gradients(kept: list[Row]) -> str:
+    """How strongly each term of the loss pulls at a pixel, and how far the pixels went, as Markdown."""
+    lines = []
+    for row in kept:
+        terms = {name for line in row.metrics for name in line["terms"]}
+        if not terms:
+            continue
+        norms = {name: [line["terms"][name]["grad_norm"] for line in row.metrics] for name in terms}
+        pull = {name: _per_pixel(row, statistics.median(values)) for name, values in norms.items()}
+        cells = (f"{pull[name]:.1e}" if name in pull else NONE for name in ("sam", "mmd"))
+        method = row.recipe["method"]
+        settings = f"{method['power']:g}" if "power" in method else NONE, f"{method.get('scale', 1):g}"
+        lines.append((f"{row.name} ({row.scale})", *settings, *cells, f"{row.card['moved']:.2f}"))
+    if not lines:
+        return ""
+    head = ("run", "p", "s", "gradient of SAM", "of MMD", "a pixel moved")
+    return "\n\n".join((
+        "What moved the images. A gradient is the root mean square over pixels, of the term as it enters the loss (with *s* and "
+        "λ), the median over the run's `metrics.jsonl`. The last column is the mean absolute change of a pixel since the start, "
+        "in network space: standard deviations of a channel, or units of the whitened images where the run is whitened.",
+        _markdown(head, lines),
+    ))  # fmt: skip
+
+
+def _table(here: list[Row], kept: list[Row], up: str) -> str:
+    head = (
+        "run", "data, images per class", "method: preset, network", "iterations x real images a class", "distilled, %",
+        "random real images, %", "whole set, %", "published (its own protocol), %", "distilling",
+    )  # fmt: skip
+    lines = []
+    for row in here:
+        data, recipe, card = row.card["data"], row.recipe, row.card
+        name = METHODS.get(recipe["method"]["name"], recipe["method"]["name"])
+        zca = card["transform"]["zca"]
+        other = [what for key, what in (("seed", "seed"), ("start", "start")) if str(recipe[key]) not in ("0", "real")]
+        extra = "".join(f", {what} {recipe[what]}" for what in other) + (", ZCA" if zca else "")
+        random, whole = (_accuracy(_shared(row, kept, of)) for of in ("random", "whole"))
+        if zca:
+            random, whole = (cell if cell == NONE else f"{cell}, whitened too" for cell in (random, whole))
+        lines.append((
+            f"[{row.name}]({up}results/{row.scale}/{row.name})",
+            f"{TITLES.get(data['name'], data['name'])}, {recipe['ipc']}",
+            f"{name}: `{recipe['preset']}`, {recipe['net']}{extra}",
+            f"{_count(card['iterations_done'])} x {recipe['batch_real']}",
+            f"**{cell}**" if (cell := _accuracy(row.judged("distilled"))) != NONE else "not judged yet",
+            random,
+            whole,
+            _joined(row),
+            f"{_count(card['seconds'])} s, {_threads(card)}",
+        ))  # fmt: skip
+    return _markdown(head, lines)
+
+
+def _making(here: list[Row], up: str) -> str:
+    """One line a row: command, seed, seconds; then what they share or not: hardware, versions, commit."""
+    lines: list[str] = []
+    machines: dict[str, list[str]] = {}
+    for row in here:
+        judged = [e for e in (row.judged(of) for of in ("distilled", "random", "whole")) if e]
+        seconds = "; ".join(f"{e['of']}: {e['words']}, seed {e['seed']}, {_count(e['seconds'])} s" for e in judged)
+        lines.append(
+            f"- {row.name}, seed {row.recipe['seed']}: `{command(row.card)}`, {_count(row.card['seconds'])} s. Judged: "
+            f"{seconds or 'not yet'}."
+        )
+        machines.setdefault(machine(row.card), []).append(row.name)
+    again = f"python results/evidence.py --data FOLDER --scale {here[0].scale} NAME"
+    lines.append(f"- Any of them again, with its evaluations: `{again}` ([evidence.py]({up}results/evidence.py)).")
+    for words, names in machines.items():
+        lines.append(f"- {'All' if len(machines) == 1 else ', '.join(names)}: {words}.")
+    lines.append("- Seconds are those of the run as it was, on a machine that may have had other work to do.")
+    return "\n".join(lines)
+
+
+def command(card: dict[str, Any]) -> str:
+    """The command of a card without the options that only say where files lie."""
+    words = shlex.split(card["command"])
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if word not in PLACES and before not in PLACES and word != "--overwrite"
+    ]
+    return shlex.join(Path(word).name if word.startswith(("/", "~")) else word for word in kept)
+
+
+def machine(card: dict[str, Any]) -> str:
+    """Hardware, versions and commit in words."""
+    hardware, versions = card["hardware"], card["versions"]
+    parts = [
+        hardware["cpu"], f"{hardware['cores']} cores", f"{hardware['memory_gb']} GB", hardware["gpu"] or "no GPU",
+        f"datadam {versions['datadam']}" + (f" at {card['commit']}" if card.get("commit") else ""), f"torch {versions['torch']}",
+        f"Python {versions['python']}",
+    ]  # fmt: skip
+    return ", ".join(parts)
+
+
+def _accuracy(e: dict[str, Any] | None) -> str:
+    """Mean, half of the 95 % interval, and what it is over; of the whole set also its epochs."""
+    if e is None:
+        return NONE
+    many = e["interval"] is not None
+    half = f" ± {50 * (e['interval']['high'] - e['interval']['low']):.1f}" if many else ""
+    over = f"{e['sets']} sets" if e["sets"] > 1 else f"{e['students']} students" if e["students"] > 1 else "one student"
+    epochs = f", {e['protocol']['epochs']} epochs" if e["of"] == "whole" else ""
+    return f"{100 * e['mean']:.1f}{half} ({over}{epochs})"
+
+
+def _shared(row: Row, kept: list[Row], of: str) -> dict[str, Any] | None:
+    """A baseline kept beside the run, or beside another under the same conditions: it is the same number."""
+    own = row.judged(of)
+    beside = (other.judged(of) for other in kept if other.conditions == row.conditions)
+    return own or next((e for e in beside if e and e["ipc"] in (None, row.recipe["ipc"])), None)
+
+
+def _published(row: Row) -> list[tuple[str, str, str]]:
+    """The published numbers for this data and ipc, save those of the method that this row is not."""
+    table = PUBLISHED.get(row.card["data"]["name"], {})
+    others = set(METHODS.values()) - {METHODS.get(row.recipe["method"]["name"], "")}
+    found = (*table.get(row.recipe["ipc"], ()), *table.get(None, ()))
+    return [entry for entry in found if entry[0] not in others]
+
+
+def _joined(row: Row) -> str:
+    return "; ".join(f"{what} {number} [{source}]" for what, number, source in _published(row)) or "none"
+
+
+def _threads(card: dict[str, Any]) -> str:
+    threads = card["plan"]["threads"]
+    return f"{threads} thread{'' if threads == 1 else 's'}"
+
+
+def _per_pixel(row: Row, norm: float) -> float:
+    data = row.card["data"]
+    return float(norm) / math.sqrt(len(data["classes"]) * row.recipe["ipc"] * math.prod(data["shape"]))
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def _markdown(head: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *lines))
+
+
+def rewritten(text: str, inside: str) -> str:
+    """The text with `inside` between its markers. Raises ValueError unless it has both, once and in order."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"the markers {BEGIN} and {END} must be there, once and in this order")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{inside}\n{END}{rest.split(END)[1]}"
+
+
+def wanted(root: Path) -> dict[Path, str]:
+    """The files that show results, and what they should say."""
+    kept = rows(root / "results")
+    readme, page = root / "README.md", root / "docs" / "methods" / "datadam.md"
+    inside = {readme: block(kept), page: "\n\n".join(filter(None, (block(kept, "../../"), gradients(kept))))}
+    return {path: rewritten(path.read_text("utf-8"), text) for path, text in inside.items()}
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """Write the files, or with --check tell which are out of date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is out of date")
+    check = parser.parse_args(arguments).check
+    old = [path for path, text in wanted(root).items() if path.read_text("utf-8") != text]
+    for path in old:
+        if check:
+            print(f"{path.relative_to(root)} is out of date: run python results/table.py")
+        else:
+            path.write_text(wanted(root)[path], "utf-8")
+            print(f"{path.relative_to(root)} written")
+    return 1 if check and old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

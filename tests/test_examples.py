@@ -1,0 +1,189 @@
+"""What people read first must be true: examples run, command lines are accepted, links lead somewhere."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from datadam import nets
+from datadam.cli.app import VERBS, app
+from datadam.cli.config import merge
+from datadam.distilled import DistilledSet
+from datadam.evaluate import protocol_named
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TINY = "convnet1:width=4"
+QUICK = "__import__('datadam.protocols').protocols.CATALOG['honest'].with_epochs(1)"
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def python(folder: Path, *arguments: str) -> str:
+    """What a program prints, run in an empty folder on one thread."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return [code for kind, code in FENCE.findall(path.read_text("utf-8")) if kind == language]
+
+
+# --- examples ---
+
+
+def test_mnist_in_python(tmp_path: Path) -> None:
+    tiny = f"--ipc 1 --iterations 2 --batch-real 2 --net {TINY} --students 1 --epochs 1 --out run".split()
+    told = python(tmp_path, str(ROOT / "examples" / "mnist_in_python.py"), *tiny)
+    assert "iteration 2 of 2" in told
+    assert "distilled, 10 images" in told
+    assert "random, 10 images" in told
+    assert DistilledSet.load(tmp_path / "run").card["iterations_done"] == 2
+
+
+def test_own_folder_and_its_use_in_training(tmp_path: Path) -> None:
+    tiny = f"--images 10 --size 16 --iterations 2 --net {TINY} --students 1 --epochs 1 --out run".split()
+    told = python(tmp_path, str(ROOT / "examples" / "own_folder.py"), *tiny)
+    assert "held out" in told
+    assert "distilled, 6 images" in told
+    assert DistilledSet.load(tmp_path / "run").classes == ("circle", "square", "triangle")
+    used = python(tmp_path, str(ROOT / "examples" / "use_in_training.py"), "run", "--epochs", "1")
+    assert re.search(r"6 distilled images, 1 epochs: [0-6] of 6 test images right", used)
+
+
+def test_every_example_is_tried_here() -> None:
+    here = Path(__file__).read_text("utf-8")
+    assert all(f'"{path.name}"' in here for path in (ROOT / "examples").glob("*.py"))
+
+
+def test_the_readmes_example(tmp_path: Path) -> None:
+    code = next(code for code in blocks(ROOT / "README.md", "python") if "datadam.distill(" in code)
+    smaller = {
+        "ipc=10": "ipc=1",
+        '{"iterations": 1000, "batch_real": 64}': f'{{"iterations": 1, "batch_real": 2, "net": "{TINY}"}}',
+        "students=5": f'students=1, net="{TINY}", protocol={QUICK}',
+    }
+    for words, instead in smaller.items():
+        assert words in code, f"the README's example says {words} no longer; this test cannot make it small"
+        code = code.replace(words, instead)
+    told = python(tmp_path, "-c", code + "print(tuple(pixels.shape), labels.tolist())")
+    assert re.findall(r"% +(\w+), 10 images", told) == ["distilled", "random"]
+    assert f"{(10, 1, 28, 28)} {list(range(10))}" in told
+
+
+def test_the_examples_of_documents_are_python() -> None:
+    found = [(path, code) for path in DOCUMENTS for code in blocks(path, "python")]
+    assert len(found) >= 4
+    for path, code in found:
+        compile(code, name(path), "exec")
+
+
+@pytest.mark.parametrize(("document", "told"), [
+    ("docs/your-own-data.md", "(3, 16, 16) ('0', '1', '2')"), ("docs/reproducibility.md", ""),
+])  # fmt: skip
+def test_a_short_example_runs(document: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(blocks(ROOT / document, "python")[0], {})
+    assert capsys.readouterr().out.startswith(told)
+
+
+# --- command lines ---
+
+
+def command_lines(path: Path) -> list[str]:
+    """Lines of shell that begin with `datadam`, and such words inside a sentence or a comment of an example."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".py":
+        return re.findall(r"^#\s+(datadam .+)$", text, re.MULTILINE)
+    shell = "\n".join(blocks(path, "sh")).replace("\\\n", " ")
+    lines = [line.strip() for line in shell.splitlines() if line.strip().startswith("datadam")]
+    return lines + [" ".join(words.split()) for words in re.findall(r"`(datadam\s[^`]+)`", FENCE.sub("", text))]
+
+
+LINES = [(path, line) for path in [*DOCUMENTS, *sorted((ROOT / "examples").glob("*.py"))] for line in command_lines(path)]
+
+
+def check(line: str) -> None:
+    """Parse a command line without running it, and look up the names in it. Raises where one is unknown."""
+    words = shlex.split(line, comments=True)[1:]
+    if len(words) == 1 and words[0] in VERBS:  # a verb that is only spoken of
+        return
+    command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    given = {k.rstrip("_"): v for k, v in bound.arguments.items() if v not in (None, "")}
+    given = {k: v for k, v in given.items() if v is not False or k == "zca"}
+    verb = getattr(command, "__name__", "")
+    if verb == "distill" and not {"resume", "config"} & set(given):
+        merge(given, None)
+    if verb in ("evaluate", "baseline", "train"):
+        protocol_named(given.get("protocol", "honest"), epochs=given.get("epochs"), augment=given.get("augment"))
+        for spec in (given.get("net") or "auto").split(","):
+            nets.canonical(spec, (3, 32, 32))
+
+
+@pytest.mark.parametrize(("path", "line"), LINES, ids=[f"{name(path)}: {line}" for path, line in LINES])
+def test_a_command_line_is_accepted(path: Path, line: str) -> None:
+    check(line)
+
+
+@pytest.mark.parametrize("line", [
+    "datadam distil mnist --ipc 10", "datadam distill mnist --ipc ten", "datadam distill mnist --ipc 10 --iteration 5",
+    "datadam distill mnist", "datadam distill mnist --ipc 1 --set powr=2", "datadam distill mnist --ipc 1 --preset papers",
+    "datadam evaluate RUN --protocol honesty", "datadam evaluate RUN --net convnet3:norms=batch", "datadam list dato",
+    "datadam evaluate RUN --augment mirror", "datadam train RUN",
+])  # fmt: skip
+def test_a_wrong_command_line_is_caught(line: str) -> None:
+    with pytest.raises(Exception, match=r"(?i)unknown|invalid|unused|no --ipc|requires|must"):
+        check(line)
+
+
+def test_the_documents_show_every_verb() -> None:
+    shown = {shlex.split(line, comments=True)[1] for path, line in LINES if path.name == "README.md"}
+    assert set(VERBS) <= shown
+
+
+# --- links and facts ---
+
+
+def anchors(path: Path) -> set[str]:
+    """The names under which a document's headings can be linked to."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_links_lead_somewhere(path: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", path.read_text("utf-8"))):
+        if re.match(r"\w+:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        there = (path.parent / target).resolve() if target else path
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CITATION.cff"], ids=name)
+def test_no_document_names_a_place_on_one_machine(path: Path) -> None:
+    assert not re.findall(r"(?<![\w.~])/(?:home|root|tmp|work|mnt|Users)/\S*", path.read_text("utf-8"))
+
+
+def test_versions_agree() -> None:
+    import yaml
+
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == version
+    assert citation["license"] == "Apache-2.0"
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1] == version  # type: ignore[index]
