@@ -4,8 +4,8 @@
 
 Makes up 1000 classes of images of 64 x 64 (1281 a class, 15.7 GB; fewer if the disk has no room), written straight into
 the memory map that a set too large for the memory gets, and distils it: ITERATIONS iterations of DataDAM with BATCH real
-images a class. Told, in MB: the peak of the process before, after each iteration, and of what it holds the part that is its own (a mapped page
-is the system's, which takes it back when it needs it).
+images a class. Told, in MB: the peak of the process before, after each iteration, and of what it holds the part that is
+its own (a mapped page is the system's, which takes it back when it needs it).
 """
 
 import argparse

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from small import make_real
 
 import datadam
 from datadam.data import RealData
 from datadam.recipe import Recipe
-from small import make_real
 
 torch.set_num_threads(1)
 

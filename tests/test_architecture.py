@@ -89,7 +89,7 @@ def fresh(code: str) -> str:
 
 
 def test_distilling_needs_only_torch_numpy_safetensors_and_pillow() -> None:
-    heavy = "scipy sklearn matplotlib jinja2 pyarrow cyclopts yaml rich datasets ray torchvision".split()
+    heavy = ["scipy", "sklearn", "matplotlib", "jinja2", "pyarrow", "cyclopts", "yaml", "rich", "datasets", "ray", "torchvision"]
     code = f"""
 import sys
 import datadam, numpy as np

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from small import make_real
 import datadam
 from datadam import checkpoint as checkpoints
 from datadam.distilled import DistilledSet
+from datadam.draw import Draw
 from datadam.errors import ArtifactError, InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
 from datadam.matching import Engine, Plan
-from datadam.methods import CATALOG, FeatureMatching
+from datadam.methods import CATALOG, FeatureMatching, Method, State
 from datadam.start import SyntheticSet
 
 RATES = {"datadam": 0.05, "dm": 0.3}  # a rate a method at which these tiny images learn
@@ -66,10 +68,17 @@ def test_exam_leaves_no_hooks_and_no_global_randomness(real, recipe, name: str) 
         assert not module._backward_hooks
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"network_steps": 3, "iterations_per_network": 3}, {"network_steps": 2, "iterations_per_network": 3, "network_when": "between"},
-    {"net": "convnet2:norm=batch:width=6"}, {"precision": "float32"}, {"start": "noise"},
-])  # fmt: skip
+RESUMED = [
+    {},
+    {"network_steps": 3, "iterations_per_network": 3},
+    {"network_steps": 2, "iterations_per_network": 3, "network_when": "between"},
+    {"net": "convnet2:norm=batch:width=6"},
+    {"precision": "float32"},
+    {"start": "noise"},
+]
+
+
+@pytest.mark.parametrize("settings", RESUMED)
 @pytest.mark.parametrize("stop", [1, 4, 5])
 def test_resume_is_bit_equal(real, recipe, tmp_path: Path, settings: dict[str, object], stop: int) -> None:
     asked = recipe(iterations=7, **settings)
@@ -270,3 +279,49 @@ def test_the_forecast_grows_with_what_it_must_hold(real, recipe) -> None:
 def test_cuda_gives_the_same_images(real, recipe, net: str) -> None:
     there, here = (datadam.distill(real, recipe(net=net), device=device).images for device in ("cuda", "cpu"))
     torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pull(Method):
+    """Pulls every image towards the mean of its class, ever more weakly: a method of the general verbs, with state."""
+
+    decay: float = 0.9
+    name: ClassVar[str] = "pull"
+    family: ClassVar[str] = "test"
+    description: ClassVar[str] = "a test"
+    citation: ClassVar[str] = ""
+    separable: ClassVar[bool] = True
+
+    def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
+        target = torch.stack([draw.real(k).mean(0) for k in range(len(synthetic.classes))])
+        return {"target": target.repeat_interleave(synthetic.ipc, 0), "weight": 0.1, "steps": 0}
+
+    def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> dict[str, torch.Tensor]:
+        gap = (synthetic.images - state["target"]).square().sum((1, 2, 3))
+        return {"pull": state["weight"] * gap, "size": 1e-3 * synthetic.images.square().sum((1, 2, 3))}
+
+    def after_step(self, state: State, synthetic: SyntheticSet, draw: Draw) -> State:
+        return state | {"weight": state["weight"] * self.decay, "steps": state["steps"] + 1}
+
+
+def test_a_method_of_the_general_verbs_keeps_its_state_through_a_resume(real, recipe, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(CATALOG, "pull", Pull)
+    asked = dataclasses.replace(recipe(iterations=5, lr_images=0.5), method=Pull())
+    straight = datadam.begin(real, asked)
+    losses = [step.loss for step in straight.steps()]
+    assert losses[-1] < losses[0] / 2
+    assert straight.state.method["steps"] == 5
+    assert straight.state.method["weight"] == pytest.approx(0.1 * 0.9**5)
+    steps = datadam.begin(real, asked, out=tmp_path / "run").steps()
+    next(steps), next(steps)
+    steps.close()
+    run = datadam.resume(tmp_path / "run", real)
+    assert run.state.method["steps"] == 2
+    list(run.steps())
+    assert torch.equal(run.result().images, straight.result().images)
+
+
+def test_files_are_readable_by_others(real, recipe, tmp_path: Path) -> None:
+    datadam.distill(real, recipe(iterations=1), out=tmp_path / "run")
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert modes == {(tmp_path / "run/metrics.jsonl").stat().st_mode & 0o777}

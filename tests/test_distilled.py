@@ -56,7 +56,7 @@ def test_the_official_whitening_is_fitted_again_on_the_first_images(real, recipe
     once = real.with_zca("official")
     chosen = datadam.distill(once, recipe(iterations=0)).images.double().flatten(1)
     centred = chosen - chosen.mean(0)
-    u, s, vt = np.linalg.svd(centred.numpy(), full_matrices=True)
+    _, s, vt = np.linalg.svd(centred.numpy(), full_matrices=True)
     variance = np.zeros(len(vt))
     variance[: len(s)] = s**2 / (len(chosen) - 1)
     twice = centred.numpy() @ (vt.T / np.sqrt(variance + 0.1)) @ vt

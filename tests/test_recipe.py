@@ -4,13 +4,13 @@ import dataclasses
 import json
 
 import pytest
+from small import make_real
 
 import datadam
 from datadam.errors import InvalidInput, UnknownName
 from datadam.methods import DM, DataDAM, Random
 from datadam.presets import CATALOG
 from datadam.recipe import Recipe
-from small import make_real
 
 
 def named(name: str, shape: tuple[int, int, int]):
@@ -42,8 +42,11 @@ def test_official() -> None:
 def test_datadam_is_paper_with_the_official_scale() -> None:
     ours, paper = (datadam.preset(name, CIFAR, ipc=10) for name in ("datadam", "paper"))
     assert isinstance(ours.method, DataDAM)
-    assert dataclasses.replace(ours, method=dataclasses.replace(ours.method, scale=1.0), preset="paper") == paper
+    assert (
+        dataclasses.replace(ours, method=dataclasses.replace(ours.method, scale=1.0), protocol="paper", preset="paper") == paper
+    )
     assert ours.method.scale == 100
+    assert (ours.protocol, paper.protocol) == ("honest", "paper")
 
 
 def test_course() -> None:

@@ -19,6 +19,7 @@ from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput, RunFailed
 from datadam.frame import Frame
 from datadam.matching import Plan
+from datadam.methods import State
 from datadam.methods.base import finite
 from datadam.recipe import Recipe
 from datadam.storage import read_json, read_tensors, require_writable, write_json, write_tensors
@@ -32,7 +33,8 @@ class RunState:
     """What changes during a run.
 
     `images` and `momentum` [K*N, C, H, W]; `iteration`, how many are done; `seconds` and `peak_mb` so far; `moved`, mean change
-    of a pixel since the start; `extra`, further tensors by name (the weights of a network that is trained between steps).
+    of a pixel since the start; `method`, the method's own state, tensors and numbers by name; `network`, the weights of a
+    network that is trained between steps.
     """
 
     images: Tensor
@@ -41,7 +43,8 @@ class RunState:
     seconds: float = 0.0
     peak_mb: float = 0.0
     moved: float = 0.0
-    extra: dict[str, Tensor] = field(default_factory=dict)
+    method: State = field(default_factory=dict)
+    network: dict[str, Tensor] = field(default_factory=dict)
 
 
 def check_folder(out: Path, *, overwrite: bool) -> None:
@@ -88,8 +91,12 @@ class Checkpoint:
         if not torch.isfinite(state.images).all():
             return
         numbers = {name: getattr(state, name) for name in ("iteration", "seconds", "peak_mb", "moved")}
-        tensors = {"images": state.images, "momentum": state.momentum} | {f"extra/{k}": t for k, t in state.extra.items()}
-        write_tensors(self.folder / "state.safetensors", tensors, {"state": json.dumps(numbers | {"plan": plan.to_json()})})
+        tensors = {"images": state.images, "momentum": state.momentum}
+        tensors |= {f"method/{name}": value for name, value in state.method.items() if isinstance(value, Tensor)}
+        tensors |= {f"network/{name}": value for name, value in state.network.items()}
+        plain = {name: value for name, value in state.method.items() if not isinstance(value, Tensor)}
+        words = json.dumps(numbers | {"method": plain, "plan": plan.to_json()})
+        write_tensors(self.folder / "state.safetensors", tensors, {"state": words})
 
     def log(self, line: dict[str, Any]) -> None:
         """Add one line of metrics. Raises `RunFailed` when it cannot be written."""
@@ -129,8 +136,10 @@ class Checkpoint:
         try:
             numbers = json.loads(metadata["state"])
             plan = Plan(**numbers.pop("plan"))
-            extra = {name.removeprefix("extra/"): t for name, t in tensors.items() if name.startswith("extra/")}
-            state = RunState(tensors["images"], tensors["momentum"], **numbers, extra=extra)
+            method: State = numbers.pop("method") | _under("method/", tensors)
+            state = RunState(
+                tensors["images"], tensors["momentum"], **numbers, method=method, network=_under("network/", tensors)
+            )
             expected = (len(real.classes) * frame.recipe.ipc, *real.shape)
             if start is None or any(tuple(t.shape) != expected for t in (start, state.images, state.momentum)):
                 raise ValueError(f"the images are not {expected}")
@@ -156,6 +165,10 @@ class Checkpoint:
         for path in (self.out / "snapshots").glob("*.safetensors"):
             if path.stem.isdecimal() and int(path.stem) > iteration:
                 path.unlink()
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _iteration_of(line: str) -> float:

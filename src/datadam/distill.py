@@ -71,8 +71,11 @@ class Distillation:
             device,
             dtype,
         )
-        if state.extra:  # the drawn network was trained on the images of then: drawing it again is not enough
-            self.draws.at(state.iteration - 1).network().load_state_dict(state.extra)
+        if state.network:  # it was trained on the images of then: drawing it again is not enough
+            self.draws.at(state.iteration - 1).network().load_state_dict(state.network)
+        state.method = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.method.items()}
+        if state.iteration == 0:
+            state.method = recipe.method.init(self.synthetic, self.draws.at(0))
         self.gradient = gradient_of(recipe.method, plan, recipe.precision)
 
     def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
@@ -108,11 +111,12 @@ class Distillation:
             self._train_network()
         every = max(10, recipe.iterations // LINES)
         log = state.iteration % every == 0 or state.iteration + 1 == recipe.iterations
-        gradient = self.gradient({}, self.synthetic, draw, log)
+        gradient = self.gradient(state.method, self.synthetic, draw, log)
         loss = self._finite(gradient.terms)
         self.torn = True
         state.momentum.mul_(recipe.momentum).add_(gradient.images)
         state.images.sub_(state.momentum, alpha=recipe.lr_images)
+        state.method = recipe.method.after_step(state.method, self.synthetic, draw)
         state.iteration += 1
         self.torn = False
         if log:
@@ -158,7 +162,7 @@ class Distillation:
         """Write a checkpoint, whole or not at all."""
         if self.checkpoint:
             trained = self.recipe.network_steps and self.draws.drawn >= 0
-            self.state.extra = dict(self.draws.network.state_dict()) if trained else {}
+            self.state.network = dict(self.draws.network.state_dict()) if trained else {}
             self.checkpoint.write(self.state, self.plan)
             self.saved = self.state.iteration
 

@@ -6,14 +6,14 @@ Letters: K classes, M images, S sets, n students.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from datadam import nets
+from datadam import machine, nets
 from datadam.augment import STRATEGY, operations, strategy_for
 from datadam.data import RealData
 from datadam.distilled import DistilledSet
@@ -50,7 +50,8 @@ class Evaluation:
 
     `of`, what was judged; `accuracies`, one list a set with one fraction a student; `interval`, 95 %, over the sets when there
     are two or more, else over the students; `per_class` [K] accuracies and `confusion` [K][K] counts over all students;
-    `seconds_per_student`, training time of one; `iteration` of a snapshot, or None for the end; `words`, the protocol in words.
+    `seconds_per_student`, training time of one; `iteration` of a snapshot, or None for the end; `made`, hardware, versions,
+    threads, commit and time; `words`, the protocol in words.
     """
 
     of: str
@@ -67,6 +68,7 @@ class Evaluation:
     seconds_per_student: float
     iteration: int | None = None
     note: str = ""
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def all(self) -> tuple[float, ...]:
@@ -126,7 +128,7 @@ class Evaluation:
             "std": self.std, "interval": interval, "per_class": [None if math.isnan(a) else a for a in self.per_class],
             "confusion": [list(row) for row in self.confusion], "classes": list(self.classes),
             "seconds_per_student": round(self.seconds_per_student, 2), "seconds": round(self.seconds, 1), "seed": self.seed,
-            "data": self.data, "words": self.words,
+            "data": self.data, "words": self.words, **self.made,
         }  # fmt: skip
 
     def save(self, path: Path) -> None:
@@ -260,6 +262,10 @@ def _judge(
     evaluation = Evaluation(
         net=spec, protocol=protocol, accuracies=tuple(accuracies), confusion=tuple(map(tuple, counts.tolist())),
         classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began, seconds_per_student=seconds / total,
+        made={
+            "threads": torch.get_num_threads(), "hardware": machine.hardware(torch.device(device)),
+            "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
+        },
         **about,
     )  # fmt: skip
     return evaluation, network
