@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+SETS = 5  # independent distillations at the full scale
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,19 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
     """Distil, judge, compare with random images, copy what a reader needs."""
     run = Path("evidence") / scale / name
     folder = data / row.data
-    source = [str(folder)] if folder.is_dir() and row.data == "lc25000-lung" else [row.data, "--root", str(data)]
-    done = (run / "card.json").exists()
-    if not done and (run / "checkpoint" / "state.safetensors").exists():
+    if row.data == "lc25000-lung" and not folder.is_dir():
+        print(f"{name}: left out, {folder} is not there (LC25000's lung images as train/CLASS and test/CLASS)", flush=True)
+        return
+    source = [str(folder)] if row.data == "lc25000-lung" else [row.data, "--root", str(data)]
+    folders = [run] if scale == "small" else [run / str(r) for r in range(SETS)]
+    done = all((folder / "card.json").exists() for folder in folders)
+    if not done and any((folder / "checkpoint" / "state.safetensors").exists() for folder in folders):
         datadam("distill", "--resume", str(run))
     elif not done:
-        size = row.small.split() if scale == "small" else []
+        size = row.small.split() if scale == "small" else ["--repeats", str(SETS)]
         datadam("distill", *source, *row.options.split(), *size, "--out", str(run))
-    net = json.loads((run / "card.json").read_text())["recipe"]["net"]
+    card = json.loads((folders[0] / "card.json").read_text())
+    net = card["recipe"]["net"]
     judged = ["--protocol", "honest", "--net", net]
 
     def students(count: int) -> list[str]:
@@ -70,22 +76,22 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
     if "distilled" not in kept:
         datadam("evaluate", str(run), *judged, *students(row.small_students))
     ipc = row.options.split()[1]
-    zca = ["--zca"] if row.data.startswith("cifar") and json.loads((run / "card.json").read_text())["transform"]["zca"] else []
     if row.random and "random" not in kept:
-        datadam("baseline", *source, "--ipc", ipc, *judged, *students(row.random), *zca, "--beside", str(run))
+        datadam("baseline", *source, "--ipc", ipc, *judged, *students(row.random), "--beside", str(run))
     if row.whole_epochs and "whole" not in kept:
         epochs = ["--epochs", str(row.whole_epochs)] if scale == "small" else []
-        datadam("baseline", *source, "--whole", "--net", net, *epochs, *zca, "--beside", str(run))
-    publish(run, HERE / scale / name, str(data))
+        datadam("baseline", *source, "--whole", "--net", net, *epochs, "--beside", str(run))
+    publish(run, folders[0], HERE / scale / name, str(data))
 
 
-def publish(run: Path, to: Path, data: str) -> None:
-    """Copy the parts of a run that results/ keeps; the place of the data on this machine is nobody's business."""
+def publish(run: Path, first: Path, to: Path, data: str) -> None:
+    """Copy what results/ keeps of a run and of its first set; the place of the data on this machine is nobody's business."""
     (to / "evaluations").mkdir(parents=True, exist_ok=True)
-    shutil.copy(run / "preview.png", to / "preview.png")
-    for path in [run / "card.json", run / "metrics.jsonl", *(run / "evaluations").glob("*.json")]:
+    shutil.copy(first / "preview.png", to / "preview.png")
+    for path in [first / "card.json", first / "metrics.jsonl", *(run / "evaluations").glob("*.json")]:
         if path.exists():
-            (to / path.relative_to(run)).write_text(path.read_text().replace(data, "DATA"))
+            place = to / "evaluations" if path.parent.name == "evaluations" else to
+            (place / path.name).write_text(path.read_text().replace(data, "DATA"))
     print("kept in", to, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""datadam: a few synthetic images per class on which a network trains nearly as well as on the whole set.
+"""datadam: a few synthetic images per class that teach a network as much as they can of the whole set.
 
     import datadam
 

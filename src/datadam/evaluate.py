@@ -219,7 +219,9 @@ def _judge_sets(
     for one in sets:
         _require_fit(one, real)
     spec = nets.canonical(net or first.card["recipe"]["net"], real.shape)
-    name = of or ("distilled" if first.card["kind"] == "distilled" else first.card["recipe"]["method"]["name"])
+    method = first.card["recipe"].get("method")
+    chosen = str(method.get("name") if isinstance(method, dict) else method)
+    name = of or ("distilled" if first.card["kind"] == "distilled" else chosen)
     sources = [(s, one.images.to(device).__getitem__, one.labels) for s, one in enumerate(sets)]
     return _judge(
         sources, replace(real, transform=first.transform), spec, protocol, students, seed, device, progress,

@@ -29,7 +29,7 @@ def _exact(kind: Any, tokens: tuple[Token, ...]) -> Any:
 
 app = App(
     name="datadam",
-    help="Dataset distillation: a few synthetic images per class on which a network trains nearly as well as on the whole set.",
+    help="Dataset distillation: a few synthetic images per class that teach a network as much as they can of the whole set.",
     version=lambda: version("datadam"),
     help_epilogue="Start with: datadam distill mnist --ipc 10",
     default_parameter=Parameter(converter=_exact),

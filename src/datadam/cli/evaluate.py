@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from datadam.cli.options import Device, Json, Note, Root, Seed
+from datadam.cli.options import Device, Json, Note, Root, RunRoot, Seed
 
 if TYPE_CHECKING:
     from datadam.data import RealData
@@ -42,7 +42,7 @@ def evaluate(
     full: Full = False,
     snapshots: Annotated[bool, Parameter(help="also judge the images kept on the way", negative="")] = False,
     seed: Seed = 0,
-    root: Root = None,
+    root: RunRoot = None,
     device: Device = "cpu",
     note: Note = "",
     json: Json = False,
@@ -60,7 +60,7 @@ def evaluate(
     machine.tune_allocator()
     check_device(device)
     jobs = _jobs(runs, net, root)
-    names = {job.sets[0].card["recipe"].get("protocol", "honest") for job in jobs}
+    names = {str(job.sets[0].card["recipe"].get("protocol", "honest")) for job in jobs}
     name = protocol or (names.pop() if len(names) == 1 else "honest")
     rule, count = rule_for(name, students, epochs, augment, full)
     made: list[tuple[Path, Evaluation]] = []
@@ -186,6 +186,9 @@ def rule_for(name: str, students: int | None, epochs: int | None, augment: str |
     return rule, rule.students if full else DEFAULT_STUDENTS if students is None else students
 
 
+CALIBRATION = 5  # epochs before the expected time is measured
+
+
 class progress_of:
     """A progress bar over the epochs of all students, which tells the expected time after the first ones."""
 
@@ -199,15 +202,18 @@ class progress_of:
 
         from datadam.cli.screen import duration, say
 
-        advance, began, told = self.context.__enter__(), time.monotonic(), False
+        advance, began, told = self.context.__enter__(), 0.0, False
 
         def show(p: "Progress") -> None:
-            nonlocal told
+            nonlocal began, told
             done, total = (p.student - 1) * p.epochs + p.epoch, p.students * p.epochs
+            if done == CALIBRATION:  # the first epochs compile
+                began = time.monotonic()
             seconds = time.monotonic() - began
-            if not told and seconds > 10 and done > 3:
+            if not told and done > CALIBRATION and seconds > 3:
                 told = True
-                say(f"{self.what}: {p.students} students of {p.epochs} epochs, expected {duration(seconds / done * total)}")
+                expected = duration(seconds / (done - CALIBRATION) * (total - done))
+                say(f"{self.what}: {p.students} students of {p.epochs} epochs, about {expected}")
             advance(f"{self.what}  student {p.student} of {p.students}", done, total)
 
         return show
@@ -248,11 +254,17 @@ def _card_beside(run: Path, real: "RealData") -> dict[str, Any]:
 
 
 def _file(run: Path, e: "Evaluation") -> Path:
+    """Where an evaluation is kept: one asked for differently never takes the place of another."""
+    from datadam.augment import STRATEGY, strategy_for
+
     net = e.net.replace(":", "-").replace("=", "")
     when = "" if e.iteration is None else f"-at{e.iteration:08d}"
-    protocol, training = e.protocol, e.protocol.training
-    plain = training.augment == "none"
-    return run / "evaluations" / f"{e.of}-{net}-{protocol.name}{training.epochs}{'-plain' if plain else ''}{when}.json"
+    protocol, training, students = e.protocol, e.protocol.training, len(e.accuracies[0])
+    usual = training.augment in (STRATEGY, strategy_for(e.data))
+    augment = "" if usual else f"-{training.augment}"
+    seed = f"-seed{e.seed}" if e.seed else ""
+    name = f"{e.of}-{net}-{protocol.name}{training.epochs}x{students}{augment}{seed}{when}.json"
+    return run / "evaluations" / name
 
 
 def _kept(sets: "list[DistilledSet]", folders: list[Path]) -> list[int]:
@@ -292,8 +304,8 @@ def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
         words.append(e.words)
     for run, e in made:
         for path, other in kept_evaluations(run):
-            same = other["net"] == e.net and other["protocol"]["name"] == e.protocol.name
-            if path not in shown and same and other["of"] != e.of:
+            alike = other["of"] == "whole" or (other["of"] != e.of and other["protocol"] == e.protocol.to_card())
+            if path not in shown and alike and other["net"] == e.net:
                 shown.add(path)
                 rows.append(row_of(str(run), other))
                 words.append(other["words"])

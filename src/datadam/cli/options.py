@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datadam.distilled import DistilledSet
 
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
+RunRoot = Annotated[Path | None, Parameter(help="where the data of the run lie now: the root of named sets, or your own folder")]
 Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
 Device = Annotated[str, Parameter(help="where to compute: cpu, cuda, cuda:1")]
 Seed = Annotated[int, Parameter(help="names all randomness: same seed, same result")]
@@ -90,11 +91,16 @@ def data_of_card(card: dict[str, Any], root: Path | None) -> "RealData":
         raise InvalidInput(
             "this run was made from arrays in memory, which the command line cannot load again; evaluate it from Python"
         )
-    options = {k: v for k, v in data["options"].items() if k != "zca"} | ({"root": root} if root else {})
-    real = load_data(data["source"], options)
+    source = data["source"]
+    options = {k: v for k, v in data["options"].items() if k != "zca"}
+    if root is not None and Path(source).is_absolute():
+        source = str(root)  # a folder of one's own that has moved
+    elif root is not None:
+        options["root"] = root
+    real = load_data(source, options)
     if real.checksum != data["checksum"]:
         raise InvalidInput(
-            f"{data['source']} is not what the run was made from: checksum {real.checksum[:19]}..., the card says "
+            f"{source} is not what the run was made from: checksum {real.checksum[:19]}..., the card says "
             f"{data['checksum'][:19]}...; give the original data, with --root if they lie elsewhere"
         )
     return real

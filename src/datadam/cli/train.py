@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, Epochs, ProtocolName, progress_of, rule_for
-from datadam.cli.options import Device, Json, Root, Seed
+from datadam.cli.options import Device, Json, RunRoot, Seed
 
 LOAD = """    from safetensors.torch import load_file
     from datadam import nets
@@ -25,7 +25,7 @@ def train(
     augment: Augment = None,
     seed: Seed = 0,
     overwrite: Annotated[bool, Parameter(help="replace the file that is there", negative="")] = False,
-    root: Root = None,
+    root: RunRoot = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -47,7 +47,7 @@ def train(
     if out.exists() and not overwrite:
         raise InvalidInput(f"{out} exists; choose another file, or replace it with --overwrite")
     small = load_sets(run)[0]
-    rule, _ = rule_for(protocol or small.card["recipe"].get("protocol", "honest"), None, epochs, augment, False)
+    rule, _ = rule_for(protocol or str(small.card["recipe"].get("protocol", "honest")), None, epochs, augment, False)
     real = data_of_card(small.card, root)
     spec, *more = check_nets(net or small.card["recipe"]["net"], real)
     if more:
