@@ -81,7 +81,8 @@ def test_settings_from_text() -> None:
     assert changed.method == dataclasses.replace(recipe.method, power=2.0, layers=(1, 2), error="mae")  # type: ignore[type-var]
     assert (changed.iterations, changed.lr_images) == (1000, 0.5)
     assert recipe.change({"layers": "()"}).method.layers == ()  # type: ignore[attr-defined]
-    assert recipe.change({"layers": "none"}).method.layers is None  # type: ignore[attr-defined]
+    assert recipe.change({"layers": "none"}).method.layers == ()  # type: ignore[attr-defined]
+    assert recipe.change({"layers": "1"}).change({"layers": "auto"}).method.layers is None  # type: ignore[attr-defined]
 
 
 def test_every_fault_is_told_at_once() -> None:

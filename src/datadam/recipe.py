@@ -94,7 +94,7 @@ class Recipe:
             raise InvalidInput("a recipe must be a mapping with a method in it; the card is damaged or from another program")
         method = dict(card["method"])
         name = method.pop("name", None)
-        if name not in CATALOG:
+        if not isinstance(name, str) or name not in CATALOG:
             raise UnknownName("method", name, CATALOG)
         if missing := {"ipc", "iterations", "net", "seed"} - set(card):
             raise InvalidInput(f"the recipe lacks {', '.join(sorted(missing))}; the card is damaged or from another program")
@@ -163,11 +163,12 @@ def convert(cls: type, name: str, value: Any) -> Any:
 
 
 def _numbers(name: str, value: Any) -> tuple[int, ...] | None:
-    """None, or whole numbers, from text such as "1,2", "()" or "none", or from a list."""
-    if value is None or value == "none":
+    """Whole numbers from text such as "1,2" or from a list; () for "()" or "none"; None for "auto"."""
+    if value is None or value == "auto":
         return None
+    value = "" if value == "none" else value
     parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
     try:
         return tuple(int(part) for part in parts if part != "")
     except (TypeError, ValueError):
-        raise InvalidInput(f"{name} is {value!r}; write block numbers such as 1,2 or () for none at all") from None
+        raise InvalidInput(f"{name} is {value!r}; write block numbers such as 1,2, or none for no block, or auto") from None

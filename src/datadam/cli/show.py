@@ -124,9 +124,9 @@ def _settings(recipe: "Recipe", shape: tuple[int, int, int]) -> list[tuple[str, 
 def _shown(value: Any) -> str:
     """A setting as one would write it after --set."""
     if value is None:
-        return "none"
+        return "auto"
     if isinstance(value, (list, tuple)):
-        return ",".join(map(str, value)) or "()"
+        return ",".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

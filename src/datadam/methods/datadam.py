@@ -72,7 +72,7 @@ class DataDAM(FeatureMatching):
             f"layers is {layers!r}; it must be None or different block numbers from 1, such as (1, 2)",
             faults,
         )
-        require(layers != () or self.task_balance != 0, "layers=() and task_balance=0 leave no loss; keep one of them", faults)
+        require(layers != () or self.task_balance != 0, "layers=none and task_balance=0 leave no loss; keep one of them", faults)
         refuse(faults)
 
     def descriptors(self, features: Features) -> list[Tensor]:

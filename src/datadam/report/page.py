@@ -305,7 +305,7 @@ def _flat(settings: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             known = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield prefix + key, "none" if value in (None, "") else known
+            yield prefix + key, "auto" if value is None else "none" if value in ("", []) else known
 
 
 def _surroundings(card: Json) -> Iterator[tuple[str, str]]:
