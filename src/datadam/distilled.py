@@ -82,10 +82,18 @@ class DistilledSet:
             faults.append("labels are not one int64 an image")
         elif len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
             faults.append(f"labels do not lie in 0..{classes - 1}")
+        elif len(labels) != classes * card["recipe"]["ipc"]:
+            faults.append(f"{len(labels)} images; the card says {card['recipe']['ipc']} for each of {classes} classes")
         if faults or images is None or labels is None:
             raise ArtifactError(*(f"{folder / 'distilled.safetensors'}: {fault}" for fault in faults))
         zca = read_tensors(folder / "zca.safetensors")[0] if card["transform"]["zca"] else None
-        return cls(images, labels, Transform.from_card(card["transform"], zca), card)
+        try:
+            transform = Transform.from_card(card["transform"], zca)
+        except ArtifactError as error:
+            raise ArtifactError(f"{folder / 'card.json'}: {error}") from error
+        if len(transform.mean) != shape[0]:
+            raise ArtifactError(f"{folder / 'card.json'}: a transform of {len(transform.mean)} channels for images of {shape[0]}")
+        return cls(images, labels, transform, card)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

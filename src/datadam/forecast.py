@@ -67,7 +67,7 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     if device == "cpu" and needed > limit:
         cure = "use instance norm (norm=instance)" if network.couples_images else "lower ipc"
         raise NotEnoughMemory(
-            f"this run needs about {needed / 1e9:.1f} GB of memory and may take {limit / 1e9:.1f} GB; "
+            f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; "
             f"{cure}, lower --batch-real (now {recipe.batch_real}), take a narrower net, or raise --memory-limit"
         )
     flops = counter.get_total_flops() * (sum(counts) + 3 * classes * recipe.ipc)

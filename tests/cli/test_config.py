@@ -36,7 +36,10 @@ json: true
     assert (recipe["net"], recipe["iterations"], recipe["batch_real"], recipe["lr_images"]) == ("convnet1:width=4", 2, 4, 0.5)
     assert (recipe["method"]["power"], recipe["method"]["layers"]) == (2.0, [1])
     assert card["note"] == "from a file"
-    assert sorted(path.name for path in (tmp_path / "run/snapshots").iterdir()) == ["00000000.safetensors", "00000001.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "run/snapshots").iterdir()) == [
+        "00000000.safetensors",
+        "00000001.safetensors",
+    ]
 
 
 def test_command_line_goes_before_file_goes_before_preset(cli, config, pictures: Path, tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def test_the_default_folder_names_data_preset_ipc_and_seed(cli, pictures: Path, 
     assert (tmp_path / "runs/pictures-dm-ipc1-seed7/card.json").exists()
 
 
-def test_the_same_command_makes_the_same_images_and_another_seed_others(cli, finished: Path, pictures: Path, tmp_path: Path) -> None:
+def test_the_same_command_makes_the_same_images_and_another_seed_others(
+    cli, finished: Path, pictures: Path, tmp_path: Path
+) -> None:
     for seed in (0, 1):
         assert cli("distill", pictures, "--ipc", 2, *TINY, "--seed", seed, "--out", tmp_path / str(seed)).code == 0
     assert torch.equal(images(tmp_path / "0"), images(finished))
@@ -154,7 +156,9 @@ def test_repeats_are_independent_runs_with_seeds_counting_up(cli, finished: Path
     assert [card["recipe"]["seed"] for card in outcome.json] == [0, 1, 2]
     assert torch.equal(images(out / "0"), images(finished))
     assert not torch.equal(images(out / "1"), images(finished))
-    assert cli(*command, "--repeats", 2, "--overwrite").code == 0
+    fewer = cli(*command, "--repeats", 2, "--overwrite")
+    assert fewer.code == 0
+    assert fewer.out.splitlines()[-1].split() == ["judge", "datadam", "evaluate", str(out)]
     assert sorted(path.name for path in out.iterdir()) == ["0", "1", "repeats.json"]
 
 
@@ -174,6 +178,8 @@ def test_interrupted_repeats_go_on_where_they_stood(cli, refused, pictures: Path
     assert outcome.code == 130
     assert f"2 of 3 iterations are saved. Go on with: datadam distill --resume {out}\n" in outcome.err
     assert f"--resume {out}" in refused(*command, "--out", out)
+    for verb_of_run in ("evaluate", "show"):
+        assert f"1 of 3 finished repeats; finish them with: datadam distill --resume {out}" in refused(verb_of_run, out)
     assert cli("distill", "--resume", out).code == 0
     assert cli(*command, "--out", tmp_path / "whole").code == 0
     for r in "012":

@@ -56,9 +56,7 @@ def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(cli, refused, pic
         for snapshot in (whole / "snapshots").iterdir():
             then = read_tensors(out / "snapshots" / snapshot.name)[0]["images"]
             assert torch.equal(then, read_tensors(snapshot)[0]["images"])
-        told = [
-            [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (whole, out)
-        ]
+        told = [[json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (whole, out)]
         assert told[0] == told[1]
 
 

@@ -128,11 +128,11 @@ def _keep_repeats(out: Path, asked: dict[str, Any], command: str) -> None:
     """Write down what was asked, for --resume, and remove what an earlier run of more repeats left."""
     from shutil import rmtree
 
-    from datadam.cli.options import sets_of
+    from datadam.cli.options import numbered
     from datadam.storage import write_json
 
-    for folder in sets_of(out):
-        if folder != out and int(folder.name) >= asked["repeats"]:
+    for folder in numbered(out):
+        if int(folder.name) >= asked["repeats"]:
             rmtree(folder)
     for name in ("evaluations", "report.html"):
         part = out / name
@@ -219,6 +219,7 @@ def _tell(made: "Made", *, as_json: bool) -> None:
                 f"         {card['iterations_done']} iterations in {duration(card['seconds'])}, peak memory "
                 f"{card['peak_memory_mb']:.0f} MB, pixels moved {card['moved']:.2f} standard deviations"
             )
-        lines += [f"see      {folder / 'preview.png'}", f"judge    datadam evaluate {folder}"]
+        lines.append(f"see      {folder / 'preview.png'}")
+    lines.append(f"judge    datadam evaluate {made[0][0] if len(made) == 1 else made[0][0].parent}")
     cards = [small.card | {"run": str(folder)} for folder, small in made]
     result("\n".join(lines), cards if len(cards) > 1 else cards[0], as_json=as_json)

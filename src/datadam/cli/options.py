@@ -34,7 +34,8 @@ def check_device(device: str) -> None:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         here = "cpu" + "".join(f", cuda:{i}" for i in range(torch.cuda.device_count()))
-        raise InvalidInput(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); here: {here}") from error
+        why = f" ({str(error).splitlines()[0]})" if device.startswith("cuda") else ""
+        raise InvalidInput(f"device {device!r} cannot be used{why}; here: {here}") from error
 
 
 def size_in_bytes(text: str | None) -> int | None:
@@ -116,10 +117,24 @@ def _sound(data: Any) -> bool:
 
 
 def sets_of(run: Path) -> list[Path]:
-    """The run folder itself, or RUN/0 .. RUN/R-1 of repeats."""
-    if (run / "card.json").exists() or not (run / "0").is_dir():
+    """The run folder itself, or RUN/0 .. RUN/R-1 of repeats. Raises `ArtifactError` when some are not finished."""
+    from datadam.errors import ArtifactError
+    from datadam.storage import read_json
+
+    folders = numbered(run)
+    if (run / "card.json").exists() or not folders:
         return [run]
-    return sorted((p for p in run.iterdir() if p.is_dir() and p.name.isdigit()), key=lambda p: int(p.name))
+    kept = read_json(run / "repeats.json") if (run / "repeats.json").exists() else None
+    asked = kept["asked"].get("repeats") if isinstance(kept, dict) and isinstance(kept.get("asked"), dict) else None
+    if isinstance(asked, int) and (done := sum((folder / "card.json").exists() for folder in folders)) < asked:
+        raise ArtifactError(f"{run} holds {done} of {asked} finished repeats; finish them with: datadam distill --resume {run}")
+    return folders
+
+
+def numbered(run: Path) -> list[Path]:
+    """The folders RUN/0, RUN/1, ... that are there, in order."""
+    found = run.iterdir() if run.is_dir() else ()
+    return sorted((p for p in found if p.is_dir() and p.name.isdecimal()), key=lambda p: int(p.name))
 
 
 def load_sets(run: Path) -> "list[DistilledSet]":
