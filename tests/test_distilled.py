@@ -121,6 +121,15 @@ def test_damaged_files_are_refused(run: Path) -> None:
         DistilledSet.load(run)
 
 
+def test_a_single_flipped_bit_is_noticed(run: Path) -> None:
+    path = run / "distilled.safetensors"
+    whole = bytearray(path.read_bytes())
+    whole[-1000] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(ArtifactError, match="not the images that the card was written for"):
+        DistilledSet.load(run)
+
+
 def test_forged_cards_are_refused(run: Path) -> None:
     path = run / "card.json"
     card = json.loads(path.read_text())

@@ -3,6 +3,7 @@
 Letters: M images, C channels, H rows, W columns, K classes.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,11 @@ class DistilledSet:
             faults.append(f"{len(labels)} images; the card says {card['recipe']['ipc']} for each of {classes} classes")
         if faults or images is None or labels is None:
             raise ArtifactError(*(f"{folder / 'distilled.safetensors'}: {fault}" for fault in faults))
+        if card.get("digest") not in (None, digest(images, labels)):
+            raise ArtifactError(
+                f"{folder / 'distilled.safetensors'}: these are not the images that the card was written for; the file "
+                "is damaged or was changed: make the run again"
+            )
         zca = read_tensors(folder / "zca.safetensors")[0] if card["transform"]["zca"] else None
         try:
             transform = Transform.from_card(card["transform"], zca)
@@ -94,6 +100,13 @@ class DistilledSet:
         if len(transform.mean) != shape[0]:
             raise ArtifactError(f"{folder / 'card.json'}: a transform of {len(transform.mean)} channels for images of {shape[0]}")
         return cls(images, labels, transform, card)
+
+
+def digest(images: Tensor, labels: Tensor) -> str:
+    """ "sha256:<hex>" of images and labels: what the card remembers of them."""
+    found = hashlib.sha256(images.contiguous().numpy().data)
+    found.update(labels.contiguous().numpy().data)
+    return f"sha256:{found.hexdigest()}"
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from datadam import machine
 from datadam.data import RealData
-from datadam.distilled import FORMAT, DistilledSet
+from datadam.distilled import FORMAT, DistilledSet, digest
 from datadam.methods import Coreset
 from datadam.recipe import Recipe
 
@@ -66,7 +66,8 @@ class Frame:
             "citations": [method.citation] if method.citation else [],
         }
         labels = torch.arange(len(self.real.classes)).repeat_interleave(self.recipe.ipc)
-        distilled = DistilledSet(images.detach().float().cpu().contiguous(), labels, self.real.transform, card)
+        stored = images.detach().float().cpu().contiguous()
+        distilled = DistilledSet(stored, labels, self.real.transform, card | {"digest": digest(stored, labels)})
         if out is not None:
             distilled.save(out)
         return distilled
