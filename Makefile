@@ -11,8 +11,8 @@ NOTE = demo, not a result
 
 demo: $(VENV)/.installed
 	$(BIN)/datadam distill mnist --ipc 10 --iterations 150 --batch-real 64 --out $(DEMO) --overwrite --note "$(NOTE)"
-	$(BIN)/datadam baseline mnist --ipc 10 --students 2 --epochs 200 --beside $(DEMO) --note "$(NOTE)"
-	$(BIN)/datadam evaluate $(DEMO) --students 2 --epochs 200 --note "$(NOTE)"
+	$(BIN)/datadam baseline mnist --ipc 10 --students 2 --epochs 150 --beside $(DEMO) --note "$(NOTE)"
+	$(BIN)/datadam evaluate $(DEMO) --students 2 --epochs 150 --note "$(NOTE)"
 	$(BIN)/datadam report $(DEMO)
 
 test: $(VENV)/.installed-dev
