@@ -106,7 +106,9 @@ def _crop(x: Tensor, p: dict[str, Tensor]) -> Tensor:
     top, left = _integers(p["y"], 0, 2 * pad_y), _integers(p["x"], 0, 2 * pad_x)
     padded = F.pad(x, (pad_x, pad_x, pad_y, pad_y))
     if len(top) == 1:
-        return padded[:, :, int(top) : int(top) + height, int(left) : int(left) + width]
+        return padded[
+            :, :, int(top) : int(top) + height, int(left) : int(left) + width
+        ].contiguous()  # compiled code wants one layout
     rows = (top[:, None] + torch.arange(height)).to(x.device)
     columns = (left[:, None] + torch.arange(width)).to(x.device)
     image = torch.arange(len(x), device=x.device)[:, None, None]

@@ -66,7 +66,7 @@ class Frame:
             "citations": [method.citation] if method.citation else [],
         }
         labels = torch.arange(len(self.real.classes)).repeat_interleave(self.recipe.ipc)
-        stored = images.detach().float().cpu().contiguous()
+        stored = images.detach().float().cpu().contiguous().clone()
         distilled = DistilledSet(stored, labels, self.real.transform, card | {"digest": digest(stored, labels)})
         if out is not None:
             distilled.save(out)

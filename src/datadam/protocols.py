@@ -30,7 +30,7 @@ class Protocol:
         if epochs < 1:
             raise InvalidInput(f"epochs is {epochs}; it must be at least 1")
         drop = self.training.drop_after
-        scaled = None if drop is None else round(drop * epochs / self.training.epochs)
+        scaled = None if drop is None else max(1, round(drop * epochs / self.training.epochs))
         return replace(self, training=replace(self.training, epochs=epochs, drop_after=scaled))
 
     def with_augment(self, augment: str | None) -> "Protocol":
