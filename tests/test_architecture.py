@@ -19,6 +19,7 @@ LAYERS = [
     {"recipe", "matching", "distilled", "report"},
     {"gradient", "forecast", "presets", "frame", "evaluate"},
     {"checkpoint"},
+    {"loop"},
     {"distill"},
     {"cli"},
 ]

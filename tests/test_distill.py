@@ -325,3 +325,100 @@ def test_files_are_readable_by_others(real, recipe, tmp_path: Path) -> None:
     datadam.distill(real, recipe(iterations=1), out=tmp_path / "run")
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert modes == {(tmp_path / "run/metrics.jsonl").stat().st_mode & 0o777}
+
+
+@pytest.mark.parametrize("when", ["drawn", "between"])
+def test_an_interruption_inside_an_iteration_resumes_bit_equal(real, recipe, tmp_path: Path, when: str) -> None:
+    """Ctrl-C mostly lands in the gradient, after the network was trained for that iteration."""
+    asked = recipe(iterations=6, network_steps=2, iterations_per_network=3, network_when=when)
+    straight = datadam.distill(real, asked)
+    run = datadam.begin(real, asked, out=tmp_path / "run")
+    gradient, calls = run.gradient, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return gradient(*arguments)
+
+    run.gradient = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        list(run.steps())
+    again = datadam.resume(tmp_path / "run", real)
+    assert again.state.iteration <= 2
+    list(again.steps())
+    assert torch.equal(again.result().images, straight.images)
+
+
+@pytest.mark.parametrize("zca", ["none", "kornia", "official"])
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_resume_keeps_the_whitening(real, recipe, tmp_path: Path, zca: str, by_hand: bool) -> None:
+    """Plain data are enough to go on with: the whitening of the run is kept, not fitted again."""
+    given = real.with_zca("kornia") if by_hand else real
+    asked = recipe(iterations=4, zca=zca)
+    if by_hand and zca == "official":
+        with pytest.raises(InvalidInput, match="whitened by 'kornia'"):
+            datadam.begin(given, asked)
+        return
+    straight = datadam.distill(given, asked)
+    steps = datadam.begin(given, asked, out=tmp_path / "run").steps()
+    next(steps)
+    steps.close()
+    run = datadam.resume(tmp_path / "run", real)
+    list(run.steps())
+    small = run.result()
+    assert torch.equal(small.images, straight.images)
+    assert small.transform.to_card() == straight.transform.to_card()
+    assert torch.equal(small.pixels(), straight.pixels())
+
+
+def test_network_steps_are_counted_exactly(real, recipe, monkeypatch) -> None:
+    count = []
+    step = torch.optim.SGD.step
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *a: (count.append(1), step(self, *a))[1])
+    datadam.distill(real, recipe(ipc=3, iterations=4, iterations_per_network=2, network_steps=5))
+    assert len(count) == 2 * 5
+    with pytest.raises(InvalidInput, match="raise iterations_per_network"):
+        recipe(network_steps=5, network_when="between")
+
+
+def test_a_result_is_a_copy(real, recipe) -> None:
+    run = datadam.begin(real, recipe(precision="float32"))
+    steps = run.steps()
+    next(steps)
+    early = run.result()
+    before = early.images.clone()
+    list(steps)
+    assert torch.equal(early.images, before)
+
+
+def test_a_network_without_maps_to_match_is_told(real, recipe) -> None:
+    assert "only the embedding is matched" in datadam.begin(real, recipe(net="convnet1:width=4")).remarks[0]
+    assert "only the embedding is matched" in datadam.begin(real, recipe(net="mlp:width=4")).remarks[0]
+    assert not datadam.begin(real, recipe(net="convnet1:width=4", layers=())).remarks
+    assert not datadam.begin(real, recipe(net="convnet2:width=4")).remarks
+
+
+def test_random_images_need_no_memory_for_a_network(real, recipe) -> None:
+    from datadam.forecast import forecast
+
+    wide = {"net": "convnet2:width=512"}
+    chosen = datadam.preset("random", real, ipc=4).change(wide)
+    assert forecast(real, chosen).bytes < forecast(real, recipe(ipc=4, **wide)).bytes - 20_000_000
+    with pytest.raises(InvalidInput, match="needs iterations=0"):
+        chosen.change({"iterations": 3})
+
+
+def test_official_keeps_what_the_released_code_judges(real, recipe) -> None:
+    run = datadam.begin(real, datadam.preset("official", real, ipc=1).change({"net": "convnet1:norm=batch:width=4"}))
+    assert run.frame.snapshots == tuple(range(0, 20_001, 2000))
+
+
+def test_a_resumed_run_stays_on_its_device(real, recipe, tmp_path: Path) -> None:
+    next(datadam.begin(real, recipe(), out=tmp_path / "run").steps())
+    kept = json.loads((tmp_path / "run/checkpoint/run.json").read_text())
+    assert kept["device"] == "cpu"
+    (tmp_path / "run/checkpoint/run.json").write_text(json.dumps(kept | {"device": "meta"}))
+    assert datadam.resume(tmp_path / "run", real, device="cpu").device.type == "cpu"
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        list(datadam.resume(tmp_path / "run", real).steps())

@@ -13,7 +13,6 @@ from small import make_real
 
 import datadam
 from datadam import nets
-from datadam.augment import STRATEGY
 from datadam.errors import InvalidInput, RunFailed, UnknownName
 from datadam.evaluate import Evaluation, evaluate, evaluate_whole, protocol_named, t95
 from datadam.protocols import CATALOG
@@ -70,7 +69,7 @@ def test_other_epochs_keep_the_share_of_the_drop() -> None:
     assert CATALOG["honest"].whole_set().with_epochs(1).training.lr_at(0) == 0.01
     assert CATALOG["honest"].whole_set().students == 1
     assert protocol_named("honest", augment="none").training.augment == "none"
-    assert protocol_named("honest", augment="dsa").training.augment == STRATEGY
+    assert protocol_named("honest", augment="dsa").training.augment == "dsa"
     with pytest.raises(UnknownName, match="Did you mean 'honest'"):
         protocol_named("honets")
     with pytest.raises(InvalidInput, match="at least 1"):
@@ -154,6 +153,11 @@ def test_data_that_do_not_fit_are_refused(real, recipe) -> None:
     small = datadam.distill(real, recipe(iterations=0))
     with pytest.raises(InvalidInput, match="3 classes"):
         evaluate(small, make_real(classes=4), protocol=quick())
+    with pytest.raises(InvalidInput, match="no set"):
+        evaluate([], real)
+    whitened = datadam.distill(real, recipe(zca="kornia", iterations=0))
+    with pytest.raises(InvalidInput, match="different normalisations"):
+        evaluate([small, whitened], real, protocol=quick())
     with pytest.raises(InvalidInput, match="students is 0"):
         evaluate(small, real, protocol=quick(), students=0)
 
@@ -219,4 +223,6 @@ def test_digits_are_not_mirrored(real, recipe) -> None:
     small = datadam.distill(digits, recipe(iterations=0))
     assert "flip" not in evaluate(small, digits, protocol=quick(), students=1).words
     assert "flip" in evaluate(small, real, protocol=quick(), students=1).words
+    named = protocol_named("honest", epochs=1, augment="crop_flip")
+    assert "crop_flip" in evaluate(small, digits, protocol=named, students=1).words
     assert math.isfinite(evaluate(small, digits, protocol=quick(), students=1).mean)

@@ -199,3 +199,21 @@ def test_bfloat16_on_the_real_side_stays_close(real) -> None:
 def test_the_recipe_reaches_the_engine(recipe: Callable[..., Recipe]) -> None:
     assert recipe(power=1).method == DataDAM(power=1.0)
     assert recipe("dm").method == DM()
+
+
+def test_bfloat16_descriptors_are_summed_in_full_precision(real) -> None:
+    draw, _ = prepare(real, net="convnet2:width=8")
+    draw.source.network.float()
+    draw.source.dtype, draw.source.drawn = torch.float32, -1
+    from datadam.matching import descriptor_sums
+
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        sums = descriptor_sums(DM(), draw.network(), draw.real(0), (5,))
+    assert all(s.dtype == torch.float32 for s in sums)
+
+
+def test_a_large_class_streams_in_chunks(real) -> None:
+    draw, _ = prepare(real)
+    chunks = list(draw.real_chunks(1, 2))
+    assert [len(c) for c in chunks] == [2, 2, 1]
+    assert torch.equal(torch.cat(chunks), draw.real(1))

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datadam.data import RealData as RealData
     from datadam.data import load as load
-    from datadam.distill import Distillation as Distillation
     from datadam.distill import begin as begin
     from datadam.distill import distill as distill
     from datadam.distill import resume as resume
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from datadam.evaluate import Evaluation as Evaluation
     from datadam.evaluate import evaluate as evaluate
     from datadam.evaluate import evaluate_whole as evaluate_whole
+    from datadam.loop import Distillation as Distillation
     from datadam.machine import tune_allocator as tune_allocator
     from datadam.methods import DM as DM
     from datadam.methods import DataDAM as DataDAM
@@ -40,7 +40,7 @@ _HOME = {
     "DataDAM": "methods",
     "DatadamError": "errors",
     "DistilledSet": "distilled",
-    "Distillation": "distill",
+    "Distillation": "loop",
     "Evaluation": "evaluate",
     "InvalidInput": "errors",
     "RealData": "data",

@@ -8,14 +8,14 @@ RUN/metrics.jsonl                   one line each few iterations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from datadam.data import RealData
+from datadam.data import RealData, Transform
 from datadam.errors import ArtifactError, InvalidInput, RunFailed
 from datadam.frame import Frame
 from datadam.matching import Plan
@@ -81,15 +81,17 @@ class Checkpoint:
         """The file of the images after an iteration."""
         return self.out / "snapshots" / f"{iteration:08d}.safetensors"
 
-    def begin(self, frame: Frame, start: Tensor) -> None:
+    def begin(self, frame: Frame, start: Tensor, device: str) -> None:
         """Write what stays fixed."""
         write_tensors(self.snapshot(0), {"images": start})
-        write_json(self.folder / "run.json", frame.to_card() | {"snapshots": list(frame.snapshots)})
+        if frame.real.transform.zca is not None:
+            write_tensors(self.folder / "zca.safetensors", frame.real.transform.zca.tensors())
+        write_json(self.folder / "run.json", frame.to_card() | {"snapshots": list(frame.snapshots), "device": device})
 
-    def write(self, state: RunState, plan: Plan) -> None:
-        """Write the state. Images that are not finite are never kept."""
+    def write(self, state: RunState, plan: Plan) -> bool:
+        """Write the state. Returns false, and writes nothing, when the images are not finite."""
         if not torch.isfinite(state.images).all():
-            return
+            return False
         numbers = {name: getattr(state, name) for name in ("iteration", "seconds", "peak_mb", "moved")}
         tensors = {"images": state.images, "momentum": state.momentum}
         tensors |= {f"method/{name}": value for name, value in state.method.items() if isinstance(value, Tensor)}
@@ -97,6 +99,7 @@ class Checkpoint:
         plain = {name: value for name, value in state.method.items() if not isinstance(value, Tensor)}
         words = json.dumps(numbers | {"method": plain, "plan": plan.to_json()})
         write_tensors(self.folder / "state.safetensors", tensors, {"state": words})
+        return True
 
     def log(self, line: dict[str, Any]) -> None:
         """Add one line of metrics. Raises `RunFailed` when it cannot be written."""
@@ -113,7 +116,7 @@ class Checkpoint:
                 f"{self.out} holds no checkpoint, so there is nothing to resume; start a run with: datadam distill DATA --out"
             )
         card: dict[str, Any] = read_json(self.folder / "run.json")
-        parts = {"recipe": dict, "data": dict, "snapshots": list, "note": str, "command": str}
+        parts = {"recipe": dict, "data": dict, "snapshots": list, "note": str, "command": str, "transform": dict, "device": str}
         sound = isinstance(card, dict) and all(isinstance(card.get(name), kind) for name, kind in parts.items())
         if not sound or not isinstance(card["data"].get("checksum"), str) or any(type(i) is not int for i in card["snapshots"]):
             raise ArtifactError(f"{self.folder / 'run.json'} lacks parts that every run has; it was changed: make the run again")
@@ -130,6 +133,8 @@ class Checkpoint:
                 f"the data are not those of the run: checksum {real.checksum[:19]}..., the run has "
                 f"{card['data']['checksum'][:19]}...; give the same data and options"
             )
+        zca = read_tensors(self.folder / "zca.safetensors")[0] if card["transform"].get("zca") else None
+        real = replace(real, transform=Transform.from_card(card["transform"], zca))  # fitting again could differ in the last bit
         frame = Frame(real, Recipe.from_card(card["recipe"]), card["note"], card["command"], tuple(card["snapshots"]))
         start = read_tensors(self.snapshot(0))[0].get("images")
         tensors, metadata = read_tensors(self.folder / "state.safetensors")

@@ -1,191 +1,25 @@
-"""The loop: draw, compare, step. Any method, with exact resume.
+"""Begin a run, go on with one, or make one from start to end."""
 
-Everything drawn is named by the iteration (draw.py), so the images, their momentum and the method's state are all that a
-checkpoint holds, and a resumed run ends bit-equal to an uninterrupted one on the same machine.
-"""
-
-import time
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from datadam import machine, nets
+from datadam import nets
 from datadam.checkpoint import Checkpoint, RunState, check_folder, clear_folder
 from datadam.data import RealData, fit_zca
 from datadam.distilled import DistilledSet
-from datadam.draw import Draws
-from datadam.errors import NonFiniteLoss
+from datadam.errors import InvalidInput
 from datadam.forecast import forecast
 from datadam.frame import Frame
-from datadam.gradient import gradient_of
+from datadam.loop import Distillation
 from datadam.matching import Plan
 from datadam.recipe import Recipe
-from datadam.start import SyntheticSet, check_ipc, first_images
-from datadam.storage import write_tensors
-from datadam.train import Training, train
+from datadam.start import check_ipc, first_images
 
-STILL = 0.01  # a run whose pixels moved less than this many standard deviations says so
-CHECKPOINT_SECONDS = 30.0
-LINES = 200  # lines of metrics a run, about
-
-
-@dataclass(frozen=True)
-class Step:
-    """Progress: `iteration` of `iterations` done, the last loss, and how far a pixel moved on average (standard deviations)."""
-
-    iteration: int
-    iterations: int
-    loss: float
-    moved: float
-
-
-class Distillation:
-    """One run: iterate over `steps()`, then take `result()`. Made by `begin` or `resume`."""
-
-    def __init__(
-        self, frame: Frame, plan: Plan, start: Tensor, state: RunState, device: torch.device, checkpoint: Checkpoint | None
-    ) -> None:
-        recipe, real = frame.recipe, frame.real
-        self.frame, self.recipe, self.plan, self.state, self.checkpoint = frame, recipe, plan, state, checkpoint
-        self.device, dtype = device, start.dtype
-        self.start = start.to(device)
-        state.images, state.momentum = state.images.to(device), state.momentum.to(device)
-        self.synthetic = SyntheticSet(state.images, recipe.ipc, real.classes)
-        self.torn = False  # true only while the state is between two iterations
-        self.saved = state.iteration  # of the last checkpoint
-        self.remarks: tuple[str, ...] = ()  # what a user should be told before it starts
-        torch.set_num_threads(plan.threads)
-        network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).to(device, dtype)
-        self.draws = Draws(
-            real,
-            network,
-            recipe.seed,
-            recipe.batch_real,
-            recipe.augment,
-            recipe.init,
-            recipe.iterations_per_network,
-            device,
-            dtype,
-        )
-        if state.network:  # it was trained on the images of then: drawing it again is not enough
-            self.draws.at(state.iteration - 1).network().load_state_dict(state.network)
-        state.method = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.method.items()}
-        if state.iteration == 0:
-            state.method = recipe.method.init(self.synthetic, self.draws.at(0))
-        self.gradient = gradient_of(recipe.method, plan, recipe.precision)
-
-    def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
-        """Run to the end, or until `time_limit` seconds from now are nearly over; yields after each iteration.
-
-        An interruption (Ctrl-C, or closing the iterator) leaves a checkpoint behind. Raises `NonFiniteLoss`.
-        """
-        state, total = self.state, self.recipe.iterations
-        began, before, longest = time.monotonic(), self.state.seconds, 0.0
-        saved = began
-        try:
-            while state.iteration < total:
-                now = time.monotonic()
-                if time_limit is not None and now + 1.5 * longest > began + time_limit:
-                    break
-                loss = self._step()
-                longest = max(longest, time.monotonic() - now)
-                state.seconds = before + time.monotonic() - began
-                state.peak_mb = max(state.peak_mb, machine.peak_memory_mb())
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    self.save()
-                    saved = time.monotonic()
-                yield Step(state.iteration, total, loss, state.moved)
-        finally:
-            if not self.torn:
-                self.save()
-
-    def _step(self) -> float:
-        state, recipe = self.state, self.recipe
-        draw = self.draws.at(state.iteration)
-        draw.network()
-        if recipe.network_steps and (draw.starts_network if recipe.network_when == "drawn" else not draw.starts_network):
-            self._train_network()
-        every = max(10, recipe.iterations // LINES)
-        log = state.iteration % every == 0 or state.iteration + 1 == recipe.iterations
-        gradient = self.gradient(state.method, self.synthetic, draw, log)
-        loss = self._finite(gradient.terms)
-        self.torn = True
-        state.momentum.mul_(recipe.momentum).add_(gradient.images)
-        state.images.sub_(state.momentum, alpha=recipe.lr_images)
-        state.method = recipe.method.after_step(state.method, self.synthetic, draw)
-        state.iteration += 1
-        self.torn = False
-        if log:
-            state.moved = float((state.images - self.start).abs().mean())
-        if log and self.checkpoint:
-            parts = {
-                name: {"loss": float(term.double().sum()), "grad_norm": gradient.norms[name]}
-                for name, term in gradient.terms.items()
-            }
-            line = {"iteration": state.iteration, "loss": loss, "terms": parts, "moved": state.moved}
-            self.checkpoint.log(line | {"seconds": round(state.seconds, 3)})
-        if self.checkpoint and state.iteration in self.frame.snapshots:
-            write_tensors(self.checkpoint.snapshot(state.iteration), {"images": state.images})
-        return loss
-
-    def _finite(self, terms: dict[str, Tensor]) -> float:
-        """The loss, summed in class order. Raises `NonFiniteLoss` with the class."""
-        per_class = torch.stack([term.double() for term in terms.values()]).sum(0)
-        bad = (~torch.isfinite(per_class)).nonzero()
-        if len(bad):
-            self.torn = True  # what led here is not worth keeping: the last good checkpoint stays
-            where = f"; the last good checkpoint is in {self.checkpoint.out}" if self.checkpoint else ""
-            raise NonFiniteLoss(
-                f"the loss of class {self.frame.real.classes[int(bad[0])]!r} is {float(per_class[bad[0]])} at iteration "
-                f"{self.state.iteration}{where}. Lower lr_images (now {self.recipe.lr_images:g}) or the method's scale"
-            )
-        return float(per_class.sum())
-
-    def _train_network(self) -> None:
-        """Train the drawn network on the synthetic set for `network_steps` steps: the course report's inner loop."""
-        recipe, images, labels = self.recipe, self.state.images, self.synthetic.labels.cpu()
-        steps_an_epoch = -(-len(labels) // 256)
-        epochs = max(1, round(recipe.network_steps / steps_an_epoch))
-        training = Training(epochs=epochs, batch=256, lr=recipe.network_lr, drop_after=epochs)
-        network = self.draws.network.requires_grad_(True)
-        for _ in train(
-            network, lambda i: images[i.to(images.device)], labels, training, recipe.seed, "network", self.state.iteration
-        ):
-            pass
-        network.requires_grad_(False)
-
-    def save(self) -> None:
-        """Write a checkpoint, whole or not at all."""
-        if self.checkpoint:
-            trained = self.recipe.network_steps and self.draws.drawn >= 0
-            self.state.network = dict(self.draws.network.state_dict()) if trained else {}
-            self.checkpoint.write(self.state, self.plan)
-            self.saved = self.state.iteration
-
-    def result(self) -> DistilledSet:
-        """The set as it stands, with its card; written to the run folder when there is one."""
-        state, warnings = self.state, []
-        if state.iteration < self.recipe.iterations:
-            warnings.append(f"stopped after {state.iteration} of {self.recipe.iterations} iterations")
-        state.moved = float((state.images - self.start).abs().mean())
-        if state.iteration and state.moved < STILL:
-            warnings.append(
-                f"the images hardly moved ({state.moved:.2g} standard deviations a pixel): this is nearly the start; "
-                "raise the method's scale or lr_images, or run longer"
-            )
-        measured = {
-            "iterations_done": state.iteration,
-            "moved": state.moved,
-            "seconds": round(state.seconds, 1),
-            "peak_memory_mb": round(state.peak_mb, 1),
-            "plan": self.plan.to_json(),
-            "warnings": warnings,
-        }
-        return self.frame.finish(state.images, measured, self.device, self.checkpoint.out if self.checkpoint else None)
+OFFICIAL_EVERY = 2000  # iterations after which the released code judges
 
 
 def begin(
@@ -214,9 +48,10 @@ def begin(
         check_folder(Path(out), overwrite=overwrite)
     if earlier is None:
         check_ipc(real, recipe.ipc, recipe.start)
-    if recipe.zca != "none" and real.transform.zca is None:
-        real = real.with_zca("kornia" if recipe.zca == "kornia" else "official")
     foreseen = forecast(real, recipe, device=device, memory_limit=memory_limit)
+    real = whitened(real, recipe.zca)
+    if snapshots is None and recipe.protocol == "official":
+        snapshots = tuple(range(0, recipe.iterations + 1, OFFICIAL_EVERY))
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
@@ -230,22 +65,30 @@ def begin(
     run.remarks = foreseen.notes
     if checkpoint:
         clear_folder(checkpoint.out)
-        checkpoint.begin(frame, start)
+        checkpoint.begin(frame, start, device)
         run.save()
     return run
 
 
-def resume(out: Path | str, real: RealData, *, device: str = "cpu") -> Distillation:
+def resume(out: Path | str, real: RealData, *, device: str | None = None) -> Distillation:
     """Continue a run where its last checkpoint stands.
 
-    Arguments: `out`, the run folder; `real`, the same data as then. Raises `ArtifactError`, `InvalidInput`.
+    Arguments: `out`, the run folder; `real`, the same data as then (its normalisation and whitening are those of the run);
+    `device` (None: where the run began). Raises `ArtifactError`, `InvalidInput`.
     """
     checkpoint = Checkpoint(Path(out))
-    zca = checkpoint.card()["recipe"].get("zca", "none")
-    if zca != "none" and real.transform.zca is None:
-        real = real.with_zca("kornia" if zca == "kornia" else "official")
     frame, start, state, plan = checkpoint.read(real)
-    return Distillation(frame, plan, start, state, torch.device(device), checkpoint)
+    return Distillation(frame, plan, start, state, torch.device(device or checkpoint.card()["device"]), checkpoint)
+
+
+def whitened(real: RealData, zca: str) -> RealData:
+    """The data as a recipe's `zca` ("none", "kornia", "official") wants them. Raises `InvalidInput` for another whitening."""
+    is_now = real.transform.zca.variant if real.transform.zca else "none"
+    if zca == is_now or (zca == "none" and is_now != "none"):  # data whitened by hand stay so: the card says it
+        return real
+    if is_now != "none":
+        raise InvalidInput(f"the recipe asks for ZCA {zca!r} but the data are whitened by {is_now!r}; load them without zca")
+    return real.with_zca("kornia" if zca == "kornia" else "official")
 
 
 def distill(real: RealData, recipe: Recipe, *, time_limit: float | None = None, **options: Any) -> DistilledSet:

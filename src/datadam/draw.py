@@ -3,6 +3,7 @@
 A draw is named by the iteration and the class, never by when it is asked for (see rng.py); asking twice gives the same.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -65,15 +66,25 @@ class Draw:
 
     def real(self, k: int) -> Tensor:
         """B real images [B, C, H, W] of class k, drawn without replacement; a smaller class gives all it has."""
-        source = self.source
-        members = source.real.by_class[k]
-        generator = stream(source.seed, "real", self.iteration, source.real.classes[k])
-        chosen = torch.randperm(len(members), generator=generator)[: source.batch_real]
-        return source.real.images(torch.from_numpy(members)[chosen], dtype=source.dtype, device=source.device)
+        return self._images(self._chosen(k))
+
+    def real_chunks(self, k: int, size: int) -> Iterator[Tensor]:
+        """The images of `real(k)`, at most `size` at a time."""
+        for chosen in self._chosen(k).split(size):
+            yield self._images(chosen)
 
     def real_count(self, k: int) -> int:
         """How many images `real(k)` gives."""
         return min(self.source.batch_real, len(self.source.real.by_class[k]))
+
+    def _chosen(self, k: int) -> Tensor:
+        source = self.source
+        members = source.real.by_class[k]
+        generator = stream(source.seed, "real", self.iteration, source.real.classes[k])
+        return torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[: source.batch_real]]
+
+    def _images(self, chosen: Tensor) -> Tensor:
+        return self.source.real.images(chosen, dtype=self.source.dtype, device=self.source.device)
 
     def augmentation(self, k: int) -> Augmentation | None:
         """The augmentation of class k: one parameter set for its real and synthetic images."""

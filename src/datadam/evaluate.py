@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from datadam import machine, nets
-from datadam.augment import STRATEGY, operations, strategy_for
+from datadam.augment import operations, strategy_for
 from datadam.data import RealData
 from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput, UnknownName
@@ -23,10 +23,11 @@ from datadam.nets import Network
 from datadam.protocols import CATALOG, Protocol
 from datadam.rng import stream
 from datadam.storage import write_json
-from datadam.train import TEST_BATCH, confusion, train
+from datadam.train import confusion, train
 
 FORMAT = "datadam-evaluation/1"
 DEFAULT_STUDENTS = 5
+LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
 COMPILING_PAYS = 300  # steps of a student above which compiling is worth its half minute; of one, so that it stays the same
 #                      however many follow
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
@@ -126,7 +127,8 @@ class Evaluation:
             "iteration": self.iteration, "protocol": self.protocol.to_card(), "students": len(self.accuracies[0]),
             "sets": len(self.accuracies), "accuracies": [list(one) for one in self.accuracies], "mean": self.mean,
             "std": self.std, "interval": interval, "per_class": [None if math.isnan(a) else a for a in self.per_class],
-            "confusion": [list(row) for row in self.confusion], "classes": list(self.classes),
+            **({"confusion": [list(row) for row in self.confusion]} if len(self.classes) <= LARGEST_TABLE else {}),
+            "classes": list(self.classes),
             "seconds_per_student": round(self.seconds_per_student, 2), "seconds": round(self.seconds, 1), "seed": self.seed,
             "data": self.data, "words": self.words, **self.made,
         }  # fmt: skip
@@ -137,12 +139,13 @@ class Evaluation:
 
 
 def protocol_named(name: str, *, epochs: int | None = None, augment: str | None = None) -> Protocol:
-    """A protocol by name, with other epochs or another augmentation. Raises `UnknownName`, `InvalidInput`."""
+    """A protocol by name, with other epochs or another augmentation. Raises `UnknownName`, `InvalidInput`.
+
+    `augment`: words such as "color_crop", "none", or "dsa" for all operations (for digits all but flip).
+    """
     if name not in CATALOG:
         raise UnknownName("protocol", name, CATALOG)
-    if augment == "dsa":
-        augment = None
-    if augment is not None:
+    if augment not in (None, "dsa"):
         operations(augment)
     return CATALOG[name].with_epochs(epochs).with_augment(augment)
 
@@ -169,6 +172,8 @@ def evaluate(
     Raises `InvalidInput` when the set does not fit the data.
     """
     sets = [sets] if isinstance(sets, DistilledSet) else list(sets)
+    if not sets:
+        raise InvalidInput("no set to judge came; give one or more")
     return _judge_sets(sets, real, net, protocol, students, seed, device, progress, of=of, note=note, iteration=iteration)[0]
 
 
@@ -194,18 +199,22 @@ def evaluate_whole(
     real: RealData,
     *,
     net: str = "auto",
-    protocol: Protocol,
+    protocol: Protocol | str = "honest",
     students: int = 1,
     seed: int = 0,
     device: str = "cpu",
     note: str = "",
     progress: Callable[[Progress], None] | None = None,
 ) -> Evaluation:
-    """Train students on the whole training part: the bar that a distilled set is held against. Arguments as `evaluate`."""
+    """Train students on the whole training part: the bar that a distilled set is held against.
+
+    Arguments as `evaluate`; a protocol by name is taken in its form for the whole set (100 epochs).
+    """
+    protocol = protocol_named(protocol).whole_set() if isinstance(protocol, str) else protocol
     labels = torch.from_numpy(real.train.labels)
     spec = nets.canonical(net, real.shape)
     return _judge(
-        [(0, real.images, labels)], real, spec, protocol, students, seed, device, progress,
+        [(0, lambda i: real.images(i, device=device), labels)], real, spec, protocol, students, seed, device, progress,
         of="whole", ipc=None, images=len(labels), note=note, iteration=None,
     )[0]  # fmt: skip
 
@@ -218,6 +227,8 @@ def _judge_sets(
     first = sets[0]
     for one in sets:
         _require_fit(one, real)
+        if one.transform.to_card() != first.transform.to_card():
+            raise InvalidInput("the sets have different normalisations; judge them one by one")
     spec = nets.canonical(net or first.card["recipe"]["net"], real.shape)
     method = first.card["recipe"].get("method")
     chosen = str(method.get("name") if isinstance(method, dict) else method)
@@ -238,12 +249,15 @@ def _judge(
         raise InvalidInput(f"students is {students}; it must be at least 1")
     if not len(real.test):
         raise InvalidInput("the data have no test part to judge on; give one with --test")
-    if protocol.training.augment == STRATEGY:
+    if protocol.training.augment == "dsa":
         protocol = protocol.with_augment(strategy_for(real.name))
     began, classes, training = time.monotonic(), len(real.classes), protocol.training
     network = nets.build(spec, shape=real.shape, classes=classes).to(device)
     steps = training.epochs * -(-len(sources[0][2]) // training.batch)
-    forward = torch.compile(network, dynamic=False) if steps > COMPILING_PAYS and can_compile() else network
+    forward: Callable[[Tensor], Tensor] = network
+    if steps > COMPILING_PAYS and can_compile():
+        torch.compiler.reset()  # earlier networks of this process count towards a limit, above which nothing is compiled
+        forward = torch.compile(network, dynamic=False)
     counts = torch.zeros(classes, classes, dtype=torch.long)
     accuracies, seconds = [], 0.0
     total = len(sources) * students
@@ -275,7 +289,7 @@ def _judge(
 
 def _test_batches(real: RealData, device: str) -> Iterator[tuple[Tensor, Tensor]]:
     labels = torch.from_numpy(real.test.labels)
-    for chosen in torch.arange(len(labels)).split(TEST_BATCH):
+    for chosen in torch.arange(len(labels)).split(machine.images_at_once(real.shape)):
         yield real.images(chosen, "test", device=device), labels[chosen]
 
 

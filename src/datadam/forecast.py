@@ -10,12 +10,12 @@ from datadam.data import RealData
 from datadam.errors import NotEnoughMemory
 from datadam.machine import can_compile
 from datadam.matching import Plan
-from datadam.methods import FeatureMatching
+from datadam.methods import Coreset, FeatureMatching
 from datadam.recipe import Recipe
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
-CHUNK_PIXELS = 128 * 32 * 32  # pixels of the images that go through the network together
 REAL_COPIES, SYNTHETIC_COPIES = 4, 5  # how many maps of a block are alive at once: without gradient, and with
+ZCA_COPIES = 3  # mean and two matrices [D, D], or what fitting them takes beside
 FLOOR = 500_000_000  # bytes: interpreter, torch, compiled code
 
 
@@ -44,28 +44,29 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     width = 8 if recipe.precision == "float64" else 4
     blocks = [block.numel() * width for block in features.blocks] or [features.embedding.numel() * width]
     counts = [min(recipe.batch_real, len(members)) for members in real.by_class]
-    chunk = max(1, CHUNK_PIXELS // (real.shape[1] * real.shape[2]))
-    classes, notes = len(real.classes), []
-    if network.couples_images:
+    chunk = machine.images_at_once(real.shape)
+    classes = len(real.classes)
+    needed = FLOOR + 4 * width * classes * recipe.ipc * image.numel()  # images, start, momentum, gradient
+    if recipe.zca != "none" or real.transform.zca is not None:
+        needed += ZCA_COPIES * 4 * image.numel() ** 2
+    learns = not isinstance(recipe.method, Coreset)
+    coupled = learns and network.couples_images
+    if coupled:
         real_images, synthetic_images = sum(counts), classes * recipe.ipc
     else:
         real_images = min(sum(counts), chunk)
         synthetic_images = min(classes * recipe.ipc, max(chunk, recipe.ipc))
-    needed = (
-        FLOOR
-        + 4 * width * classes * recipe.ipc * image.numel()  # images, start, momentum, gradient
-        + REAL_COPIES * real_images * max(blocks)
-        + SYNTHETIC_COPIES * synthetic_images * sum(blocks)
-        + sum(t.nbytes for t in (real.transform.zca.tensors().values() if real.transform.zca else ()))
-    )
-    if network.couples_images:
+    if learns:
+        needed += REAL_COPIES * real_images * max(blocks) + SYNTHETIC_COPIES * synthetic_images * sum(blocks)
+    notes = [remark] if (remark := recipe.method.remark(features)) else []
+    if coupled:
         notes.append(
             f"{recipe.net} couples the images of a batch (batch norm), so all {real_images} real images of an iteration go "
             f"through it together: about {needed / 1e9:.1f} GB of memory"
         )
     limit = machine.available_memory() if memory_limit is None else memory_limit
     if device == "cpu" and needed > limit:
-        cure = "use instance norm (norm=instance)" if network.couples_images else "lower ipc"
+        cure = "use instance norm (norm=instance)" if coupled else "lower ipc"
         raise NotEnoughMemory(
             f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; "
             f"{cure}, lower --batch-real (now {recipe.batch_real}), take a narrower net, or raise --memory-limit"

@@ -19,7 +19,7 @@ class Frame:
     """A run's data, recipe and words.
 
     Arguments: `note`, shown wherever the result is ("demo, not a result"); `command`, that makes the run again; `snapshots`,
-    iterations after which the images are kept; `begun_from`, the folder of the run whose images were the start, if any.
+    iterations after which the images are kept.
     """
 
     real: RealData

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+PIXELS_AT_ONCE = 128 * 32 * 32
+
 
 def tune_allocator() -> bool:
     """Keep glibc from returning big blocks to the system after each operation; on CPU that halves the time of an iteration.
@@ -34,15 +36,26 @@ def can_compile() -> bool:
     return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
+def images_at_once(shape: tuple[int, int, int]) -> int:
+    """How many images [C, H, W] go through a network together where memory must not grow with their number."""
+    return max(1, PIXELS_AT_ONCE // (shape[1] * shape[2]))
+
+
 def available_memory() -> int:
-    """Bytes that can be taken now without swapping (Linux; elsewhere half of the physical memory)."""
+    """Bytes that can be taken now without swapping, within the container's limit (elsewhere than on Linux half of the memory)."""
+    limits = []
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+                limits.append(int(line.split()[1]) * 1024)
     except OSError:
+        limits.append(physical_memory() // 2)
+    try:
+        group = Path("/sys/fs/cgroup")
+        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no such file, or "max": no limit
         pass
-    return physical_memory() // 2
+    return max(0, min(limits))
 
 
 def physical_memory() -> int:

@@ -20,7 +20,7 @@ from datadam.methods import FeatureMatching
 from datadam.nets import Network
 from datadam.start import SyntheticSet
 
-ClassMeans = Callable[[Network, Tensor, tuple[int, ...]], list[Tensor]]
+Sums = Callable[[Network, Tensor, tuple[int, ...]], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Plan:
 
 def descriptor_sums(method: FeatureMatching, network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
     """Sums [G, D_i] of descriptors over the images of each class; `sizes` are the images of each class in order."""
-    descriptors = method.descriptors(network.features(images))
+    descriptors = [d.to(images.dtype) for d in method.descriptors(network.features(images))]  # summed in full precision
     if len(set(sizes)) == 1:
         return [d.unflatten(0, (len(sizes), sizes[0])).sum(1) for d in descriptors]
     return [torch.stack([part.sum(0) for part in d.split(list(sizes))]) for d in descriptors]
@@ -69,7 +69,9 @@ class Engine:
         def sums(network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
             return descriptor_sums(method, network, images, sizes)
 
-        self.sums: ClassMeans = torch.compile(sums, dynamic=False) if plan.compiled else sums
+        if plan.compiled:
+            torch.compiler.reset()  # earlier engines of this process count towards a limit, above which nothing is compiled
+        self.sums: Sums = torch.compile(sums, dynamic=False) if plan.compiled else sums
 
     def gradient(self, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
         """The gradient of the loss with respect to the images; with `norms`, that of each term alone is measured too."""
@@ -126,16 +128,18 @@ class Engine:
     def _real_means(
         self, draw: Draw, network: Network, first: int, last: int, augmentations: list[Augmentation | None]
     ) -> list[Tensor]:
-        batches = [augment(a, draw.real(k)) for k, a in zip(range(first, last), augmentations, strict=True)]
-        sizes = tuple(len(batch) for batch in batches)
-        with self._real_precision(batches[0].device):
-            if len(batches) == 1 and not network.couples_images:  # one class may be larger than a chunk: stream it
-                parts = [self.sums(network, x, (len(x),)) for x in batches[0].split(self.plan.chunk)]
-                sums = [torch.stack(part).sum(0) for part in zip(*parts, strict=True)]
+        sizes = tuple(draw.real_count(k) for k in range(first, last))
+        with self._real_precision(draw.source.device):
+            if len(sizes) == 1 and not network.couples_images:  # one class may be larger than a chunk: stream it
+                sums: list[Tensor] = []
+                for images in draw.real_chunks(first, self.plan.chunk):
+                    part = self.sums(network, augment(augmentations[0], images), (len(images),))
+                    sums = [s + p for s, p in zip(sums, part, strict=True)] if sums else part
             else:
+                batches = [augment(a, draw.real(k)) for k, a in zip(range(first, last), augmentations, strict=True)]
                 sums = self.sums(network, torch.cat(batches), sizes)
-        counts = torch.tensor(sizes, device=sums[0].device, dtype=batches[0].dtype)[:, None]
-        return [s.to(batches[0].dtype) / counts for s in sums]
+        counts = torch.tensor(sizes, device=sums[0].device, dtype=sums[0].dtype)[:, None]
+        return [s / counts for s in sums]
 
     def _real_precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self.precision == "bfloat16":

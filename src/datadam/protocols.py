@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datadam.augment import STRATEGY
 from datadam.errors import InvalidInput
 from datadam.train import Training
 
@@ -24,7 +23,7 @@ class Protocol:
     selects: bool = False
 
     def with_epochs(self, epochs: int | None) -> "Protocol":
-        """The same with other epochs; a drop of the rate keeps its share of the training."""
+        """The same with other epochs. A drop of the rate keeps its share of the training; "every15" stays every 15 epochs."""
         if epochs is None or epochs == self.training.epochs:
             return self
         if epochs < 1:
@@ -56,21 +55,21 @@ CATALOG = {
         name="honest",
         students=20,
         sets=5,
-        training=Training(epochs=1000, drop_after=500, augment=STRATEGY),
+        training=Training(epochs=1000, drop_after=500, augment="dsa"),
         description="last iterate, last epoch; rate x0.1 after half; nothing is chosen on the test set",
     ),
     "paper": Protocol(
         name="paper",
         students=20,
         sets=5,
-        training=Training(epochs=1000, schedule="every15", augment=STRATEGY),
+        training=Training(epochs=1000, schedule="every15", augment="dsa"),
         description="DataDAM's Table 10 taken literally: rate x0.5 every 15 epochs; expect low numbers",
     ),
     "official": Protocol(
         name="official",
         students=10,
         sets=1,
-        training=Training(epochs=1801, batch=64, drop_after=902, fresh_optimizer=True, augment=STRATEGY),
+        training=Training(epochs=1801, batch=64, drop_after=902, fresh_optimizer=True, augment="dsa"),
         description="DataDAM's released code; also gives the best iteration, selected on the test set",
         selects=True,
     ),

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 from datadam import nets
 from datadam.augment import STRATEGY, operations
 from datadam.errors import DatadamError, InvalidInput, UnknownName
-from datadam.methods import CATALOG, Method
+from datadam.methods import CATALOG, Coreset, Method
 from datadam.methods.base import finite, refuse, require
 from datadam.protocols import CATALOG as PROTOCOLS
 
@@ -75,12 +75,20 @@ class Recipe:
             operations(self.augment)
         except DatadamError as error:
             faults.append(str(error))
+        require(
+            not (self.network_steps and self.network_when == "between" and self.iterations_per_network == 1),
+            "network_when=between trains a network between the iterations that share it, and each has its own; "
+            "raise iterations_per_network, or say network_when=drawn",
+            faults,
+        )
+        if isinstance(self.method, Coreset):
+            chosen = self.iterations == 0 and self.start == self.method.start
+            require(
+                chosen,
+                f"{self.method.name} chooses images and learns nothing: it needs iterations=0, start={self.method.start!r}",
+                faults,
+            )
         refuse(faults)
-
-    @property
-    def couples_classes(self) -> bool:
-        """Whether the settings tie the classes together (training the network on all synthetic images does)."""
-        return self.network_steps > 0 or not self.method.separable
 
     def to_card(self) -> dict[str, Any]:
         """The settings as JSON knows them; `from_card` rebuilds an equal recipe."""

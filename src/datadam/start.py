@@ -40,9 +40,11 @@ class SyntheticSet:
 
 
 def check_ipc(real: RealData, ipc: int, start: str) -> None:
-    """Raise `InvalidInput` unless every class can give `ipc` images (noise always can)."""
+    """Raise `InvalidInput` unless the start is known and every class can give `ipc` images (noise always can)."""
     if ipc < 1:
         raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
+    if start not in STARTS:
+        raise UnknownName("start", start, STARTS, "The folder of an earlier run is allowed too.")
     if start == "noise":
         return
     smallest = min(range(len(real.classes)), key=lambda k: len(real.by_class[k]))
@@ -65,8 +67,6 @@ def first_images(real: RealData, ipc: int, start: str, seed: int, *, earlier: Te
     check_ipc(real, ipc, start)
     if start == "noise":
         return torch.cat([_noise(seed, name, ipc, real.shape) for name in real.classes])
-    if start not in STARTS:
-        raise UnknownName("start", start, STARTS, "The folder of an earlier run is allowed too.")
     select = coresets.SELECT["random" if start == "real" else start]
     return real.images(torch.cat(select(real, ipc, seed)))
 

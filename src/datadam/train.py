@@ -16,8 +16,6 @@ from datadam.errors import InvalidInput, RunFailed
 from datadam.nets import Network
 from datadam.rng import stream
 
-TEST_BATCH = 500
-
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -26,7 +24,7 @@ class Training:
     Arguments: `epochs`; `batch`, images a step (all if fewer); `lr`, `momentum`, `weight_decay` of SGD; `schedule`, either
     "step": times 0.1 from epoch `drop_after` on (None: after half), or "every15": times 0.5 every 15 epochs; `fresh_optimizer`,
     whether the momentum is lost at the drop, as in released code that makes a new optimiser; `augment`, words of the
-    augmentation, each image with its own parameters, a batch with one operation.
+    augmentation, each image with its own parameters, a batch with one operation ("dsa" is resolved by who knows the data).
     """
 
     epochs: int = 1000
@@ -64,7 +62,23 @@ def train(
     *what: str | int,
     forward: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[int]:
-    """Train in place, epoch by epoch; yields the number of epochs done.
+    """Train in place; yields the number of epochs done after each. Arguments as `train_steps`."""
+    steps_an_epoch = -(-len(labels) // training.batch)
+    for step, _ in enumerate(train_steps(network, images, labels, training, seed, *what, forward=forward), 1):
+        if step % steps_an_epoch == 0:
+            yield step // steps_an_epoch
+
+
+def train_steps(
+    network: Network,
+    images: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    training: Training,
+    seed: int,
+    *what: str | int,
+    forward: Callable[[Tensor], Tensor] | None = None,
+) -> Iterator[None]:
+    """Train in place; yields after each step.
 
     Arguments: `network`; `images`, gives the images [B, C, H, W] of some indices [B]; `labels` [N], class numbers; `training`;
     `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling the network.
@@ -88,9 +102,9 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+            yield
         if not torch.isfinite(loss):
             raise RunFailed(f"the training loss is {loss.item()} after epoch {epoch + 1}; lower the rate (now {training.lr})")
-        yield epoch + 1
 
 
 def _sgd(network: Network, training: Training) -> torch.optim.SGD:
@@ -103,9 +117,9 @@ def confusion(network: Network, batches: Iterator[tuple[Tensor, Tensor]], classe
     """Counts [K, K] of (true class, predicted class) over batches of images and labels, in evaluation mode."""
     network.eval()
     device = next(network.parameters()).device
-    counts = torch.zeros(classes * classes, dtype=torch.long)
+    counts = torch.zeros(classes, classes, dtype=torch.long)
     for x, y in batches:
         predicted = network(x.to(device)).argmax(1).cpu()
-        counts += torch.bincount(y * classes + predicted, minlength=classes * classes)
+        counts.index_put_((y, predicted), torch.ones_like(y), accumulate=True)
     network.train()
-    return counts.view(classes, classes)
+    return counts

@@ -74,7 +74,7 @@ def test_show_tells_a_run_in_a_few_lines(cli, run: Path) -> None:
     before = cli("show", run).out
     assert f"not judged yet: datadam evaluate {run}" in before
     for words in ("2 images for each of 3 classes, 3 x 8 x 8, distilled", "30 training and 12 test", "datadam  power=4",
-                  "3 iterations in ", "convnet1:width=4", "standard deviations"):  # fmt: skip
+                  "3 iterations in ", "convnet1:width=4", "in network space"):  # fmt: skip
         assert words in before
     cli("evaluate", run, *QUICK, "--note", "demo")
     outcome = cli("show", run, "--json")

@@ -77,7 +77,8 @@ def recipe_for(asked: dict[str, Any], real: "Kind") -> "Recipe":
         recipe = _preset(asked, real)
     settings = dict(asked.get("set", {}))
     if isinstance(settings.get("zca"), bool):
-        settings["zca"] = "kornia" if settings["zca"] else "none"
+        own = "official" if recipe is not None and recipe.preset == "official" else "kornia"
+        settings["zca"] = own if settings["zca"] else "none"
     if recipe is not None:
         if recipe.method.family == "coreset" and (wrong := sorted((_fields(recipe) - set(CORESET)) & set(settings))):
             faults.append(f"{recipe.method.name} chooses real images and learns nothing; leave out {', '.join(wrong)}")

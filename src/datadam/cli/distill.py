@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from datadam.data import RealData
-    from datadam.distill import Distillation
     from datadam.distilled import DistilledSet
+    from datadam.loop import Distillation
     from datadam.recipe import Recipe
 
 Made = list[tuple[Path, "DistilledSet"]]  # run folders and what came of them
@@ -77,23 +77,28 @@ def distill(
     if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "json"}):
         raise InvalidInput(f"--resume goes on with a run as it was begun; leave out {', '.join(extra)}")
     check_seconds(time_limit)
-    check_device(device or "cpu")
-    _tell(_resume(resume, root, device or "cpu", time_limit), as_json=json)
+    if device is not None:
+        check_device(device)
+    _tell(_resume(resume, root, device, time_limit), as_json=json)
 
 
 def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False) -> "Made":
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
     from datadam.cli.options import load_data, size_in_bytes
-    from datadam.distill import begin, resume
+    from datadam.distill import begin, resume, whitened
+    from datadam.start import STARTS
 
     limit = size_in_bytes(asked.get("memory_limit"))
     options = {k: asked[k] for k in ("root", "size", "fit", "test", "skip_bad") if k in asked}
     real = load_data(asked["data"], options | ({"memory_limit": limit} if limit else {}))
     recipe = recipe_for(asked, real)
+    repeats = asked.get("repeats", 1)
+    if repeats > 1 or recipe.start not in STARTS:
+        real = whitened(real, recipe.zca)  # once for all
     earlier = _earlier(recipe, real)
     out = Path(asked.get("out") or f"runs/{real.name}-{recipe.preset}-ipc{recipe.ipc}-seed{recipe.seed}")
-    repeats, overwrite, device = asked.get("repeats", 1), asked.get("overwrite", False), asked.get("device", "cpu")
+    overwrite, device = asked.get("overwrite", False), asked.get("device", "cpu")
     if repeats > 1 and not again:
         _check_repeats(out, overwrite=overwrite)
     made = []
@@ -153,15 +158,14 @@ def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
     if recipe.start in STARTS:
         return None
     first = load_sets(Path(recipe.start))[0]
-    whitened = real if recipe.zca == "none" else real.with_zca("kornia" if recipe.zca == "kornia" else "official")
-    if first.classes != real.classes or first.transform.to_card() != whitened.transform.to_card():
+    if first.classes != real.classes or first.transform.to_card() != real.transform.to_card():
         raise InvalidInput(
             f"{recipe.start} was made with other classes or another normalisation; start from a run on the same data"
         )
     return first.images
 
 
-def _resume(out: Path, root: Path | None, device: str, time_limit: float | None) -> "Made":
+def _resume(out: Path, root: Path | None, device: str | None, time_limit: float | None) -> "Made":
     from datadam.checkpoint import Checkpoint
     from datadam.cli.options import data_of_card
     from datadam.distill import resume
@@ -173,7 +177,7 @@ def _resume(out: Path, root: Path | None, device: str, time_limit: float | None)
         asked = kept.get("asked") if isinstance(kept, dict) else None
         if not isinstance(asked, dict) or not {"data", "ipc", "repeats", "set"} <= set(asked):
             raise ArtifactError(f"{out / 'repeats.json'} lacks what was asked for; it was changed: make the runs again")
-        asked = asked | {"out": str(out), "device": device} | ({"root": root} if root else {})
+        asked = asked | {"out": str(out)} | ({"root": root} if root else {}) | ({"device": device} if device else {})
         return _begin(asked, str(kept.get("command", "")), time_limit, again=True)
     real = data_of_card(Checkpoint(out).card(), root)
     run = resume(out, real, device=device)
@@ -217,7 +221,7 @@ def _tell(made: "Made", *, as_json: bool) -> None:
         if card["kind"] == "distilled":
             lines.append(
                 f"         {card['iterations_done']} iterations in {duration(card['seconds'])}, peak memory "
-                f"{card['peak_memory_mb']:.0f} MB, pixels moved {card['moved']:.2f} standard deviations"
+                f"{card['peak_memory_mb']:.0f} MB, pixels moved {card['moved']:.2f} (network space)"
             )
         lines.append(f"see      {folder / 'preview.png'}")
     lines.append(f"judge    datadam evaluate {made[0][0] if len(made) == 1 else made[0][0].parent}")

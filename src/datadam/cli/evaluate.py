@@ -165,7 +165,7 @@ def baseline(
                 made.append(evaluate_whole(real, **words, progress=progress))
             else:
                 recipe = preset("random", real, ipc=ipc or 0)
-                chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or 1)]
+                chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or (rule.sets if full else 1))]
                 made.append(judge(chosen, real, **words, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))

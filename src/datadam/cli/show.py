@@ -178,7 +178,7 @@ def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
     ]  # fmt: skip
     if learned:
         done = "/".join(dict.fromkeys(str(c.get("iterations_done", "?")) for c in cards))
-        facts.append(("run", f"{done} iterations in {duration(seconds)}{each}, pixels moved {moved:.2f} standard deviations"))
+        facts.append(("run", f"{done} iterations in {duration(seconds)}{each}, pixels moved {moved:.2f} in network space"))
     facts += [("made", f"{card.get('created', '?')}, datadam {(card.get('versions') or {}).get('datadam', '?')}")]
     facts += [("note", text) for text in dict.fromkeys(c.get("note") for c in cards) if text]
     facts += [("data note", text) for text in data.get("notes") or []]

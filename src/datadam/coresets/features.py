@@ -5,9 +5,8 @@ from torch import Tensor
 
 from datadam import nets
 from datadam.data import RealData
+from datadam.machine import images_at_once
 from datadam.rng import stream
-
-CHUNK = 512  # images a forward pass; bounds the memory
 
 
 @torch.no_grad()
@@ -16,4 +15,4 @@ def embeddings(real: RealData, k: int, seed: int, net: str = "auto") -> Tensor:
     network = nets.build(net, shape=real.shape, classes=len(real.classes))
     nets.initialise(network, stream(seed, "coreset", "network"))
     members = torch.from_numpy(real.by_class[k])
-    return torch.cat([network.features(real.images(part)).embedding for part in members.split(CHUNK)])
+    return torch.cat([network.features(real.images(part)).embedding for part in members.split(images_at_once(real.shape))])

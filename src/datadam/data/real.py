@@ -6,6 +6,7 @@ Shapes: K classes, N images, C channels, H x W pixels.
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -248,7 +249,7 @@ def _split(part: Part, indices: npt.NDArray[np.int64]) -> Part:
 
 def _faults_of_classes(classes: Sequence[str], train: Part, test: Part) -> Iterable[str]:
     k = len(classes)
-    twice = sorted({name for name in classes if classes.count(name) > 1})
+    twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     if twice:
         yield f"class names must differ; more than once: {', '.join(twice)}."
     if not len(train):

@@ -5,7 +5,7 @@ Shapes: N images, C channels, H x W pixels, D = C * H * W.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -34,6 +34,7 @@ class ZCA:
     mean: Tensor
     matrix: Tensor
     inverse: Tensor
+    copies: dict[tuple[str, torch.device, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def fit(cls, read: Callable[[int, int], Tensor], n: int, *, variant: Variant, eps: float = EPS) -> "ZCA":
@@ -96,8 +97,11 @@ class ZCA:
         return x.reshape(-1, d)
 
     def _on(self, x: Tensor, name: str) -> Tensor:
-        tensor: Tensor = getattr(self, name)
-        return tensor.to(x.device, x.dtype)
+        """One copy for each device and dtype: a matrix is too large to travel with every batch."""
+        key = (name, x.device, x.dtype)
+        if key not in self.copies:
+            self.copies[key] = getattr(self, name).to(x.device, x.dtype)
+        return self.copies[key]
 
 
 @dataclass(frozen=True)

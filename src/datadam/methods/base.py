@@ -44,6 +44,10 @@ class Method:
         """The state for the next iteration."""
         return state
 
+    def remark(self, features: Features) -> str:
+        """What a user must be told about this method on a network that gives such features; "" for nothing."""
+        return ""
+
     def settings(self) -> dict[str, Any]:
         """The settings by name, as JSON knows them."""
         return {f.name: getattr(self, f.name) for f in fields(self)}

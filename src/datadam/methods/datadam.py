@@ -91,6 +91,12 @@ class DataDAM(FeatureMatching):
             terms["mmd"] = self.scale * self.task_balance * (real[-1] - synthetic[-1]).square().sum(1)
         return terms
 
+    def remark(self, features: Features) -> str:
+        """Says so when the network has no block below its last, so that no map is matched though none was switched off."""
+        if self.layers is not None or len(features.blocks) > 1:
+            return ""
+        return f"the network has {len(features.blocks)} block(s), none below the last: only the embedding is matched, no map"
+
     def _layers(self, blocks: int) -> tuple[int, ...]:
         layers = tuple(range(1, blocks)) if self.layers is None else self.layers
         if max(layers, default=0) > blocks:

@@ -286,7 +286,7 @@ def _curves(metrics: Sequence[Json]) -> Iterator[tuple[str, str]]:
     norms = [line(name, "terms", name, "grad_norm") for name in terms]
     yield "Gradient of each term", plots.curves(norms, name="Norm of each term's gradient over iterations")
     yield (
-        "Movement of a pixel, in standard deviations",
+        "Movement of a pixel, in network space",
         plots.curves([line("moved", "moved")], name="Mean change of a pixel over iterations"),
     )
 
@@ -322,7 +322,7 @@ def _surroundings(card: Json) -> Iterator[tuple[str, str]]:
     if card["transform"]["zca"] is not None:
         yield "whitening", f"ZCA, {card['transform']['zca']['variant']}"
     if card.get("moved") is not None:
-        yield "pixels moved by", f"{card['moved']:.3g} standard deviations on average"
+        yield "pixels moved by", f"{card['moved']:.3g} on average, in network space"
     machine = card.get("hardware") or {}
     words = [str(machine[part]) for part in ("cpu", "gpu") if machine.get(part)]
     words += [plural(machine["cores"], "core")] if isinstance(machine.get("cores"), int) else []

@@ -1,0 +1,188 @@
+"""The loop: draw, compare, step. Any method, with exact resume.
+
+Everything drawn is named by the iteration (draw.py), so the images, their momentum and the method's state are all that a
+checkpoint holds, and a resumed run ends bit-equal to an uninterrupted one on the same machine.
+"""
+
+import time
+from collections import deque
+from collections.abc import Generator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from datadam import machine, nets
+from datadam.checkpoint import Checkpoint, RunState
+from datadam.distilled import DistilledSet
+from datadam.draw import Draws
+from datadam.errors import NonFiniteLoss
+from datadam.frame import Frame
+from datadam.gradient import gradient_of
+from datadam.matching import Plan
+from datadam.start import SyntheticSet
+from datadam.storage import write_tensors
+from datadam.train import Training, train_steps
+
+STILL = 0.01  # a run whose pixels moved less than this many standard deviations of the start says so
+CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SHARE = 0.03  # of the time at most, where writing one is slow
+LINES = 200  # lines of metrics a run, about
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress: `iteration` of `iterations` done, the last loss, and how far a pixel moved on average (network space)."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    moved: float
+
+
+class Distillation:
+    """One run: iterate over `steps()`, then take `result()`. Made by `begin` or `resume`."""
+
+    def __init__(
+        self, frame: Frame, plan: Plan, start: Tensor, state: RunState, device: torch.device, checkpoint: Checkpoint | None
+    ) -> None:
+        recipe, real = frame.recipe, frame.real
+        self.frame, self.recipe, self.plan, self.state, self.checkpoint = frame, recipe, plan, state, checkpoint
+        self.device, dtype = device, start.dtype
+        self.start = start.to(device)
+        state.images, state.momentum = state.images.to(device), state.momentum.to(device)
+        self.synthetic = SyntheticSet(state.images, recipe.ipc, real.classes)
+        self.torn = False  # true only while the state is between two iterations
+        self.saved = state.iteration  # of the last checkpoint
+        self.remarks: tuple[str, ...] = ()  # what a user should be told before it starts
+        torch.set_num_threads(plan.threads)
+        network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).to(device, dtype)
+        self.draws = Draws(
+            real,
+            network,
+            recipe.seed,
+            recipe.batch_real,
+            recipe.augment,
+            recipe.init,
+            recipe.iterations_per_network,
+            device,
+            dtype,
+        )
+        if state.network:  # it was trained on the images of then: drawing it again is not enough
+            self.draws.at(state.iteration - 1).network().load_state_dict(state.network)
+        state.method = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.method.items()}
+        if state.iteration == 0:
+            state.method = recipe.method.init(self.synthetic, self.draws.at(0))
+        self.gradient = gradient_of(recipe.method, plan, recipe.precision)
+
+    def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
+        """Run to the end, or until `time_limit` seconds from now are nearly over; yields after each iteration.
+
+        An interruption (Ctrl-C, or closing the iterator) leaves a checkpoint behind. Raises `NonFiniteLoss`.
+        """
+        state, total = self.state, self.recipe.iterations
+        began, before = time.monotonic(), self.state.seconds
+        recent: deque[float] = deque(maxlen=5)  # seconds of the last iterations; the first one may compile
+        saved, pause = began, CHECKPOINT_SECONDS
+        try:
+            while state.iteration < total:
+                now = time.monotonic()
+                if time_limit is not None and now + 1.5 * max(recent, default=0.0) > began + time_limit:
+                    break
+                loss = self._step()
+                recent.append(time.monotonic() - now)
+                state.seconds = before + time.monotonic() - began
+                state.peak_mb = max(state.peak_mb, machine.peak_memory_mb())
+                if (now := time.monotonic()) - saved > pause:
+                    self.save()
+                    saved = time.monotonic()
+                    pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
+                yield Step(state.iteration, total, loss, state.moved)
+        finally:
+            if not self.torn:
+                self.save()
+
+    def _step(self) -> float:
+        state, recipe = self.state, self.recipe
+        draw = self.draws.at(state.iteration)
+        draw.network()
+        if recipe.network_steps and (draw.starts_network if recipe.network_when == "drawn" else not draw.starts_network):
+            self.torn = not draw.starts_network  # a network on its way cannot be drawn again
+            self._train_network()
+        every = max(10, recipe.iterations // LINES)
+        log = state.iteration % every == 0 or state.iteration + 1 == recipe.iterations
+        gradient = self.gradient(state.method, self.synthetic, draw, log)
+        loss = self._finite(gradient.terms)
+        self.torn = True
+        state.momentum.mul_(recipe.momentum).add_(gradient.images)
+        state.images.sub_(state.momentum, alpha=recipe.lr_images)
+        state.method = recipe.method.after_step(state.method, self.synthetic, draw)
+        state.iteration += 1
+        self.torn = False
+        if log:
+            state.moved = float((state.images - self.start).abs().mean())
+        if log and self.checkpoint:
+            parts = {
+                name: {"loss": float(term.double().sum()), "grad_norm": gradient.norms[name]}
+                for name, term in gradient.terms.items()
+            }
+            line = {"iteration": state.iteration, "loss": loss, "terms": parts, "moved": state.moved}
+            self.checkpoint.log(line | {"seconds": round(state.seconds, 3)})
+        if self.checkpoint and state.iteration in self.frame.snapshots:
+            write_tensors(self.checkpoint.snapshot(state.iteration), {"images": state.images})
+        return loss
+
+    def _finite(self, terms: dict[str, Tensor]) -> float:
+        """The loss, summed in class order. Raises `NonFiniteLoss` with the class."""
+        per_class = torch.stack([term.double() for term in terms.values()]).sum(0)
+        bad = (~torch.isfinite(per_class)).nonzero()
+        if len(bad):
+            self.torn = True  # what led here is not worth keeping: the last good checkpoint stays
+            where = f"; the last good checkpoint is in {self.checkpoint.out}" if self.checkpoint else ""
+            raise NonFiniteLoss(
+                f"the loss of class {self.frame.real.classes[int(bad[0])]!r} is {float(per_class[bad[0]])} at iteration "
+                f"{self.state.iteration}{where}. Lower lr_images (now {self.recipe.lr_images:g}) or the method's scale"
+            )
+        return float(per_class.sum())
+
+    def _train_network(self) -> None:
+        """Train the drawn network on the synthetic set for `network_steps` steps: the course report's inner loop."""
+        recipe, images, labels = self.recipe, self.state.images, self.synthetic.labels.cpu()
+        training = Training(epochs=recipe.network_steps, batch=256, lr=recipe.network_lr, drop_after=recipe.network_steps)
+        network = self.draws.network.requires_grad_(True)
+        steps = train_steps(
+            network, lambda i: images[i.to(images.device)], labels, training, recipe.seed, "network", self.state.iteration
+        )
+        for _ in islice(steps, recipe.network_steps):
+            pass
+        network.requires_grad_(False)
+
+    def save(self) -> None:
+        """Write a checkpoint, whole or not at all."""
+        if self.checkpoint:
+            trained = self.recipe.network_steps and self.draws.drawn >= 0
+            self.state.network = dict(self.draws.network.state_dict()) if trained else {}
+            if self.checkpoint.write(self.state, self.plan):
+                self.saved = self.state.iteration
+
+    def result(self) -> DistilledSet:
+        """The set as it stands, with its card; written to the run folder when there is one."""
+        state, warnings = self.state, []
+        if state.iteration < self.recipe.iterations:
+            warnings.append(f"stopped after {state.iteration} of {self.recipe.iterations} iterations")
+        state.moved = float((state.images - self.start).abs().mean())
+        if state.iteration and state.moved < STILL * float(self.start.std()):
+            warnings.append(
+                f"the images hardly moved ({state.moved:.2g} a pixel; they spread by {float(self.start.std()):.2g}): this is "
+                "nearly the start; raise the method's scale or lr_images, or run longer"
+            )
+        measured = {
+            "iterations_done": state.iteration,
+            "moved": state.moved,
+            "seconds": round(state.seconds, 1),
+            "peak_memory_mb": round(state.peak_mb, 1),
+            "plan": self.plan.to_json(),
+            "warnings": warnings,
+        }
+        return self.frame.finish(state.images, measured, self.device, self.checkpoint.out if self.checkpoint else None)
