@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from datadam import machine, nets
@@ -258,6 +259,9 @@ def _judge(
     if steps > COMPILING_PAYS and can_compile():
         torch.compiler.reset()  # earlier networks of this process count towards a limit, above which nothing is compiled
         forward = torch.compile(network, dynamic=False)
+        few = torch.arange(min(training.batch, len(sources[0][2])))  # compiled before the clock of the first student starts
+        F.cross_entropy(forward(sources[0][1](few).to(device)), sources[0][2][few].to(device)).backward()
+        network.zero_grad(set_to_none=True)
     counts = torch.zeros(classes, classes, dtype=torch.long)
     accuracies, seconds = [], 0.0
     total = len(sources) * students
