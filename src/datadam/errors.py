@@ -13,7 +13,8 @@
 Each message says what came, what is allowed and the usual cure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -27,6 +28,15 @@ class InvalidInput(DatadamError, ValueError):
     def __init__(self, *faults: str) -> None:
         self.faults = faults
         super().__init__(faults[0] if len(faults) == 1 else "\n".join(f"- {fault}" for fault in faults))
+
+
+@contextmanager
+def noting(faults: list[str]) -> Iterator[None]:
+    """Add the faults of an `InvalidInput` to the list and go on."""
+    try:
+        yield
+    except InvalidInput as error:
+        faults.extend(error.faults)
 
 
 class UnknownName(InvalidInput):

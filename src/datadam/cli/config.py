@@ -3,13 +3,11 @@
 Precedence: command line, file, preset.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datadam.errors import InvalidInput, UnknownName
+from datadam.errors import InvalidInput, UnknownName, noting
 
 if TYPE_CHECKING:
     from datadam.presets import Kind
@@ -112,15 +110,6 @@ def _preset(asked: dict[str, Any], real: "Kind") -> "Recipe":
 
 def _fields(recipe: "Recipe") -> set[str]:
     return {field.name for field in fields(recipe)}
-
-
-@contextmanager
-def noting(faults: list[str]) -> Iterator[None]:
-    """Add the faults of an `InvalidInput` to the list and go on."""
-    try:
-        yield
-    except InvalidInput as error:
-        faults.extend(error.faults)
 
 
 def check_seconds(limit: float | None) -> None:

@@ -55,8 +55,7 @@ def size_in_bytes(text: str | None) -> int | None:
 def check_nets(specs: str, real: "RealData") -> list[str]:
     """Networks from a list separated by commas, each once, in their one spelling. Raises `InvalidInput` with every misfit."""
     from datadam import nets
-    from datadam.cli.config import noting
-    from datadam.errors import InvalidInput
+    from datadam.errors import InvalidInput, noting
 
     found: list[str] = []
     faults: list[str] = []

@@ -89,12 +89,6 @@ def read(folder: Path) -> Run:
     )
 
 
-def method_name(card: Json) -> str:
-    """What made the images: the method, or how the real images were chosen."""
-    method = card["recipe"].get("method")
-    return str(method.get("name", "an unnamed method") if isinstance(method, dict) else method)
-
-
 def repeats(folder: Path) -> list[Path]:
     """The runs in a folder: itself, or RUN/0, RUN/1, ... of a run with repeats."""
     inside = sorted((int(path.parent.name), path.parent) for path in folder.glob("*/card.json") if path.parent.name.isdecimal())

@@ -15,9 +15,9 @@ from typing import Any
 
 from datadam.errors import InvalidInput
 from datadam.report import plots
-from datadam.report.folder import Json, Run, evaluations, method_name, read, repeats
+from datadam.report.folder import Json, Run, evaluations, read, repeats
 from datadam.report.pictures import data_uri, sheet
-from datadam.report.words import count, duration, percent, plural, shorten
+from datadam.report.words import count, duration, method_name, percent, plural, shorten
 from datadam.report.words import size as in_bytes
 
 BYTES = 3_400_000  # of pixels in a page; as text they take a third more, which keeps the page below 5 MB

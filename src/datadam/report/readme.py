@@ -3,8 +3,7 @@
 import re
 from typing import Any
 
-from datadam.report.folder import method_name
-from datadam.report.words import count, duration, plural
+from datadam.report.words import count, duration, method_name, plural
 
 MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&])")  # what Markdown or HTML would read as more than itself
 LISTED = 30  # class names in the text

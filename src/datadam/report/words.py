@@ -1,5 +1,7 @@
 """Numbers as people read them: 60 000, 47.0 MB, 2 min 3 s, 97.1 %."""
 
+from typing import Any
+
 from datadam.errors import InvalidInput
 
 THIN = "\u202f"  # narrow no-break space: keeps a number and its unit on one line
@@ -47,3 +49,9 @@ def shorten(text: str, length: int) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """1 -> "1 image", 100 -> "100 images"."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def method_name(card: dict[str, Any]) -> str:
+    """What made the images: the method, or how the real images were chosen."""
+    method = card["recipe"].get("method")
+    return str(method.get("name", "an unnamed method") if isinstance(method, dict) else method)
