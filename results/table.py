@@ -231,7 +231,8 @@ def _accuracy(e: dict[str, Any] | None) -> str:
     many = e["interval"] is not None
     half = f" ± {50 * (e['interval']['high'] - e['interval']['low']):.1f}" if many else ""
     over = f"{e['sets']} sets" if e["sets"] > 1 else f"{e['students']} students" if e["students"] > 1 else "one student"
-    epochs = f", {e['protocol']['epochs']} epochs" if e["of"] == "whole" else ""
+    count = e["protocol"]["epochs"]
+    epochs = f", {count} epoch{'s' if count > 1 else ''}" if e["of"] == "whole" else ""
     return f"{100 * e['mean']:.1f}{half} ({over}{epochs})"
 
 

@@ -85,7 +85,7 @@ class DataDAM(FeatureMatching):
         count = len(real) - bool(self.task_balance)
         terms = {}
         if count:
-            gaps = [self._gap(r, s) for r, s in zip(real[:count], synthetic[:count], strict=True)]
+            gaps = [gap(r, s, self.error) for r, s in zip(real[:count], synthetic[:count], strict=True)]
             terms["sam"] = self.scale * torch.stack(gaps).sum(0)
         if self.task_balance:
             terms["mmd"] = self.scale * self.task_balance * (real[-1] - synthetic[-1]).square().sum(1)
@@ -111,9 +111,6 @@ class DataDAM(FeatureMatching):
     def _map(self, block: Tensor) -> Tensor:
         flat = attention_map(block, self.power) if self.maps == "attention" else block.flatten(1)
         return normalise(flat, self.normalisation)
-
-    def _gap(self, real: Tensor, synthetic: Tensor) -> Tensor:
-        return gap(real, synthetic, self.error)
 
 
 def attention_map(block: Tensor, power: float) -> Tensor:
