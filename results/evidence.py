@@ -37,7 +37,7 @@ ROWS = {
     "cifar10-ipc10-paper": Row("cifar10", "--ipc 10 --preset paper", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-official": Row("cifar10", "--ipc 10 --preset official", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-dm": Row("cifar10", "--ipc 10 --method dm", "--iterations 1500 --batch-real 64"),
-    "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 400 --batch-real 64", 1, random=1),
+    "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
     "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", 3, random=3),
 }
 

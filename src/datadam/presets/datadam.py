@@ -14,7 +14,7 @@ CIFAR = ("cifar10", "cifar100")
 
 
 def paper(real: Kind, ipc: int) -> Recipe:
-    """The paper's Table 10, literally: p = 4, s = 1, instance norm, ZCA on CIFAR. Its loss hardly moves the images.
+    """The paper's Table 10, literally: p = 4, s = 1, instance norm, ZCA on CIFAR. Its loss pulls weakly.
 
     Published, CIFAR-10 ipc 1 / 10 / 50: 32.0 / 54.2 / 67.0 %.
     """
@@ -48,7 +48,7 @@ def official(real: Kind, ipc: int) -> Recipe:
 
 
 def datadam(real: Kind, ipc: int) -> Recipe:
-    """Our default: the paper's settings with the released code's loss scale of 100, without which the images hardly move."""
+    """Our default: the paper's settings with the loss scale of 100 of the released code."""
     return replace(paper(real, ipc).change({"scale": 100.0}), protocol="honest", preset="datadam")
 
 
