@@ -67,6 +67,7 @@ def test_other_epochs_keep_the_share_of_the_drop() -> None:
     assert protocol_named("official", epochs=180).training.drop == 90
     assert CATALOG["honest"].whole_set().training.epochs == 100
     assert CATALOG["honest"].whole_set().with_epochs(1).training.lr_at(0) == 0.01
+    assert Training(epochs=1).lr_at(0) == Training().lr
     assert CATALOG["honest"].whole_set().students == 1
     assert protocol_named("honest", augment="none").training.augment == "none"
     assert protocol_named("honest", augment="dsa").training.augment == "dsa"

@@ -44,7 +44,7 @@ class Training:
     @property
     def drop(self) -> int:
         """The epoch (from 0) at which the rate of the schedule "step" falls."""
-        return self.epochs // 2 if self.drop_after is None else self.drop_after
+        return max(1, self.epochs // 2) if self.drop_after is None else self.drop_after
 
     def lr_at(self, epoch: int) -> float:
         """The rate of an epoch, numbered from 0."""
