@@ -21,6 +21,7 @@ from datadam.rng import stream
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
 MIRRORLESS = ("mnist",)  # digits are not mirrored
+FOR_STUDENTS = ("autoaugment", "randaugment")  # see policies.py
 BRIGHTNESS, CROP, CUTOUT, FLIP, SCALE, ROTATE = 1.0, 0.125, 0.5, 0.5, 1.2, 15.0
 
 
@@ -42,13 +43,19 @@ def strategy_for(data: str) -> str:
 
 
 def operations(strategy: str) -> tuple[str, ...]:
-    """The words of a strategy such as "color_crop_flip"; "none" has none. Raises `UnknownName`."""
+    """The words of a strategy such as "color_crop_flip"; "none" has none. Raises `UnknownName`, `InvalidInput`."""
     if strategy in ("none", ""):
         return ()
+    if strategy in FOR_STUDENTS:
+        raise InvalidInput(
+            f"{strategy} has no gradient, so nothing can be distilled through it: distil with words such as {STRATEGY!r}, "
+            f"and judge with datadam evaluate RUN --augment {strategy}"
+        )
     words = tuple(strategy.split("_"))
     for word in words:
         if word not in OPERATIONS:
-            raise UnknownName("augmentation", word, OPERATIONS, "Join them with '_', or say 'none'.")
+            more = f"students may also have {', '.join(FOR_STUDENTS)} or dsa, alone"
+            raise UnknownName("augmentation", word, OPERATIONS, f"Join them with '_', or say 'none'; {more}.")
     if len(set(words)) < len(words):
         raise InvalidInput(f"the augmentation {strategy!r} names an operation twice; name each once")
     return words

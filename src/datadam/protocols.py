@@ -12,7 +12,8 @@ class Protocol:
     """A way to judge.
 
     Arguments: `name`; `students` a set and `sets` that the full protocol asks for; `training` of a student; `selects`, whether
-    the best of several iterations is reported, chosen on the test set; `description` in words.
+    the best of several iterations is reported, chosen on the test set; `description` in words; `epochs_by_augment`, the epochs
+    without and with augmentation, where they differ.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Protocol:
     training: Training
     description: str
     selects: bool = False
+    epochs_by_augment: tuple[int, int] | None = None
 
     def with_epochs(self, epochs: int | None) -> "Protocol":
         """The same with other epochs. A drop of the rate keeps its share of the training; "every15" stays every 15 epochs."""
@@ -33,8 +35,13 @@ class Protocol:
         return replace(self, training=replace(self.training, epochs=epochs, drop_after=scaled))
 
     def with_augment(self, augment: str | None) -> "Protocol":
-        """The same with another augmentation of the students' images."""
-        return self if augment is None else replace(self, training=replace(self.training, augment=augment))
+        """The same with another augmentation of the students' images; switching it on or off may change the epochs."""
+        if augment is None:
+            return self
+        changed = replace(self, training=replace(self.training, augment=augment))
+        if self.epochs_by_augment is None or (augment == "none") == (self.training.augment == "none"):
+            return changed
+        return changed.with_epochs(self.epochs_by_augment[augment != "none"])
 
     def whole_set(self) -> "Protocol":
         """For the whole training set: one student of 100 epochs, the schedule scaled."""
@@ -72,5 +79,20 @@ CATALOG = {
         training=Training(epochs=1801, batch=64, drop_after=902, fresh_optimizer=True, augment="dsa"),
         description="DataDAM's released code; also gives the best iteration, selected on the test set",
         selects=True,
+    ),
+    "dc-bench": Protocol(
+        name="dc-bench",
+        students=5,
+        sets=1,
+        training=Training(epochs=1000, drop_after=500, augment="dsa"),
+        description="as DC-Bench judges: 300 epochs with --augment none; else dsa, autoaugment or randaugment",
+        epochs_by_augment=(300, 1000),
+    ),
+    "eccv24": Protocol(
+        name="eccv24",
+        students=3,
+        sets=1,
+        training=Training(epochs=1001, drop_after=502, augment="dsa"),
+        description="as the ECCV 2024 challenge judged 10 images per class; instance norm and no ZCA are yours to choose",
     ),
 }

@@ -38,6 +38,7 @@ def count(net: nn.Module) -> int:
         ("alexnet", CIFAR, 9_728 + 614_592 + 442_624 + 442_560 + 331_968 + 30_730),
         ("vgg11:norm=batch", CIFAR, 9_231_114),  # both as counted for the well-known CIFAR-10 versions
         ("resnet18:norm=batch", CIFAR, 11_173_962),
+        ("vit", CIFAR, 6_272 + 8_192 + 6 * (4 * 16_512 + 66_048 + 65_664 + 512) + 256 + 1_290),
     ],
 )
 def test_parameter_counts(spec: str, shape: tuple[int, int, int], parameters: int) -> None:
@@ -80,6 +81,8 @@ def test_parameter_counts(spec: str, shape: tuple[int, int, int], parameters: in
             [*[(64, 28, 28)] * 2, *[(128, 14, 14)] * 2, *[(256, 7, 7)] * 2, *[(512, 4, 4)] * 2],
             512,
         ),
+        ("vit", (1, 28, 28), [(128, 7, 7)] * 6, 128),
+        ("vit:depth=2:width=8:patch=6", (2, 20, 31), [(8, 4, 6)] * 2, 8),
     ],
 )
 def test_shapes(spec: str, shape: tuple[int, int, int], blocks: list[tuple[int, int, int]], embedding: int) -> None:
@@ -157,15 +160,17 @@ def test_an_image_does_not_depend_on_its_place_in_the_batch(spec: str) -> None:
 def test_blocks_are_after_the_activation_and_are_not_overwritten(spec: str) -> None:
     net = nets.build(spec, shape=CIFAR, classes=3)
     blocks = net.features(images(2, dtype=torch.float32)).blocks
-    assert all(block.min() == 0 and block.max() > 0 for block in blocks)
+    if spec != "vit":  # whose blocks end in a sum
+        assert all(block.min() == 0 and block.max() > 0 for block in blocks)
     if len(blocks) > 1:
         torch.autograd.backward([block.sum() for block in blocks])  # in-place changes would be an error here
     assert not any(module._forward_hooks for module in net.modules())
 
 
 @pytest.mark.parametrize(
-    "spec", ["convnet2:width=4", "convnet1:width=4:act=sigmoid:norm=group", "convnet2:width=4:norm=batch:pool=avg3"]
-)
+    "spec", ["convnet2:width=4", "convnet1:width=4:act=sigmoid:norm=group", "convnet2:width=4:norm=batch:pool=avg3",
+     "vit:patch=3:width=4:depth=2:heads=2"],
+)  # fmt: skip
 def test_gradients_of_the_features(spec: str) -> None:
     net = nets.build(spec, shape=(1, 6, 5), classes=2).double()
     x = images(2, (1, 6, 5)).requires_grad_()
@@ -173,7 +178,7 @@ def test_gradients_of_the_features(spec: str) -> None:
     assert torch.autograd.gradcheck(lambda x: (*net.features(x).blocks, net.features(x).embedding), (x,))
 
 
-@pytest.mark.parametrize("spec", ["convnet3:width=8:norm=batch", "mlp", "lenet"])
+@pytest.mark.parametrize("spec", ["convnet3:width=8:norm=batch", "mlp", "lenet", "vit:depth=2:width=8"])
 def test_state_dict_round_trip(spec: str) -> None:
     one, other = (nets.build(spec, shape=CIFAR, classes=4) for _ in range(2))
     nets.initialise(one, stream(1, "weights"))
@@ -184,7 +189,8 @@ def test_state_dict_round_trip(spec: str) -> None:
     assert torch.equal(one(x), other(x))
 
 
-@pytest.mark.parametrize("spec", ["convnet3:width=4", "convnet3:width=4:norm=batch:pool=avg3", "mlp:width=4", "lenet", "alexnet"])
+@pytest.mark.parametrize("spec", ["convnet3:width=4", "convnet3:width=4:norm=batch:pool=avg3", "mlp:width=4", "lenet", "alexnet",
+                                  "vit:depth=2:width=8"])  # fmt: skip
 def test_a_network_is_one_graph(spec: str) -> None:
     torch._dynamo.reset()
     net = nets.build(spec, shape=CIFAR, classes=3)
@@ -207,9 +213,12 @@ def test_a_network_is_one_graph(spec: str) -> None:
         ("alexnet:norm=instance", (3, 4, 4), ["4x4", "norm=group"]),
         ("vgg11", (3, 16, 16), ["16x16", "norm=group"]),
         ("resnet18", (3, 8, 8), ["8x8", "norm=group"]),
+        ("vit", (3, 224, 224), ["3136 patches", "patch=7"]),  # too large, rather
+        ("vit:width=6", CIFAR, ["width=6, heads=4"]),
+        ("vit:width=1:heads=1", CIFAR, ["width of 2 or more"]),
     ],
 )
-def test_images_too_small_are_refused(spec: str, shape: tuple[int, int, int], words: list[str]) -> None:
+def test_images_that_do_not_fit_are_refused(spec: str, shape: tuple[int, int, int], words: list[str]) -> None:
     with pytest.raises(InvalidInput) as refusal:
         nets.build(spec, shape=shape, classes=10)
     assert all(word in str(refusal.value) for word in words)
@@ -230,6 +239,7 @@ def test_images_too_small_are_refused(spec: str, shape: tuple[int, int, int], wo
         ("vgg11:norm=group", (3, 8, 8)),
         ("resnet18", (3, 9, 2)),
         ("resnet18:norm=layer", (3, 4, 4)),
+        ("vit:depth=1:width=8", (2, 1, 3)),
     ],
 )
 def test_the_smallest_images_work(spec: str, shape: tuple[int, int, int]) -> None:

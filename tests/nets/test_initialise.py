@@ -33,6 +33,9 @@ def test_the_default_is_what_pytorch_constructs(spec: str) -> None:
                 )
             elif isinstance(module, nn.Linear):
                 ours = nn.Linear(module.in_features, module.out_features)
+            elif isinstance(module, nn.Embedding):  # positions, for which 1, PyTorch's spread, is too much
+                assert torch.equal(module.weight, torch.empty_like(module.weight).normal_(0, 0.02))
+                continue
             else:
                 continue
             assert torch.equal(module.weight, ours.weight)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 class Features(NamedTuple):
     """What a network makes of N images.
 
-    `blocks`: every block's output after its activation and before its pooling, first to last, [N, C_l, H_l, W_l] each;
+    `blocks`: every block's output after its activation and before its pooling, first to last, [N, C_l, H_l, W_l] each
+    (of a transformer block the tokens on their grid, which are signed);
     `embedding`: the flattened input of the classifier head, [N, D]; `pixels`: the input itself, [N, C, H, W].
     """
 

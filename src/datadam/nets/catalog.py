@@ -21,6 +21,7 @@ from datadam.nets.lenet import LeNet
 from datadam.nets.mlp import MLP
 from datadam.nets.resnet import ResNet18
 from datadam.nets.vgg import VGG11
+from datadam.nets.vit import ViT
 from datadam.rng import stream
 
 Shape = tuple[int, int, int]
@@ -46,6 +47,7 @@ CATALOG: dict[str, Row] = {
     "alexnet": Row("AlexNet for small images", AlexNet, {"norm": ("none", "instance", "batch", "layer", "group")}),
     "vgg11": Row("VGG-11 for small images", VGG11, {"norm": NORMS}),
     "resnet18": Row("ResNet-18 for small images", ResNet18, {"norm": NORMS}),
+    "vit": Row("small vision transformer", ViT, {"patch": 4, "width": 128, "depth": 6, "heads": 4}),
 }
 
 

@@ -24,11 +24,14 @@ INITS: dict[str, Fill] = {
     "xavier": lambda weight, generator: nn.init.xavier_uniform_(weight, generator=generator),
     "orthogonal": lambda weight, generator: nn.init.orthogonal_(weight, generator=generator),
 }
+POSITION_STD = 0.02  # of position embeddings, normal whatever the init (Dosovitskiy et al., 2021)
 
 
 @torch.no_grad()
 def initialise(net: Network, generator: torch.Generator, init: str = "default") -> None:
     """Draw every weight of `net` anew, in parameter order; norm layers get weight 1, bias 0 and fresh statistics.
+
+    Position embeddings are small normal numbers whatever the `init`, which is about the weights of layers.
 
     Arguments: `generator`, a CPU generator (`rng.stream`); `init`, a name of INITS.
     The draw is made in float32 on the CPU and then copied, so the weights are the same on any device, in any memory
@@ -48,8 +51,11 @@ def initialise(net: Network, generator: torch.Generator, init: str = "default") 
                 module.bias.copy_(bias.uniform_(-bound, bound, generator=generator))
             else:
                 module.bias.zero_()
-        elif isinstance(module, _NormBase | nn.GroupNorm):
+        elif isinstance(module, nn.Embedding):
+            positions = torch.empty(module.weight.shape, dtype=torch.float32, device="cpu")
+            module.weight.copy_(positions.normal_(0, POSITION_STD, generator=generator))
+        elif isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm):
             module.reset_parameters()
         elif next(module.parameters(recurse=False), None) is not None:
-            known = "Conv2d, Linear, batch, instance and group norm have one"
+            known = "Conv2d, Linear, Embedding, batch, instance, group and layer norm have one"
             raise InvalidInput(f"no rule to initialise the weights of a {type(module).__name__}; {known}")
