@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from datadam import coresets
+from datadam.coresets import Insight, kcenter, kmeans, random
 from datadam.data import RealData
 from datadam.errors import InvalidInput, UnknownName
 from datadam.rng import stream
@@ -45,13 +45,19 @@ def check_ipc(real: RealData, ipc: int, start: str) -> None:
         raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
     if start not in STARTS:
         raise UnknownName("start", start, STARTS, "The folder of an earlier run is allowed too.")
-    if start == "noise":
-        return
+    if start != "noise":
+        require_members(real, ipc, cure=", or start from noise")
+
+
+def require_members(real: RealData, ipc: int, *, cure: str = "") -> None:
+    """Raise `InvalidInput` unless every class has `ipc` training images, at least 1; `cure`, what could be done beside asking for
+    fewer."""
+    if ipc < 1:
+        raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
     smallest = min(range(len(real.classes)), key=lambda k: len(real.by_class[k]))
     if (size := len(real.by_class[smallest])) < ipc:
         raise InvalidInput(
-            f"ipc is {ipc} but class {real.classes[smallest]!r} has only {size} training images; "
-            f"ask for at most {size}, or start from noise"
+            f"ipc is {ipc} but class {real.classes[smallest]!r} has only {size} training images; ask for at most {size}{cure}"
         )
 
 
@@ -67,8 +73,19 @@ def first_images(real: RealData, ipc: int, start: str, seed: int, *, earlier: Te
     check_ipc(real, ipc, start)
     if start == "noise":
         return torch.cat([_noise(seed, name, ipc, real.shape) for name in real.classes])
-    select = coresets.SELECT["random" if start == "real" else start]
-    return real.images(torch.cat(select(real, ipc, seed)))
+    chosen = random.select(real, ipc, seed) if start == "real" else _chosen(Insight(real, seed), ipc, start)
+    return real.images(torch.cat(chosen))
+
+
+def _chosen(insight: Insight, ipc: int, start: str) -> list[Tensor]:
+    """Training indices [N] of each class by the features of a random network, which cost no training."""
+    chosen = []
+    for k, name in enumerate(insight.real.classes):
+        features = insight.embeddings(k)
+        far = start == "kcenter"
+        rows = kcenter.greedy(features, ipc) if far else kmeans.nearest_to_centres(features, ipc, insight.seed, name)
+        chosen.append(insight.members(k)[rows])
+    return chosen
 
 
 def _noise(seed: int, name: str, ipc: int, shape: tuple[int, int, int]) -> Tensor:
@@ -87,7 +104,7 @@ def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor) -> Tensor:
     if kept == ipc:
         return earlier.clone()
     check_ipc(real, ipc, "real")
-    fresh = real.images(torch.cat(coresets.SELECT["random"](real, ipc, seed)))
+    fresh = real.images(torch.cat(random.select(real, ipc, seed)))
     images: Tensor = fresh.unflatten(0, (len(real.classes), ipc)).clone()
     images[:, :kept] = earlier.unflatten(0, (len(real.classes), kept))
     return images.flatten(0, 1)

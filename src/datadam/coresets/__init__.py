@@ -1,7 +1,5 @@
-"""Coresets: real images chosen to stand for their class. Each file has `select(real, ipc, seed) -> one index tensor a class`."""
+"""Coresets: real images chosen to stand for their class. One rule a file; `Insight` is what they choose by."""
 
-from datadam.coresets import kcenter, kmeans, random
+from datadam.coresets.insight import Insight
 
-SELECT = {"random": random.select, "kcenter": kcenter.select, "kmeans": kmeans.select}
-
-__all__ = ["SELECT"]
+__all__ = ["Insight"]

@@ -2,23 +2,20 @@
 
     chosen_0 = the image nearest to the class mean,   chosen_t = argmax_x min_{c chosen} || phi(x) - phi(c) ||
 
-Greedy choice covers the class within twice the best possible radius. phi is the embedding of a random network.
+Greedy choice covers the class within twice the best possible radius. phi is the embedding of a network.
 """
 
 import torch
 from torch import Tensor
 
-from datadam.coresets.features import embeddings
-from datadam.data import RealData
-
-DESCRIPTION = "greedy k-center: real images that cover the class in the features of a random network"
+DESCRIPTION = "greedy k-center: real images that cover the class, in the features of a network trained on the real set"
 CITATION = """@inproceedings{sener2018active,
   title={Active Learning for Convolutional Neural Networks: A Core-Set Approach},
   author={Sener, Ozan and Savarese, Silvio}, booktitle={ICLR}, year={2018}}"""
 
 
 def greedy(features: Tensor, count: int) -> Tensor:
-    """Row numbers [count] of a greedy k-center choice among features [n, D]."""
+    """Row numbers [count], all different, of a greedy k-center choice among features [n, D]."""
     chosen = [int((features - features.mean(0)).norm(dim=1).argmin())]
     distance = (features - features[chosen[0]]).norm(dim=1)
     while len(chosen) < count:
@@ -26,8 +23,3 @@ def greedy(features: Tensor, count: int) -> Tensor:
         chosen.append(int(distance.argmax()))
         distance = torch.minimum(distance, (features - features[chosen[-1]]).norm(dim=1))
     return torch.tensor(chosen)
-
-
-def select(real: RealData, ipc: int, seed: int) -> list[Tensor]:
-    """Training indices [ipc] of each class."""
-    return [torch.from_numpy(members)[greedy(embeddings(real, k, seed), ipc)] for k, members in enumerate(real.by_class)]

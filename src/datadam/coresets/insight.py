@@ -1,0 +1,180 @@
+"""Insight: what networks know of the real images, for coresets to choose by. Trained once, kept on the disk, shared by all rules.
+
+Letters: N training images, n of a class, K classes, D numbers of the embedding.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from datadam import nets
+from datadam.coresets.cache import kept
+from datadam.coresets.difficulty import SCORES
+from datadam.coresets.forgetting import History
+from datadam.data import RealData
+from datadam.machine import can_compile, images_at_once, versions
+from datadam.nets import Network
+from datadam.rng import stream
+from datadam.train import Training, train_steps
+
+Progress = Callable[[str, int, int | None], None]
+COMPILING_PAYS = 300  # steps of a training above which compiling is worth its half minute
+
+
+@dataclass
+class Insight:
+    """Networks on one real set, and what they make of its training images.
+
+    Arguments: `real`; `seed`, the run's; `net`, the network; `device`; `progress(what, done, total)`, called while one trains or
+    looks at all images. `past` are the seconds that anything found on the disk took when it was made, so that the cost of a
+    choice can be told whole.
+    Networks are trained as the field's students: SGD 0.01, batch 256, momentum 0.9, weight decay 5e-4, no augmentation.
+    """
+
+    real: RealData
+    seed: int
+    net: str = "auto"
+    device: str = "cpu"
+    progress: Progress | None = None
+    past: float = field(default=0.0, init=False)
+    _networks: dict[tuple[Training | None, int], tuple[Network, dict[str, Tensor]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _scores: dict[tuple[str, int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _order(self) -> Tensor:
+        return torch.from_numpy(self.real.order)
+
+    @cached_property
+    def _labels(self) -> Tensor:
+        return torch.from_numpy(self.real.train.labels)[self._order]
+
+    def members(self, k: int) -> Tensor:
+        """Training indices [n] of class k by the digest of the images: however their files lie, they come in one order.
+
+        All row numbers below are into it, and ties between images are broken by it.
+        """
+        return self._order[self._labels == k]
+
+    def embeddings(self, k: int, epochs: int = 0) -> Tensor:
+        """Embeddings [n, D], float32, of class k under a network trained for some epochs; 0: one with random weights."""
+        network = self._trained(Training(epochs=epochs), 0)[0] if epochs else self._random()
+        with torch.no_grad():
+            return torch.cat([network.features(x).embedding.cpu() for x, _ in self._batches(self.members(k))])
+
+    def forgetting(self, k: int, epochs: int) -> tuple[Tensor, Tensor]:
+        """Of class k: how often each image was forgotten in a training, int32 [n], and whether ever learned, bool [n]."""
+        found = self._trained(Training(epochs=epochs), 0)[1]
+        return found["forgotten"][self._labels == k], found["learned"][self._labels == k]
+
+    def difficulty(self, k: int, score: str, averaged: int, epochs: int) -> Tensor:
+        """Mean scores [n], float64, of class k over some networks, each early in training; `score` is "el2n" or "grand"."""
+        scores = torch.stack([self._score(score, number, epochs) for number in range(averaged)])
+        return scores.double().mean(0)[self._labels == k]
+
+    def _key(self, training: Training, number: int) -> dict[str, object]:
+        return {
+            "data": self.real.checksum,
+            "transform": self.real.transform.to_card(),
+            "net": nets.canonical(self.net, self.real.shape),
+            "seed": self.seed,
+            "number": number,
+            "training": dataclasses.asdict(training),
+            "device": torch.device(self.device).type,  # the last bits differ
+            "versions": {name: version for name, version in versions().items() if name in ("datadam", "torch")},
+        }
+
+    def _build(self, *what: str | int) -> Network:
+        network = nets.build(self.net, shape=self.real.shape, classes=len(self.real.classes))
+        nets.initialise(network, stream(self.seed, "coreset", *what))
+        return network.to(self.device)
+
+    def _random(self) -> Network:
+        if (None, 0) not in self._networks:
+            self._networks[None, 0] = self._build("network").eval(), {}
+        return self._networks[None, 0][0]
+
+    def _trained(self, training: Training, number: int) -> tuple[Network, dict[str, Tensor]]:
+        """A trained network in evaluation mode, and its history `forgotten` and `learned` [N], in the order of `_labels`."""
+        if (training, number) not in self._networks:
+            network, empty = self._build("trained", number), History(len(self.real.train))
+            weights = {f"weight/{name}": tensor for name, tensor in network.state_dict().items()}
+            like = weights | {"forgotten": empty.forgotten, "learned": empty.learned}
+            found = self._kept(self._key(training, number), like, lambda: self._train(network, training, number))
+            state = {name.removeprefix("weight/"): tensor for name, tensor in found.items() if name in weights}
+            network.load_state_dict(state)
+            self._networks[training, number] = network.eval(), found
+        return self._networks[training, number]
+
+    def _train(self, network: Network, training: Training, number: int) -> dict[str, Tensor]:
+        history = History(len(self._labels))
+        total = training.epochs * -(-len(self._labels) // training.batch)
+        compiled = total > COMPILING_PAYS and can_compile()
+        if compiled:
+            torch.compiler.reset()  # earlier networks of this process count towards a limit, above which nothing is compiled
+        inner: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False) if compiled else network
+        shown = self._order
+
+        def images(chosen: Tensor) -> Tensor:
+            nonlocal shown
+            shown = chosen
+            return self.real.images(self._order[chosen], device=self.device)
+
+        def forward(x: Tensor) -> Tensor:
+            logits = inner(x)
+            history.see(shown, logits.detach().argmax(1).cpu() == self._labels[shown])
+            return logits
+
+        steps = train_steps(network, images, self._labels, training, self.seed, "coreset", "trained", number, forward=forward)
+        for step, _ in enumerate(steps, 1):
+            self._tell(f"training network {number + 1} to choose by", step, total)
+        weights = {f"weight/{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
+        return weights | {"forgotten": history.forgotten, "learned": history.learned}
+
+    def _score(self, score: str, number: int, epochs: int) -> Tensor:
+        """Scores [N] under one network, in the order of `_labels`."""
+        if (score, number, epochs) not in self._scores:
+            early = Training(epochs=epochs, drop_after=epochs)  # at the full rate, as a longer training begins
+            key = self._key(early, number) | {"score": score}
+            found = self._kept(key, {"scores": torch.zeros(len(self._labels))}, lambda: self._look(score, early, number))
+            self._scores[score, number, epochs] = found["scores"]
+        return self._scores[score, number, epochs]
+
+    def _look(self, score: str, training: Training, number: int) -> dict[str, Tensor]:
+        network, scores, done = self._trained(training, number)[0], [], 0
+        for x, y in self._batches(self._order):
+            scores.append(SCORES[score](network, x, y).cpu())
+            done += len(y)
+            self._tell(f"{score} of all images, network {number + 1}", done, len(self._order))
+        return {"scores": torch.cat(scores)}
+
+    def _batches(self, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        labels = torch.from_numpy(self.real.train.labels)
+        for part in indices.split(images_at_once(self.real.shape)):
+            yield self.real.images(part, device=self.device), labels[part].to(self.device)
+
+    def _kept(self, key: dict[str, object], like: dict[str, Tensor], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """As `kept`; counts into `past` what it took then."""
+        fresh = False
+
+        def timed() -> dict[str, Tensor]:
+            nonlocal fresh
+            fresh, began, before = True, time.monotonic(), self.past
+            made = make()
+            whole = time.monotonic() - began + self.past - before  # with what went into it and was found
+            return made | {"seconds": torch.tensor(whole, dtype=torch.float64)}
+
+        found = kept(key, like | {"seconds": torch.zeros((), dtype=torch.float64)}, timed)
+        if not fresh:
+            self.past += float(found["seconds"])
+        return found
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.progress:
+            self.progress(what, done, total)
