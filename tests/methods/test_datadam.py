@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from small import make_real
 
+import datadam
 from datadam.errors import InvalidInput
 from datadam.methods import DM, DataDAM
 from datadam.methods.datadam import attention_map, gap, normalise
@@ -145,3 +147,36 @@ def test_layers_beyond_the_network_are_refused() -> None:
 def test_repr_rebuilds_it() -> None:
     method = DataDAM(power=2.0, layers=(1, 2), error="mae")
     assert eval(repr(method), {"DataDAM": DataDAM}) == method
+
+
+ABLATIONS = [
+    {"error": "mae"}, {"error": "cosine"}, {"normalisation": "l1"}, {"normalisation": "none", "scale": 0.01},
+    {"maps": "features"}, {"maps": "features", "normalisation": "none", "task_balance": 0.0},
+    {"layers": (1,)}, {"layers": (2,)}, {"layers": (1, 2, 3)}, {"layers": ()}, {"task_balance": 0.0},
+    {"power": 1.0}, {"power": 2.0}, {"power": 8.0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", ABLATIONS, ids=str)
+@pytest.mark.parametrize("net", ["convnet3:width=4", "convnet3:norm=batch:width=4"])
+def test_every_ablation_runs_and_is_another_method(real, recipe, settings: dict[str, object], net: str) -> None:
+    plain, other = (datadam.distill(real, recipe(net=net, iterations=2, **more)).images for more in ({}, settings))
+    assert torch.isfinite(other).all()
+    assert not torch.equal(plain, other)
+
+
+@pytest.mark.parametrize(("net", "maps"), [("alexnet", 4), ("vgg11", 7)])
+def test_matching_on_deeper_networks(recipe, net: str, maps: int) -> None:
+    """Every ReLU output of the convolutional part but the last is matched, and each of them pulls."""
+    real = make_real(classes=2, per_class=3, shape=(3, 32, 32))
+    asked = recipe(net=net, iterations=1, batch_real=2, ipc=1, precision="float32")
+    run = datadam.begin(real, asked)
+    before = run.state.images.clone()
+    list(run.steps())
+    assert bool((run.state.images != before).flatten(1).any(1).all())
+    features = run.draws.network.features(before)
+    assert len(asked.method.descriptors(features)) == maps + 1
+    blocks = [f.detach().requires_grad_() for f in features.blocks]
+    descriptors = asked.method.descriptors(features._replace(blocks=tuple(blocks)))
+    pulled = torch.autograd.grad(sum(d.square().sum() for d in descriptors[:-1]), blocks, allow_unused=True)
+    assert [g is not None for g in pulled] == [True] * maps + [False]

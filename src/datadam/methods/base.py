@@ -4,6 +4,7 @@ Letters: K classes, N images, D numbers of a descriptor.
 """
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -15,6 +16,26 @@ from datadam.nets import Features
 from datadam.start import SyntheticSet
 
 State = dict[str, Tensor | int | float]
+Parts = Generator[dict[str, Tensor], None, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What an iteration costs, in forward passes of one image through the matching network; told before a run.
+
+    `real`, for each real image drawn; `synthetic`, for each synthetic image; `each_class`, for each class beside these (forward
+    and the gradient of the images: 2; that of the weights too: 3). `real_maps`, `synthetic_maps`: how many copies of all the
+    blocks of an image are alive at once, of one class's synthetic images unless `whole`; 0 real maps: no gradient is taken, and
+    single blocks come and go. `keeps_features`: whether every class's mean blocks and single embeddings stay for the iteration.
+    """
+
+    real: float = 1.0
+    synthetic: float = 2.0
+    each_class: float = 0.0
+    real_maps: float = 0.0
+    synthetic_maps: float = 5.0
+    whole: bool = False
+    keeps_features: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +44,8 @@ class Method:
 
     The general verbs serve gradient, trajectory and kernel methods; feature matching needs none of them (see below).
     Class variables: `name`, as written on the command line; `family`; `citation`, BibTeX; `separable`, whether a class's loss
-    reads only that class's images (with a network that couples no images).
+    reads only that class's images (with a network that couples no images); `trains_networks`, whether the method trains its
+    networks itself, so that a recipe must not; `cost`, of an iteration.
     """
 
     name: ClassVar[str]
@@ -31,13 +53,19 @@ class Method:
     description: ClassVar[str]
     citation: ClassVar[str]
     separable: ClassVar[bool]
+    trains_networks: ClassVar[bool] = False
+    cost: ClassVar[Cost] = Cost()
 
     def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
         """State beside the images, kept in checkpoints as it is: tensors and numbers by name."""
         return {}
 
-    def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> dict[str, Tensor]:
-        """The named terms of the loss; their sum is minimised."""
+    def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
+        """The named terms of the loss, each a vector, in one part or several: the sum over all of them is minimised.
+
+        Each part is differentiated and its graph let go before the next is asked for, so a method that yields class after class
+        holds one class's graph. The parts have the same names, and their numbers, joined, are the term's.
+        """
         raise TypeError(f"{self.name} has no general loss")
 
     def after_step(self, state: State, synthetic: SyntheticSet, draw: Draw) -> State:

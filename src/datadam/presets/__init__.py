@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datadam.errors import UnknownName
 from datadam.methods import CATALOG as METHODS
 from datadam.methods import Coreset
-from datadam.presets import datadam, dm
+from datadam.presets import cafe, datadam, dc, dm
 from datadam.presets.kind import Kind, Sketch
 from datadam.recipe import Recipe
 
@@ -20,10 +20,14 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "course-mnist": datadam.course_mnist,
     "course-mhist": datadam.course_mhist,
     "dm": dm.dm,
+    "pixel": dm.pixel,
+    "dc": dc.dc,
+    "dsa": dc.dsa,
+    "cafe": cafe.cafe,
 }
 
-FOR_METHOD = {"datadam": "datadam", "dm": "dm"}
-"""The preset that a method's bare name stands for; a coreset has no settings and needs none."""
+FOR_METHOD = {name: name for name in ("datadam", "dm", "pixel", "dc", "dsa", "cafe")}
+"""The preset that a method's bare name stands for; a coreset needs none."""
 
 
 def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
@@ -32,8 +36,13 @@ def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
         return CATALOG[name](real, ipc)
     method = METHODS[name]() if name in METHODS else None
     if isinstance(method, Coreset):
-        return Recipe(method=method, ipc=ipc, iterations=0, start=method.start, augment="none", preset=name)
+        return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=name)
     raise UnknownName("preset", name, CATALOG)
 
 
-__all__ = ["CATALOG", "FOR_METHOD", "Kind", "Sketch", "preset"]
+def remarks(recipe: Recipe) -> tuple[str, ...]:
+    """What to tell a user of settings that the preset had to make up."""
+    return (dc.remark(recipe),) if dc.remark(recipe) else ()
+
+
+__all__ = ["CATALOG", "FOR_METHOD", "Kind", "Sketch", "preset", "remarks"]

@@ -1,7 +1,9 @@
-"""DM as its authors released it (Zhao and Bilen, WACV 2023)."""
+"""DM as its authors released it (Zhao and Bilen, WACV 2023), and pixel-space MMD in its settings."""
+
+from dataclasses import replace
 
 from datadam.augment import strategy_for
-from datadam.methods import DM
+from datadam.methods import DM, Pixel
 from datadam.presets.kind import Kind
 from datadam.recipe import Recipe
 
@@ -19,3 +21,11 @@ def dm(real: Kind, ipc: int) -> Recipe:
         augment=strategy_for(real.name),
         preset="dm",
     )
+
+
+def pixel(real: Kind, ipc: int) -> Recipe:
+    """Pixel-space linear MMD in DM's settings, but unaugmented: there is only the mean to learn. Its own are not known.
+
+    Published, CIFAR-10 ipc 1 / 10 / 50: 22.7 / 34.9 / 50.9 %.
+    """
+    return replace(dm(real, ipc), method=Pixel(), augment="none", preset="pixel")
