@@ -1,0 +1,160 @@
+"""`datadam compare`: many methods under one protocol, and the table."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from datadam.cli.evaluate import Augment, Full, ProtocolName, Students
+from datadam.cli.options import Device, Json, Note, Root, Seed
+
+if TYPE_CHECKING:
+    from datadam.compare import GridProgress
+
+EVERY = 15.0  # seconds between two lines where no bar can be drawn
+
+
+def compare(
+    data: Annotated[str, Parameter(help="as for distill")],
+    *,
+    methods: Annotated[
+        str, Parameter(help="words such as random,dm,'datadam:power=1:layers=()'; others are tested against the first")
+    ],
+    ipc: Annotated[str, Parameter(help="images per class, such as 1,10")],
+    out: Annotated[Path, Parameter(help="folder of runs and table; what it holds already is not made again")],
+    nets: Annotated[
+        str | None,
+        Parameter(help="students' networks, such as convnet3,alexnet,vgg11; NET@AUGMENT for other augmentation (default: --net)"),
+    ] = None,
+    repeats: Annotated[int, Parameter(help="independent sets of each, with seeds counting up; 3 or more for tests")] = 1,
+    iterations: Annotated[int | None, Parameter(help="of every method that learns, instead of its preset's")] = None,
+    batch_real: Annotated[int | None, Parameter(help="real images per class and iteration, likewise")] = None,
+    net: Annotated[str, Parameter(help="matching network where a preset says auto: convnet3:width=32, ...")] = "auto",
+    zca: Annotated[bool | None, Parameter(help="ZCA whitening for all (--no-zca: for none; default: as the presets say)")] = None,
+    protocol: ProtocolName = "honest",
+    students: Students = None,
+    epochs: Annotated[int | None, Parameter(help="of each student, instead of the protocol's")] = None,
+    augment: Augment = None,
+    full: Full = False,
+    whole: Annotated[bool, Parameter(help="a last row: the whole training set", negative="")] = False,
+    whole_epochs: Annotated[int | None, Parameter(help="epochs of that row (default 100)")] = None,
+    seed: Seed = 0,
+    root: Root = None,
+    size: Annotated[int | None, Parameter(help="as for distill")] = None,
+    fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="as for distill")] = None,
+    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
+    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    device: Device = "cpu",
+    memory_limit: Annotated[str | None, Parameter(help="as for distill")] = None,
+    note: Note = "",
+    json: Json = False,
+) -> None:
+    """Compare methods on your data in one table.
+
+    All go through the same draws, networks and judging. Ctrl-C and worse stop it; the same command goes on, and a longer
+    one adds methods, images per class, networks or repeats.
+    """
+    from datadam import machine
+    from datadam.cli.evaluate import rule_for
+    from datadam.cli.options import check_device, command, load_data, size_in_bytes
+    from datadam.cli.screen import result
+    from datadam.compare import compare as run
+    from datadam.compare.store import check_place
+    from datadam.compare.words import split, variant
+    from datadam.errors import InvalidInput, RunFailed, noting
+    from datadam.report.words import plural
+
+    machine.tune_allocator()
+    faults: list[str] = []
+    counts: list[int] = []
+    words: list[str] = []
+    rule, limit = None, None
+    with noting(faults):
+        check_place(out)
+    with noting(faults):
+        check_device(device)
+    with noting(faults):
+        rule, each = rule_for(protocol, students, epochs, augment, full)
+    with noting(faults):
+        counts = _numbers(ipc)
+    with noting(faults):
+        limit = size_in_bytes(memory_limit)
+    with noting(faults):
+        words = split(methods)
+    for word in words:
+        with noting(faults):
+            variant(word)  # before the data are read
+    if faults or rule is None:
+        raise InvalidInput(*faults)
+    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "memory_limit": limit}
+    real = load_data(data, {k: v for k, v in given.items() if v is not None})
+    try:
+        with _shown() as progress:
+            made = run(
+                real, words, ipc=counts, nets=nets, repeats=repeats, iterations=iterations, batch_real=batch_real, net=net,
+                zca=zca, protocol=rule, students=each, whole=whole, whole_epochs=whole_epochs, seed=seed, device=device,
+                memory_limit=limit, out=out, note=note, command=command(), progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"What is done stands in {out / 'table.md'}. Go on with the same command: {command()}") from None
+    where = f"see      {out / 'table.md'}, table.csv, table.json, table.png\nruns     {out / 'runs'}"
+    terminal = sys.stdout.isatty()
+    result(f"{_text(made.table, terminal)}\n\n{where}", made.to_json(), as_json=json)
+    if made.failed:
+        raise RunFailed(f"{plural(made.failed, 'cell')} of the table failed, as it says; the same command tries again")
+
+
+def _text(table: dict[str, object], terminal: bool) -> str:
+    from shutil import get_terminal_size
+
+    from datadam.report.table import text
+
+    return text(table, width=get_terminal_size().columns if terminal else 0, colour=terminal)
+
+
+def _numbers(text: str) -> list[int]:
+    from datadam.errors import InvalidInput
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidInput(f"ipc is {text!r}; write whole numbers such as 1,10") from None
+
+
+@contextmanager
+def _shown() -> "Iterator[Callable[[GridProgress], None]]":
+    """The whole grid as one bar, which knows the time left by what the parts took; remarks on lines of their own."""
+    import time
+
+    from datadam.cli.screen import bar, duration, say
+    from datadam.report.words import shorten
+
+    began = time.monotonic()
+    last = -EVERY
+    if sys.stderr.isatty():
+        with bar("compare") as advance:
+
+            def draw(p: "GridProgress") -> None:
+                spent = time.monotonic() - began
+                if p.remark:
+                    say(p.remark)
+                advance(f"{p.done} of {p.parts}; {shorten(p.doing, 40)}", spent, None if p.left is None else spent + p.left)
+
+            yield draw
+        return
+
+    def write(p: "GridProgress") -> None:
+        nonlocal last
+        spent = time.monotonic() - began
+        if p.remark:
+            say(p.remark)
+        if p.remark or spent - last >= EVERY:
+            last = spent
+            left = "" if p.left is None else f", about {duration(p.left)} left"
+            doing = f"; {p.doing}, {100 * p.share:.0f} %" if p.doing and not p.remark else ""
+            say(f"{p.done} of {p.parts} parts done, {duration(spent)} so far{left}{doing}")
+
+    yield write

@@ -1,0 +1,252 @@
+"""The table of a comparison as text, Markdown, CSV and a picture: the content of table.json in, words and points out.
+
+Bold, and a star in plain text: significantly above every other method of the column at that number of images.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from datadam.report.words import count, duration, plural, size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Json = dict[str, Any]
+WIDEST = 10_000  # letters of a line of the table
+COLUMNS = (
+    "method", "ipc", "images", "iterations", "batch_real", "zca", "matching_net", "seconds", "peak_memory_mb", "net", "status",
+    "mean", "low", "high", "interval_over", "std", "sets", "students", "bold", "against", "difference", "difference_low",
+    "difference_high", "p", "pairs", "reason", "runs",
+)  # fmt: skip
+
+
+def text(table: Json, *, width: int = 0, colour: bool = False) -> str:
+    """The table as wide as it needs, in plain letters or with bold; sentences are broken at `width` letters (0: nowhere)."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    head, rows, reasons = _grid(table, lambda words, bold: f"[bold]{escape(words)} *[/bold]" if bold else escape(words))
+    file = io.StringIO()
+    console = Console(file=file, width=WIDEST, force_terminal=colour, color_system="auto" if colour else None, highlight=False)
+    for title, names, lines in ((_title(table), head, rows), *_tests(table, escape)):
+        shown = Table(title=escape(title), title_justify="left", title_style="", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for number, name in enumerate(names):
+            shown.add_column(escape(name), justify="left" if number == 0 else "right", overflow="fold")
+        for name, *line in lines:
+            shown.add_row(escape(name), *line)
+        console.print(shown)
+        console.print()
+    for words in (*reasons, *_sentences(table, "A star marks")):
+        console.print(escape("\n".join(wrap(words, width)) if width else words), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def markdown(table: Json) -> str:
+    """The table as Markdown, with all that must be known to read it."""
+    head, rows, reasons = _grid(table, lambda words, bold: f"**{_plain(words)}**" if bold else _plain(words))
+    for row in rows:
+        row[0] = _code(row[0])
+    parts = [f"# {_plain(_title(table))}", _pipes(head, rows)]
+    for title, names, lines in _tests(table, _plain):
+        parts += [f"## {_plain(title)}", _pipes(names, [[_code(line[0]), *line[1:]] for line in lines])]
+    parts += [_plain(words) for words in (*reasons, *_sentences(table, "Bold marks"))]
+    if table["command"]:
+        parts += [f"```sh\n{table['command']}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def csv_text(table: Json) -> str:
+    """One line for each row and network: plain numbers, fractions of 1, nothing where there is none."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in table["rows"]:
+        for net, cell in row["cells"].items():
+            interval, against = cell["interval"] or {}, cell["against"] or {}
+            writer.writerow({
+                **{name: row[name] for name in COLUMNS[:6]}, "matching_net": row["net"], "seconds": row["seconds"],
+                "peak_memory_mb": row["peak_memory_mb"], "net": net, "status": cell["status"], "mean": cell["mean"],
+                "low": interval.get("low"), "high": interval.get("high"), "interval_over": interval.get("over"),
+                "std": cell["std"], "sets": len(cell["accuracies"]),
+                "students": len(cell["accuracies"][0]) if cell["accuracies"] else 0, "bold": int(cell["bold"]),
+                "against": table["reference"] if against else None, "difference": against.get("mean"),
+                "difference_low": against.get("low"), "difference_high": against.get("high"), "p": against.get("p"),
+                "pairs": against.get("pairs"), "reason": cell["reason"], "runs": " ".join(run["folder"] for run in row["runs"]),
+            })  # fmt: skip
+    return file.getvalue()
+
+
+def _title(table: Json) -> str:
+    progress = table["progress"]
+    still = "" if progress["done"] >= progress["parts"] else f" ({progress['done']} of {progress['parts']} parts done)"
+    return f"Test accuracy on {table['data']['name']}, %{still}"
+
+
+def _grid(table: Json, dress: Callable[[str, bool], str]) -> tuple[list[str], list[list[str]], list[str]]:
+    """Head and rows of the table of accuracies, and the reasons that its cells point to by number."""
+    head = ["method", "ipc", "images", "iterations x real", *table["nets"], "distilling", "peak memory"]
+    reasons: dict[str, int] = {}
+    rows = []
+    usual = _usual(table)
+    for row in table["rows"]:
+        cells = []
+        for net in table["nets"]:
+            cell = row["cells"][net]
+            words = _accuracy(cell, usual if row["ipc"] is not None else "one student")
+            if cell["reason"] and cell["status"] != "waiting":
+                words += f" [{reasons.setdefault(cell['reason'], len(reasons) + 1)}]"
+            cells.append(dress(words, cell["bold"]))
+        how = f"{count(row['iterations'])} x {row['batch_real']}" if row["iterations"] is not None else "–"
+        if row.get("epochs"):
+            how = plural(row["epochs"], "epoch")
+        seconds = "–" if row["seconds"] is None else duration(row["seconds"])
+        memory = "–" if row["peak_memory_mb"] is None else size(row["peak_memory_mb"] * 1e6)
+        ipc = "–" if row["ipc"] is None else str(row["ipc"])
+        rows.append([row["method"], ipc, count(row["images"]), how, *cells, seconds, memory])
+    return head, rows, [f"[{number}] {' '.join(reason.split())}" for reason, number in reasons.items()]
+
+
+def _usual(table: Json) -> str:
+    return "sets" if table["repeats"] > 1 else "students only" if table["students"] > 1 else "one student"
+
+
+def _accuracy(cell: Json, usual: str) -> str:
+    """One cell in words; what its interval is over is said where that is not the usual."""
+    if cell["mean"] is None:
+        return "…" if cell["status"] == "waiting" else str(cell["status"])
+    interval = cell["interval"]
+    words = f"{100 * cell['mean']:.1f}" + (f" ± {100 * interval['half']:.1f}" if interval else "")
+    over = interval["over"] if interval else "one student"
+    if over != usual:
+        words += f" ({over})"
+    return words + {"part": ", rest failed", "waiting": " …"}.get(cell["status"], "")
+
+
+def _tests(table: Json, dress: Callable[[str], str]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The table of differences to the first method: title, head and rows; nothing where nothing could be tested."""
+    rows = []
+    for row in table["rows"]:
+        cells = [row["cells"][net]["against"] for net in table["nets"]]
+        if any(cells):
+            rows.append([row["method"], str(row["ipc"]), *(dress(_difference(cell)) for cell in cells)])
+    if not rows:
+        return []
+    return [(f"Against {table['reference']}: difference in points, 95 % interval, p", ["method", "ipc", *table["nets"]], rows)]
+
+
+def _difference(against: Json | None) -> str:
+    if against is None:
+        return "–"
+    words = f"{100 * against['mean']:+.1f}"
+    if against["p"] is None:
+        return f"{words} (no spread, no test)"
+    p = "p < 0.001" if against["p"] < 0.001 else f"p = {against['p']:.3f}"
+    return f"{words} ({100 * against['low']:+.1f} to {100 * against['high']:+.1f}), {p}"
+
+
+def _sentences(table: Json, mark: str) -> list[str]:
+    """What must be known to read the table."""
+    repeats, told = table["repeats"], [table["words"] + "."]
+    if repeats > 1:
+        told.append(
+            f"After ±: half of the 95 % interval over {repeats} sets. Differences are paired by repeat (same repeat, same seed) "
+            "and tested by Student's t; p values are not corrected for their number. "
+            f"{mark} what is significantly above every other method in its column at the same ipc: each paired 95 % interval "
+            "lies above zero."
+        )
+    else:
+        after = "After ±: half of the 95 % interval over the students of the one set. " if table["students"] > 1 else ""
+        told.append(
+            f"{after}One repeat says nothing of another seed: no difference is tested and nothing is marked as best; --repeats 3 "
+            "or more would."
+        )
+    total = table["seconds"]
+    told.append(
+        f"Distilling: seconds of one set (mean over repeats); in all {duration(total['distilling'])} of distilling and "
+        f"{duration(total['judging'])} of judging, {_machine(table)}."
+    )
+    return [*told, *(f"Note: {note}." for note in ([table["note"]] if table["note"] else []) + table["notes"])]
+
+
+def _machine(table: Json) -> str:
+    hardware, versions = table["hardware"], table["versions"]
+    device = hardware["gpu"] or hardware["cpu"]
+    commit = f" at {table['commit']}" if table["commit"] else ""
+    return f"{device}, {hardware['cores']} cores, datadam {versions['datadam']}{commit}, torch {versions['torch']}"
+
+
+def _plain(words: str) -> str:
+    """Text that Markdown shows as it is."""
+    for mark in "\\`*_[]<>|":
+        words = words.replace(mark, f"\\{mark}")
+    return " ".join(words.split())
+
+
+def _code(words: str) -> str:
+    """Text as code within a table, whatever it holds."""
+    words = words.replace("|", "\\|")
+    return f"`` {words} ``" if "`" in words else f"`{words}`"
+
+
+def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [[_plain(name) for name in head], ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def picture(table: Json, path: Path) -> None:
+    """Accuracies as points with their intervals, one panel a network, rows as in the table: a PNG file."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, nets = table["rows"], table["nets"]
+    labels = [row["method"] + ("" if row["ipc"] is None else f", ipc {row['ipc']}") for row in rows]
+    left = 0.25 + 0.072 * max(len(label) for label in labels)
+    wide, high = left + 2.6 * len(nets) + 0.2, 0.95 + 0.3 * len(rows)
+    with rc_context({"font.size": 9.0, "text.parse_math": False}):
+        figure = Figure(figsize=(wide, high), dpi=150, facecolor="white")
+        FigureCanvasAgg(figure)
+        for number, net in enumerate(nets):
+            place = ((left + 2.6 * number + 0.1) / wide, 0.5 / high, 2.4 / wide, 0.3 * len(rows) / high)
+            axes = figure.add_axes(place, sharex=figure.axes[0] if number else None)
+            _panel(axes, rows, net, labels if number == 0 else [""] * len(labels))
+            axes.set_title(net, fontsize=9, loc="left")
+        about = f"test accuracy on {table['data']['name']}, %; bars: 95 % interval over {_usual(table)}".replace(
+            "students only", "students"
+        )
+        figure.text(0.1 / wide, 0.1 / high, about, fontsize=8, color="#555555")
+        figure.savefig(path, format="png")
+
+
+def _panel(axes: "Axes", rows: Sequence[Json], net: str, labels: Sequence[str]) -> None:
+    """The points of one network."""
+    for number, row in enumerate(rows):
+        cell = row["cells"][net]
+        colour = "#2456c6" if cell["bold"] else "#333333"
+        if cell["mean"] is None:
+            axes.text(
+                0.02, -number, cell["status"], transform=axes.get_yaxis_transform(), va="center", fontsize=8, color="#999999"
+            )
+            continue
+        sets = [100 * sum(one) / len(one) for one in cell["accuracies"]]
+        values = sets if len(sets) > 1 else [100 * a for a in cell["accuracies"][0]]
+        axes.scatter(values, [-number] * len(values), s=12, color=colour, alpha=0.35, linewidth=0)
+        if cell["interval"]:
+            low, high = 100 * cell["interval"]["low"], 100 * cell["interval"]["high"]
+            axes.plot([max(0, low), min(100, high)], [-number, -number], color=colour, linewidth=1.5)
+        axes.plot([100 * cell["mean"]], [-number], "|", markersize=11, markeredgewidth=2, color=colour)
+    for number in range(1, len(rows)):
+        if rows[number]["ipc"] != rows[number - 1]["ipc"]:
+            axes.axhline(0.5 - number, color="#cccccc", linewidth=0.8)
+    axes.set_ylim(0.5 - len(rows), 0.5)
+    axes.set_yticks([-number for number in range(len(rows))], labels)
+    axes.tick_params(length=0)
+    axes.grid(axis="x", color="#eeeeee")
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)

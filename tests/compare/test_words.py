@@ -1,0 +1,127 @@
+"""Methods in one word: what it says, what it may not say, and where its runs lie."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+import datadam
+from datadam import nets
+from datadam.compare.words import Variant, changed, network, split, variant
+from datadam.data import RealData
+from datadam.errors import InvalidInput
+from datadam.policies import check_words
+from datadam.presets import FOR_METHOD, Sketch, preset
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("random,dm", ["random", "dm"]),
+        (" random , dm ", ["random", "dm"]),
+        ("datadam:layers=(1,2),dm", ["datadam:layers=(1,2)", "dm"]),
+        ("dm:net=convnet3[norm=batch,width=8],datadam:layers=()", ["dm:net=convnet3[norm=batch,width=8]", "datadam:layers=()"]),
+        ("a([,],),b", ["a([,],)", "b"]),
+        ("", [""]),
+    ],
+)
+def test_commas_in_brackets_part_nothing(text: str, parts: list[str]) -> None:
+    assert split(text) == parts
+
+
+@pytest.mark.parametrize("text", ["datadam:layers=(1,2", "datadam:layers=1,2)", "dm:net=convnet3[norm=batch)", "([)]"])
+def test_brackets_come_in_pairs(text: str) -> None:
+    with pytest.raises(InvalidInput, match="do not close"):
+        split(text)
+
+
+def test_a_word_is_a_name_and_settings() -> None:
+    found = variant("datadam : power=1: layers=(1, 2) :net=convnet3[norm=batch:width=8]")
+    assert found.word == "datadam:power=1:layers=(1,2):net=convnet3[norm=batch:width=8]"
+    assert (found.base, dict(found.settings)) == (
+        "datadam",
+        {"power": "1", "layers": "(1,2)", "net": "convnet3:norm=batch:width=8"},
+    )
+    assert variant("paper") == Variant("paper", "paper")
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("convnet3", "convnet3"),
+        ("convnet3:norm=batch", "convnet3:norm=batch"),
+        ("convnet3[norm=batch]", "convnet3:norm=batch"),
+        ("convnet3[norm=batch,width=8]", "convnet3:norm=batch:width=8"),
+        ("convnet3[]", "convnet3"),
+    ],
+)
+def test_options_of_a_network_stand_in_brackets(text: str, spelled: str) -> None:
+    assert network(text) == spelled
+
+
+def test_every_fault_of_a_word_is_told_at_once() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        variant("datdam:power:ipc=3:seed=1:start=noise:start=real")
+    assert len(refusal.value.faults) == 5
+    for words in ("Did you mean 'datadam'", "is no assignment", "give it as --ipc", "give it as --seed", "start is given twice"):
+        assert words in str(refusal.value)
+
+
+def recipe_of(word: str, real: RealData, **settings: object):
+    one = variant(word)
+    return changed(datadam.preset(one.base, real, ipc=2), one, settings)
+
+
+def test_settings_of_method_and_recipe_go_by_name_and_the_word_goes_first(real: RealData) -> None:
+    recipe = recipe_of("datadam:power=1:layers=():start=noise:iterations=7", real, iterations=5, batch_real=4)
+    usual = datadam.preset("datadam", real, ipc=2)
+    method = dataclasses.replace(usual.method, power=1.0, layers=())
+    assert recipe == dataclasses.replace(usual, method=method, start="noise", iterations=7, batch_real=4)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("datadam:powr=1", "Did you mean 'power'"),
+        ("datadam:power=0", "datadam:power=0: power"),
+        ("datadam:norm=batch", r"net=convnet3\[norm=batch\]"),
+        ("random:batch_real=3", "learns nothing; leave out batch_real"),
+        ("random:power=3", "unknown setting 'power'"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_cure(real: RealData, word: str, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        recipe_of(word, real)
+
+
+def test_folders_are_readable_and_differ_where_words_do() -> None:
+    assert variant("dm").folder == "dm"
+    assert variant("dm:start=noise").folder == "dm-start=noise"
+    words = ["datadam:layers=()", "datadam:layers=(1)", "datadam:layers=(1,2)", "datadam:layers=(12)", "datadam:layers=1",
+             "dm:net=convnet3[width=4]", "dm:net=convnet3:width=4", "datadam:layers=(" + "1," * 60 + "1)",
+             "datadam:layers=(" + "1," * 60 + "2)"]  # fmt: skip
+    folders = [variant(word).folder for word in words]
+    assert len(set(folders)) == len(words)
+    assert all(len(folder) < 100 and not set(folder) & set("/()[]:, ") for folder in folders)
+
+
+def test_every_line_of_the_document_can_be_said() -> None:
+    page = (Path(__file__).parents[2] / "docs/compare.md").read_text()
+    lists = [quoted or plain for quoted, plain in re.findall(r"--methods (?:'([^']+)'|([^\s`]+))", page)]
+    columns = re.findall(r"--nets ([^\s`\\]+)", page)
+    assert len(lists) >= 12
+    assert len(columns) >= 3
+    kind = Sketch("cifar10", (3, 32, 32))
+    for text in lists:
+        recipes = []
+        for word in split(text):
+            one = variant(word)
+            recipes.append(changed(preset(FOR_METHOD.get(one.base, one.base), kind, ipc=10), one, {}))
+        assert len({str(recipe) for recipe in recipes}) == len(recipes)
+    for text in columns:
+        for word in split(text):
+            name, _, augment = word.partition("@")
+            assert nets.canonical(name, kind.shape)
+            if augment not in ("", "dsa"):
+                check_words(augment)
