@@ -13,14 +13,17 @@ SOURCE = Path(datadam.__file__).parent
 LAYERS = [
     {"errors", "rng"},
     {"storage", "machine", "augment", "data", "nets"},
+    {"policies", "buckets"},
+    {"train"},
     {"coresets"},
-    {"start", "draw", "train"},
-    {"methods", "protocols"},
+    {"start", "draw"},
+    {"methods", "protocols", "pretrain"},
     {"recipe", "matching", "distilled", "report"},
     {"gradient", "forecast", "presets", "frame", "evaluate"},
     {"checkpoint"},
     {"loop"},
     {"distill"},
+    {"compare"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

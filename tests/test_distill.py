@@ -14,64 +14,16 @@ from datadam import checkpoint as checkpoints
 from datadam.distilled import DistilledSet
 from datadam.draw import Draw
 from datadam.errors import ArtifactError, InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
-from datadam.matching import Engine, Plan
-from datadam.methods import CATALOG, FeatureMatching, Method, State
+from datadam.matching import Plan
+from datadam.methods import CATALOG, Method, State
+from datadam.methods.base import Parts
 from datadam.start import SyntheticSet
-
-RATES = {"datadam": 0.05, "dm": 0.3}  # a rate a method at which these tiny images learn
-FEATURE_METHODS = [name for name, method in CATALOG.items() if issubclass(method, FeatureMatching)]
-
-
-@pytest.mark.parametrize("name", FEATURE_METHODS)
-def test_exam_lowers_its_loss_on_held_out_networks(real, recipe, name: str) -> None:
-    asked = recipe(name, iterations=60, lr_images=RATES[name], augment="none", net="convnet2:width=8")
-    small = datadam.distill(real, asked)
-    start = datadam.distill(real, recipe(name, iterations=0, net="convnet2:width=8"))
-
-    def held_out(images: torch.Tensor) -> float:
-        from datadam import nets
-        from datadam.draw import Draws
-
-        network = nets.build(asked.net, shape=real.shape, classes=3).double()
-        draws = Draws(real, network, seed=999, batch_real=12, dtype=torch.float64)
-        engine = Engine(asked.method, Plan(compiled=False, chunk=100, threads=1))
-        synthetic = SyntheticSet(images.double(), 2, real.classes)
-        found = [engine.gradient(synthetic, draws.at(i), norms=False).terms for i in range(5)]
-        return sum(float(term.sum()) for terms in found for term in terms.values())
-
-    assert held_out(small.images) < 0.8 * held_out(start.images)
-
-
-@pytest.mark.parametrize("name", FEATURE_METHODS)
-def test_exam_same_seed_same_images_other_seed_others(real, recipe, name: str) -> None:
-    first, again, other = (datadam.distill(real, recipe(name, seed=seed)).images for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-@pytest.mark.parametrize("name", FEATURE_METHODS)
-def test_exam_a_class_alone_gives_the_same_images(real, recipe, name: str) -> None:
-    whole = datadam.distill(real, recipe(name)).images.unflatten(0, (3, 2))
-    for k in range(3):
-        torch.testing.assert_close(datadam.distill(real.subset([k]), recipe(name)).images, whole[k], rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize("name", FEATURE_METHODS)
-def test_exam_leaves_no_hooks_and_no_global_randomness(real, recipe, name: str) -> None:
-    before = torch.get_rng_state()
-    run = datadam.begin(real, recipe(name))
-    list(run.steps())
-    assert torch.equal(before, torch.get_rng_state())
-    for module in run.draws.network.modules():
-        assert not module._forward_hooks
-        assert not module._forward_pre_hooks
-        assert not module._backward_hooks
-
 
 RESUMED = [
     {},
     {"network_steps": 3, "iterations_per_network": 3},
     {"network_steps": 2, "iterations_per_network": 3, "network_when": "between"},
+    {"network_epochs": 2, "iterations_per_network": 3, "network_when": "between", "network_augment": "flip_scale"},
     {"net": "convnet2:norm=batch:width=6"},
     {"precision": "float32"},
     {"start": "noise"},
@@ -296,9 +248,9 @@ class Pull(Method):
         target = torch.stack([draw.real(k).mean(0) for k in range(len(synthetic.classes))])
         return {"target": target.repeat_interleave(synthetic.ipc, 0), "weight": 0.1, "steps": 0}
 
-    def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> dict[str, torch.Tensor]:
+    def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
         gap = (synthetic.images - state["target"]).square().sum((1, 2, 3))
-        return {"pull": state["weight"] * gap, "size": 1e-3 * synthetic.images.square().sum((1, 2, 3))}
+        yield {"pull": state["weight"] * gap, "size": 1e-3 * synthetic.images.square().sum((1, 2, 3))}
 
     def after_step(self, state: State, synthetic: SyntheticSet, draw: Draw) -> State:
         return state | {"weight": state["weight"] * self.decay, "steps": state["steps"] + 1}
@@ -348,6 +300,30 @@ def test_an_interruption_inside_an_iteration_resumes_bit_equal(real, recipe, tmp
     assert again.state.iteration <= 2
     list(again.steps())
     assert torch.equal(again.result().images, straight.images)
+
+
+@pytest.mark.parametrize("stopped", [0, 3])
+@pytest.mark.parametrize("when", ["drawn", "between"])
+def test_the_same_process_goes_on_where_training_was_interrupted(real, recipe, monkeypatch, stopped: int, when: str) -> None:
+    """A network that was half trained is not trained on from there."""
+    asked = recipe(iterations=6, network_epochs=3, iterations_per_network=3, network_when=when)
+    straight = datadam.begin(real, asked)
+    list(straight.steps())
+    run = datadam.begin(real, asked)
+    original = Draw.training_steps
+
+    def interrupted(self, *arguments):
+        for step in original(self, *arguments):
+            if self.iteration >= stopped:
+                raise KeyboardInterrupt
+            yield step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Draw, "training_steps", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(run.steps())
+    list(run.steps())
+    assert torch.equal(run.state.images, straight.state.images)
 
 
 @pytest.mark.parametrize("zca", ["none", "kornia", "official"])

@@ -16,6 +16,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datadam.compare import Comparison as Comparison
+    from datadam.compare import compare as compare
     from datadam.data import RealData as RealData
     from datadam.data import load as load
     from datadam.distill import begin as begin
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from datadam.recipe import Recipe as Recipe
 
 _HOME = {
+    "Comparison": "compare",
     "DM": "methods",
     "DataDAM": "methods",
     "DatadamError": "errors",
@@ -47,6 +50,7 @@ _HOME = {
     "Recipe": "recipe",
     "RunFailed": "errors",
     "begin": "distill",
+    "compare": "compare",
     "distill": "distill",
     "evaluate": "evaluate",
     "evaluate_whole": "evaluate",
@@ -58,6 +62,7 @@ _HOME = {
 
 __all__ = [
     "DM",
+    "Comparison",
     "DataDAM",
     "DatadamError",
     "Distillation",
@@ -68,6 +73,7 @@ __all__ = [
     "Recipe",
     "RunFailed",
     "begin",
+    "compare",
     "distill",
     "evaluate",
     "evaluate_whole",

@@ -1,5 +1,6 @@
 """Begin a run, go on with one, or make one from start to end."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datadam import nets
+from datadam import machine, nets
+from datadam.buckets import open_bucket
 from datadam.checkpoint import Checkpoint, RunState, check_folder, clear_folder
+from datadam.coresets import Insight
+from datadam.coresets.insight import Progress
 from datadam.data import RealData, fit_zca
 from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput
-from datadam.forecast import forecast
+from datadam.forecast import Forecast, forecast
 from datadam.frame import Frame
 from datadam.loop import Distillation
 from datadam.matching import Plan
+from datadam.methods import Coreset
+from datadam.presets import remarks
 from datadam.recipe import Recipe
-from datadam.start import check_ipc, first_images
+from datadam.start import check_ipc, first_images, require_members
+from datadam.storage import require_writable
 
 OFFICIAL_EVERY = 2000  # iterations after which the released code judges
 
@@ -35,39 +42,71 @@ def begin(
     memory_limit: int | None = None,
     note: str = "",
     command: str = "",
+    progress: Progress | None = None,
 ) -> Distillation:
     """A new run, refused before any work when the recipe cannot run on the data.
 
     Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is kept
     on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`,
     images [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the
-    quarters); `memory_limit` in bytes; `note` and `command`, words for the card. Raises `InvalidInput`, `NotEnoughMemory`.
+    quarters); `memory_limit` in bytes; `note` and `command`, words for the card; `progress(what, done, total)`,
+    called while a coreset trains the networks it chooses by. Raises `InvalidInput`, `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
     if out is not None:
         check_folder(Path(out), overwrite=overwrite)
-    if earlier is None:
-        check_ipc(real, recipe.ipc, recipe.start)
-    foreseen = forecast(real, recipe, device=device, memory_limit=memory_limit)
+    foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier)
+    recipe = replace(recipe, precision=foreseen.precision)
     real = whitened(real, recipe.zca)
+    if bucket := open_bucket(recipe.networks, real, recipe.net):
+        recipe = replace(recipe, networks=bucket.spec)
     if snapshots is None and recipe.protocol == "official":
         snapshots = tuple(range(0, recipe.iterations + 1, OFFICIAL_EVERY))
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
-    start = first_images(real, recipe.ipc, recipe.start, recipe.seed, earlier=earlier).to(dtype)
-    if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
-        start = fit_zca(start).apply(start)
+    seconds = 0.0
+    if isinstance(recipe.method, Coreset):
+        if out is not None:
+            require_writable(Path(out))  # before a training of minutes, and not after
+        insight, began = Insight(real, recipe.seed, recipe.net, device, progress), time.monotonic()
+        start = real.images(torch.cat(recipe.method.select(insight, recipe.ipc))).to(dtype)
+        seconds = time.monotonic() - began + insight.past  # choosing is all its work, also where an earlier run had trained
+    else:
+        start = first_images(real, recipe.ipc, recipe.start, recipe.seed, earlier=earlier).to(dtype)
+        if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
+            start = fit_zca(start).apply(start)
+    peak = machine.peak_memory_mb() if seconds else 0.0
+    state = RunState(start.clone(), torch.zeros_like(start), seconds=seconds, peak_mb=peak)
     checkpoint = Checkpoint(Path(out)) if out is not None else None
-    run = Distillation(
-        frame, plan or foreseen.plan, start, RunState(start.clone(), torch.zeros_like(start)), torch.device(device), checkpoint
-    )
-    run.remarks = foreseen.notes
+    run = Distillation(frame, plan or foreseen.plan, start, state, torch.device(device), checkpoint)
+    run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds
     if checkpoint:
         clear_folder(checkpoint.out)
         checkpoint.begin(frame, start, device)
         run.save()
     return run
+
+
+def check(
+    real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None, earlier: Tensor | None = None
+) -> Forecast:
+    """Refuse a run that cannot be made, and do no work; else say what it will cost. The recipe's net is canonical.
+
+    Arguments as `begin`. Raises `InvalidInput`, `NotEnoughMemory`.
+    """
+    _check_start(real, recipe, earlier)
+    return forecast(real, recipe, device=device, memory_limit=memory_limit)
+
+
+def _check_start(real: RealData, recipe: Recipe, earlier: Tensor | None) -> None:
+    """Raise `InvalidInput` unless the data can give the first images."""
+    if isinstance(recipe.method, Coreset):
+        require_members(real, recipe.ipc)
+        if earlier is not None:
+            raise InvalidInput(f"{recipe.method.name} chooses real images; it cannot start from those of an earlier run")
+    elif earlier is None:
+        check_ipc(real, recipe.ipc, recipe.start)
 
 
 def resume(out: Path | str, real: RealData, *, device: str | None = None) -> Distillation:

@@ -3,17 +3,20 @@
 A draw is named by the iteration and the class, never by when it is asked for (see rng.py); asking twice gives the same.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from datadam import nets
 from datadam.augment import Augmentation, draw_augmentation
+from datadam.buckets import Bucket
 from datadam.data import RealData
+from datadam.data.kept import take
 from datadam.nets import Network
 from datadam.rng import stream
+from datadam.train import Training, train_steps
 
 
 @dataclass
@@ -23,7 +26,9 @@ class Draws:
     Arguments: `real`, the data; `network`, the module whose weights are drawn anew in place (one module for the whole run, so
     that compiled code stays valid); `seed`, the run's; `batch_real` (B), real images of a class and iteration; `augment`,
     the words of the augmentation strategy; `init`, the distribution of the weights; `iterations_per_network`, how many
-    iterations share one network; `device` and `dtype` of everything handed out.
+    iterations share one network; `device` and `dtype` of everything handed out; `training`, how matching networks are trained
+    on the synthetic set, where they are; `chunk`, images a forward pass at most, where they can be cut; `bucket`, trained
+    networks to draw from (None: random weights); `kept`, the training images where they are kept ready (see data/kept.py).
     """
 
     real: RealData
@@ -35,6 +40,10 @@ class Draws:
     iterations_per_network: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    training: Training = field(default_factory=Training)
+    chunk: int = 2048
+    bucket: Bucket | None = None
+    kept: Tensor | None = None
     drawn: int = -1  # the number of the network whose weights `network` holds
 
     def at(self, iteration: int) -> "Draw":
@@ -54,12 +63,15 @@ class Draw:
         """Whether this iteration is the first one of its network."""
         return self.iteration % self.source.iterations_per_network == 0
 
-    def network(self) -> Network:
-        """The network of this iteration, in train mode, its weights without gradient."""
+    def network(self, number: int | None = None) -> Network:
+        """The network of this iteration, or the one of a number, in train mode, its weights without gradient."""
         source = self.source
-        number = self.iteration // source.iterations_per_network
+        number = self.iteration // source.iterations_per_network if number is None else number
         if source.drawn != number:
-            nets.initialise(source.network, stream(source.seed, "network", number), source.init)
+            if source.bucket is None:
+                nets.initialise(source.network, stream(source.seed, "network", number), source.init)
+            else:
+                source.bucket.fill(source.network, stream(source.seed, "network", number))
             source.network.train().requires_grad_(False)
             source.drawn = number
         return source.network
@@ -68,23 +80,48 @@ class Draw:
         """B real images [B, C, H, W] of class k, drawn without replacement; a smaller class gives all it has."""
         return self._images(self._chosen(k))
 
-    def real_chunks(self, k: int, size: int) -> Iterator[Tensor]:
-        """The images of `real(k)`, at most `size` at a time."""
-        for chosen in self._chosen(k).split(size):
+    def training_steps(self, images: Tensor, labels: Tensor, epochs: int) -> Generator[None, None, None]:
+        """Train the network that was drawn last on synthetic images [N, C, H, W] and their class numbers [N].
+
+        Yields after each step. The optimiser is a fresh one; afterwards the weights are again without gradient.
+        """
+        source = self.source
+        network = source.network.requires_grad_(True)
+        training = replace(source.training, epochs=epochs, drop_after=epochs)
+        what = (source.seed, "network", self.iteration)
+        steps = train_steps(network, lambda i: images[i.to(images.device)], labels.cpu(), training, *what)
+        try:
+            yield from steps
+        finally:
+            network.requires_grad_(False).zero_grad(set_to_none=True)
+
+    def real_chunks(self, k: int, size: int | None = None) -> Iterator[Tensor]:
+        """The images of `real(k)`, at most `size` (the run's chunk) at a time."""
+        for chosen in self._chosen(k).split(size or self.source.chunk):
             yield self._images(chosen)
+
+    def sample(self, k: int, count: int, *what: str | int) -> Tensor:
+        """`count` real images of class k, drawn apart from `real(k)`, or all of a smaller class; `what` names the stream."""
+        return self._images(self._choose(k, count, *what))
 
     def real_count(self, k: int) -> int:
         """How many images `real(k)` gives."""
         return min(self.source.batch_real, len(self.source.real.by_class[k]))
 
     def _chosen(self, k: int) -> Tensor:
+        return self._choose(k, self.source.batch_real, "real")
+
+    def _choose(self, k: int, count: int, *what: str | int) -> Tensor:
         source = self.source
         members = source.real.by_class[k]
-        generator = stream(source.seed, "real", self.iteration, source.real.classes[k])
-        return torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[: source.batch_real]]
+        generator = stream(source.seed, *what, self.iteration, source.real.classes[k])
+        return torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[:count]]
 
     def _images(self, chosen: Tensor) -> Tensor:
-        return self.source.real.images(chosen, dtype=self.source.dtype, device=self.source.device)
+        source = self.source
+        if source.kept is not None:
+            return take(source.kept, chosen, source.real, source.dtype)
+        return source.real.images(chosen, dtype=source.dtype, device=source.device)
 
     def augmentation(self, k: int) -> Augmentation | None:
         """The augmentation of class k: one parameter set for its real and synthetic images."""

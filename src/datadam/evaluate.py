@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datadam import machine, nets
-from datadam.augment import operations, strategy_for
+from datadam.augment import strategy_for
 from datadam.data import RealData
 from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput, UnknownName
 from datadam.machine import can_compile
 from datadam.nets import Network
+from datadam.policies import check_words
 from datadam.protocols import CATALOG, Protocol
 from datadam.rng import stream
 from datadam.storage import write_json
@@ -142,13 +143,14 @@ class Evaluation:
 def protocol_named(name: str, *, epochs: int | None = None, augment: str | None = None) -> Protocol:
     """A protocol by name, with other epochs or another augmentation. Raises `UnknownName`, `InvalidInput`.
 
-    `augment`: words such as "color_crop", "none", or "dsa" for all operations (for digits all but flip).
+    `augment`: words such as "color_crop", "none", "dsa" for all operations (for digits all but flip), or a policy
+    ("autoaugment", "randaugment"). A protocol may train for longer with augmentation than without; `epochs` goes first.
     """
     if name not in CATALOG:
         raise UnknownName("protocol", name, CATALOG)
     if augment not in (None, "dsa"):
-        operations(augment)
-    return CATALOG[name].with_epochs(epochs).with_augment(augment)
+        check_words(augment)
+    return CATALOG[name].with_augment(augment).with_epochs(epochs)
 
 
 def evaluate(
@@ -271,7 +273,7 @@ def _judge(
             what = ("student", s, student)
             nets.initialise(network, stream(seed, *what, "init"))
             start = time.monotonic()
-            for epoch in train(network, images, labels, training, seed, *what, forward=forward):
+            for epoch in train(network, images, labels, training, seed, *what, forward=forward, transform=real.transform):
                 if progress:
                     progress(Progress(done * students + student + 1, total, epoch, training.epochs))
             seconds += time.monotonic() - start

@@ -1,6 +1,9 @@
 """What a run will cost, told before it starts, and the plan that adapts it to the machine."""
 
+import math
+import time
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,22 +14,33 @@ from datadam.errors import NotEnoughMemory
 from datadam.machine import can_compile
 from datadam.matching import Plan
 from datadam.methods import Coreset, FeatureMatching
+from datadam.methods.dc import STATISTICS
 from datadam.recipe import Recipe
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
-REAL_COPIES, SYNTHETIC_COPIES = 4, 5  # how many maps of a block are alive at once: without gradient, and with
+COMPILED_GAIN = 2.0  # how many times faster compiled code is, about
+SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which its time is worth measuring
+PROBE, PROBED = 0.2, 64  # seconds that measuring takes, about, and images a forward pass
+REAL_COPIES, TRAINING_COPIES = 4, 5  # how many maps of a block are alive at once without gradient; of all blocks with it
+BACKWARD = 3  # forward passes that a training step counts for an image
+BATCH = 256  # images a training step of a network between image steps
+KEEPING_PAYS = 2  # times that a run draws an image, on average, above which whitening all of them first pays
+KEPT_SHARE, KEPT_LIMIT = 0.25, 8_000_000_000  # of free memory that they may take; on a CPU at most a share of so many bytes
 ZCA_COPIES = 3  # mean and two matrices [D, D], or what fitting them takes beside
 FLOOR = 500_000_000  # bytes: interpreter, torch, compiled code
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """`flops` of an iteration, `bytes` of memory at the peak, the `plan`, and `notes` that a user must be told aloud."""
+    """`flops` of an iteration, `bytes` of memory at the peak, the `plan`, the `precision` ("auto" resolved), `notes` that a user
+    must be told aloud, and about how many `seconds` the whole run takes here (0.0 for moments)."""
 
     flops: float
     bytes: int
     plan: Plan
+    precision: str
     notes: tuple[str, ...]
+    seconds: float
 
 
 def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None) -> Forecast:
@@ -41,40 +55,136 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
         features = network.eval().features(image)
         if isinstance(recipe.method, FeatureMatching):
             recipe.method.descriptors(features)  # refuses layers that the network has not
-    width = 8 if recipe.precision == "float64" else 4
-    blocks = [block.numel() * width for block in features.blocks] or [features.embedding.numel() * width]
+    matches, coupled = isinstance(recipe.method, FeatureMatching), network.couples_images
+    learns = not isinstance(recipe.method, Coreset)
     counts = [min(recipe.batch_real, len(members)) for members in real.by_class]
-    chunk = machine.images_at_once(real.shape)
-    classes = len(real.classes)
-    needed = FLOOR + 4 * width * classes * recipe.ipc * image.numel()  # images, start, momentum, gradient
+    passes = passes_of(recipe, counts) if learns else 0.0
+    flops = counter.get_total_flops() * passes
+    uniform = len(set(counts)) == 1  # each new batch size would be compiled again
+    pays = matches and uniform and flops * recipe.iterations > COMPILING_PAYS
+    compiled = pays and can_compile(device)
+    precision = recipe.precision
+    if precision == "auto":
+        precision = machine.fast_precision(device) if compiled else "float32"
+    width = 8 if precision == "float64" else 4
+    blocks = [block.numel() * width for block in features.blocks] or [features.embedding.numel() * width]
+    real_map = max(blocks) // (2 if precision == "bfloat16" else 1)
+    chunk = machine.chunk_for(real_map, device) if matches and not coupled else machine.images_at_once(real.shape)
+    needed: float = FLOOR + 4 * width * len(counts) * recipe.ipc * image.numel()  # images, start, momentum, gradient
     if recipe.zca != "none" or real.transform.zca is not None:
         needed += ZCA_COPIES * 4 * image.numel() ** 2
-    learns = not isinstance(recipe.method, Coreset)
-    coupled = learns and network.couples_images
-    if coupled:
-        real_images, synthetic_images = sum(counts), classes * recipe.ipc
-    else:
-        real_images = min(sum(counts), chunk)
-        synthetic_images = min(classes * recipe.ipc, max(chunk, recipe.ipc))
+    coupled = matches and coupled
+    chooses = isinstance(recipe.method, Coreset) and recipe.method.training_epochs > 0
+    if chooses:
+        needed += TRAINING_COPIES * min(BATCH, len(real.train)) * sum(blocks)
     if learns:
-        needed += REAL_COPIES * real_images * max(blocks) + SYNTHETIC_COPIES * synthetic_images * sum(blocks)
+        needed += working_memory(recipe, counts, chunk, blocks, features.embedding.numel() * width, network.couples_images)
     notes = [remark] if (remark := recipe.method.remark(features)) else []
     if coupled:
         notes.append(
-            f"{recipe.net} couples the images of a batch (batch norm), so all {real_images} real images of an iteration go "
+            f"{recipe.net} couples the images of a batch (batch norm), so all {sum(counts)} real images of an iteration go "
             f"through it together: about {needed / 1e9:.1f} GB of memory"
         )
     limit = machine.available_memory() if memory_limit is None else memory_limit
+    kept = ""
+    if learns and precision != "float64":
+        kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(counts), limit - needed)
+    if kept and device == "cpu":
+        needed += kept_bytes(real, kept)
     if device == "cpu" and needed > limit:
         cure = "use instance norm (norm=instance)" if coupled else "lower ipc"
+        if learns:
+            cure += f", lower --batch-real (now {recipe.batch_real})"
+        elif chooses:
+            cure = "choose by random features, or at random"
         raise NotEnoughMemory(
             f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; "
-            f"{cure}, lower --batch-real (now {recipe.batch_real}), take a narrower net, or raise --memory-limit"
+            f"{cure}, take a narrower net, or raise --memory-limit"
         )
-    flops = counter.get_total_flops() * (sum(counts) + 3 * classes * recipe.ipc)
-    uniform = len(set(counts)) == 1  # each new batch size would be compiled again
-    pays = isinstance(recipe.method, FeatureMatching) and uniform and flops * recipe.iterations > COMPILING_PAYS
-    plan = Plan(compiled=pays and can_compile(), chunk=chunk, threads=torch.get_num_threads())
-    if pays and not plan.compiled:
+    plan = Plan(compiled=compiled, chunk=chunk, threads=torch.get_num_threads(), kept=kept)
+    if pays and not compiled:
         notes.append("no C++ compiler found: running uncompiled, two to three times slower")
-    return Forecast(flops, int(needed), plan, tuple(notes))
+    seconds = 0.0
+    if flops * recipe.iterations > SECONDS_MATTER:
+        rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED), device, width)
+        seconds = recipe.iterations * passes / rate / (COMPILED_GAIN if plan.compiled else 1.0)
+    return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds)
+
+
+def kept_form(real: RealData, whitens: bool, precision: str, device: str, drawn: int, free: float) -> str:
+    """In which form all training images are kept ready: "" where that does not pay, or takes too much of the `free` bytes.
+
+    A CPU reads bytes from memory faster than it whitens them; a GPU is far from the memory. Arguments: `whitens`, whether the
+    recipe asks for ZCA; `drawn`, images that the whole run draws.
+    """
+    whitens = whitens or real.transform.zca is not None
+    cpu = torch.device(device).type == "cpu"
+    if cpu and (not whitens or drawn < KEEPING_PAYS * len(real.train)):
+        return ""
+    form = ("bfloat16" if precision == "bfloat16" else "float32") if whitens else "uint8"
+    room = min(free, KEPT_LIMIT) if cpu else torch.cuda.mem_get_info(device)[0]
+    return form if kept_bytes(real, form) <= KEPT_SHARE * room else ""
+
+
+def kept_bytes(real: RealData, form: str) -> int:
+    """Bytes of all training images in that form."""
+    return len(real.train) * math.prod(real.shape) * {"uint8": 1, "bfloat16": 2, "float32": 4}[form]
+
+
+def passes_of(recipe: Recipe, counts: list[int]) -> float:
+    """Forward passes of one image that an iteration counts; `counts`, real images drawn of each class."""
+    cost, synthetic = recipe.method.cost, len(counts) * recipe.ipc
+    trained = recipe.network_epochs * synthetic + recipe.network_steps * min(BATCH, synthetic)
+    served = recipe.iterations_per_network
+    share = (1 if recipe.network_when == "drawn" else served - 1) / served  # of the iterations that train their network
+    matched = cost.real * sum(counts) + cost.synthetic * synthetic + cost.each_class * len(counts)
+    return matched + BACKWARD * trained * share
+
+
+def working_memory(recipe: Recipe, counts: list[int], chunk: int, blocks: list[int], embedding: int, coupled: bool) -> float:
+    """Bytes that an iteration takes beside the images, at its peak.
+
+    Arguments: `counts`, real images of each class; `chunk`, images a forward pass; `blocks` and `embedding`, bytes of one image's
+    maps and last feature; `coupled`, whether the net couples images.
+    """
+    cost, synthetic = recipe.method.cost, len(counts) * recipe.ipc
+    if isinstance(recipe.method, FeatureMatching):
+        together = sum(counts) if coupled else min(sum(counts), chunk)
+        graph = synthetic if coupled else min(synthetic, max(chunk, recipe.ipc))
+    else:
+        together = min(max(counts), chunk)
+        graph = synthetic if cost.whole else recipe.ipc
+    matching = REAL_COPIES * together * max(blocks) + cost.real_maps * together * sum(blocks)
+    matching += cost.synthetic_maps * graph * sum(blocks)
+    if coupled and not isinstance(recipe.method, FeatureMatching):
+        matching += REAL_COPIES * STATISTICS * len(counts) * max(blocks)
+    trains = recipe.trains_network or recipe.method.trains_networks
+    training = TRAINING_COPIES * min(BATCH, synthetic) * sum(blocks) if trains else 0
+    kept = sum(blocks) * len(counts) + embedding * sum(counts) if cost.keeps_features else 0
+    return max(matching, training) + kept
+
+
+@cache
+@torch.no_grad()
+def passes_a_second(net: str, shape: tuple[int, int, int], count: int, device: str, width: int) -> float:
+    """Forward passes of one image [C, H, W] a second, `count` at a time in numbers of `width` bytes.
+
+    Measured for a moment and kept for the process: about, since other work shares the machine.
+    """
+    network = nets.build(net, shape=shape, classes=2).to(device, torch.float64 if width == 8 else torch.float32)
+    images = torch.zeros(count, *shape).to(next(network.parameters()))
+
+    def seconds(repeats: int) -> float:
+        began = time.monotonic()
+        for _ in range(repeats):
+            network.features(images)
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        return time.monotonic() - began
+
+    seconds(1)  # the first call allocates
+    repeats, spent = 1, seconds(1)
+    while spent < PROBE / 4:
+        repeats *= 4
+        spent = seconds(repeats)
+    return len(images) * repeats / spent

@@ -7,6 +7,7 @@ checkpoint holds, and a resumed run ends bit-equal to an uninterrupted one on th
 import time
 from collections import deque
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,16 +15,18 @@ import torch
 from torch import Tensor
 
 from datadam import machine, nets
+from datadam.buckets import open_bucket
 from datadam.checkpoint import Checkpoint, RunState
+from datadam.data.kept import keep
 from datadam.distilled import DistilledSet
-from datadam.draw import Draws
+from datadam.draw import Draw, Draws
 from datadam.errors import NonFiniteLoss
 from datadam.frame import Frame
 from datadam.gradient import gradient_of
 from datadam.matching import Plan
 from datadam.start import SyntheticSet
 from datadam.storage import write_tensors
-from datadam.train import Training, train_steps
+from datadam.train import Training
 
 STILL = 0.01  # a run whose pixels moved less than this many standard deviations of the start says so
 CHECKPOINT_SECONDS = 30.0
@@ -56,8 +59,11 @@ class Distillation:
         self.torn = False  # true only while the state is between two iterations
         self.saved = state.iteration  # of the last checkpoint
         self.remarks: tuple[str, ...] = ()  # what a user should be told before it starts
+        self.expected = 0.0  # seconds the whole run takes, about; 0.0 for moments, or where nobody has asked
         torch.set_num_threads(plan.threads)
         network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).to(device, dtype)
+        if plan.compiled:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the engine lays images out
         self.draws = Draws(
             real,
             network,
@@ -68,13 +74,21 @@ class Distillation:
             recipe.iterations_per_network,
             device,
             dtype,
+            Training(
+                batch=256,
+                lr=recipe.network_lr,
+                momentum=recipe.network_momentum,
+                weight_decay=recipe.network_decay,
+                augment=recipe.network_augment,
+            ),
+            plan.chunk,
+            open_bucket(recipe.networks, real, recipe.net),
+            keep(real, plan.kept, device) if plan.kept and state.iteration < recipe.iterations else None,
         )
-        if state.network:  # it was trained on the images of then: drawing it again is not enough
-            self.draws.at(state.iteration - 1).network().load_state_dict(state.network)
         state.method = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.method.items()}
         if state.iteration == 0:
             state.method = recipe.method.init(self.synthetic, self.draws.at(0))
-        self.gradient = gradient_of(recipe.method, plan, recipe.precision)
+        self.gradient = gradient_of(recipe.method, plan, recipe.precision, str(device))
 
     def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
         """Run to the end, or until `time_limit` seconds from now are nearly over; yields after each iteration.
@@ -82,6 +96,9 @@ class Distillation:
         An interruption (Ctrl-C, or closing the iterator) leaves a checkpoint behind. Raises `NonFiniteLoss`.
         """
         state, total = self.state, self.recipe.iterations
+        self.draws.drawn = -1  # an interruption may have left a network half trained
+        if state.network:  # it was trained on the images of then: drawing it again is not enough
+            self.draws.at(state.iteration - 1).network().load_state_dict(state.network)
         began, before = time.monotonic(), self.state.seconds
         recent: deque[float] = deque(maxlen=5)  # seconds of the last iterations; the first one may compile
         saved, pause = began, CHECKPOINT_SECONDS
@@ -106,10 +123,9 @@ class Distillation:
     def _step(self) -> float:
         state, recipe = self.state, self.recipe
         draw = self.draws.at(state.iteration)
-        draw.network()
-        if recipe.network_steps and (draw.starts_network if recipe.network_when == "drawn" else not draw.starts_network):
-            self.torn = not draw.starts_network  # a network on its way cannot be drawn again
-            self._train_network()
+        if recipe.trains_network and (draw.starts_network if recipe.network_when == "drawn" else not draw.starts_network):
+            draw.network()
+            self._train_network(draw)
         every = max(10, recipe.iterations // LINES)
         log = state.iteration % every == 0 or state.iteration + 1 == recipe.iterations
         gradient = self.gradient(state.method, self.synthetic, draw, log)
@@ -119,6 +135,8 @@ class Distillation:
         state.images.sub_(state.momentum, alpha=recipe.lr_images)
         state.method = recipe.method.after_step(state.method, self.synthetic, draw)
         state.iteration += 1
+        if recipe.trains_network:  # kept apart: an interruption in the next training must find it as it is now
+            state.network = {name: value.clone() for name, value in self.draws.network.state_dict().items()}
         self.torn = False
         if log:
             state.moved = float((state.images - self.start).abs().mean())
@@ -139,32 +157,28 @@ class Distillation:
         bad = (~torch.isfinite(per_class)).nonzero()
         if len(bad):
             self.torn = True  # what led here is not worth keeping: the last good checkpoint stays
+            classes = self.frame.real.classes
+            whose = f"class {classes[int(bad[0])]!r}" if len(per_class) == len(classes) else "the images"
             where = f"; the last good checkpoint is in {self.checkpoint.out}" if self.checkpoint else ""
             raise NonFiniteLoss(
-                f"the loss of class {self.frame.real.classes[int(bad[0])]!r} is {float(per_class[bad[0]])} at iteration "
+                f"the loss of {whose} is {float(per_class[bad[0]])} at iteration "
                 f"{self.state.iteration}{where}. Lower lr_images (now {self.recipe.lr_images:g}) or the method's scale"
             )
         return float(per_class.sum())
 
-    def _train_network(self) -> None:
-        """Train the drawn network on the synthetic set for `network_steps` steps: the course report's inner loop."""
-        recipe, images, labels = self.recipe, self.state.images, self.synthetic.labels.cpu()
-        training = Training(epochs=recipe.network_steps, batch=256, lr=recipe.network_lr, drop_after=recipe.network_steps)
-        network = self.draws.network.requires_grad_(True)
-        steps = train_steps(
-            network, lambda i: images[i.to(images.device)], labels, training, recipe.seed, "network", self.state.iteration
-        )
-        for _ in islice(steps, recipe.network_steps):
-            pass
-        network.requires_grad_(False)
+    def _train_network(self, draw: Draw) -> None:
+        """Train the drawn network on the synthetic set: for `network_steps` steps, or `network_epochs` passes."""
+        recipe = self.recipe
+        limit = recipe.network_steps or None  # a pass has at least one step
+        epochs = recipe.network_epochs or recipe.network_steps
+        with closing(draw.training_steps(self.state.images, self.synthetic.labels, epochs)) as steps:
+            for _ in islice(steps, limit):
+                pass
 
     def save(self) -> None:
         """Write a checkpoint, whole or not at all."""
-        if self.checkpoint:
-            trained = self.recipe.network_steps and self.draws.drawn >= 0
-            self.state.network = dict(self.draws.network.state_dict()) if trained else {}
-            if self.checkpoint.write(self.state, self.plan):
-                self.saved = self.state.iteration
+        if self.checkpoint and self.checkpoint.write(self.state, self.plan):
+            self.saved = self.state.iteration
 
     def result(self) -> DistilledSet:
         """The set as it stands, with its card; written to the run folder when there is one."""

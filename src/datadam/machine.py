@@ -2,19 +2,25 @@
 
 import ctypes
 import datetime
+import gc
 import os
 import platform
 import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 PIXELS_AT_ONCE = 128 * 32 * 32
+CACHE_A_THREAD = 2 << 20  # bytes of one map that a thread may have in work: about its share of the last-level cache
+GPU_MAP = 1 << 29  # bytes of one map on a GPU
 
 
 def tune_allocator() -> bool:
@@ -31,9 +37,36 @@ def tune_allocator() -> bool:
         return False
 
 
-def can_compile() -> bool:
-    """Whether torch.compile can work here: it needs a C++ compiler on the CPU."""
+def can_compile(device: str = "cpu") -> bool:
+    """Whether torch.compile can work here: it needs a C++ compiler on the CPU, Triton and a C compiler on a GPU."""
+    if torch.device(device).type == "cuda":
+        return find_spec("triton") is not None and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
     return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+
+
+def compiled(function: Callable[..., Any], device: str = "cpu") -> Callable[..., Any]:
+    """The function as code for fixed shapes, made when it is first called; on a GPU its launches are replayed as one graph."""
+    torch.compiler.reset()  # earlier code of this process counts towards a limit, above which nothing is compiled
+    graphs = torch.device(device).type == "cuda"
+    made: Callable[..., Any] = torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
+    return made
+
+
+def fast_precision(device: str = "cpu") -> str:
+    """The number format of fast matrix arithmetic here: "bfloat16" where the processor has instructions for it."""
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
+    flags = _cpu_flags()
+    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & flags else "float32"
+
+
+def chunk_for(image: int, device: str = "cpu") -> int:
+    """How many images go through a network together, so that a map of `image` bytes each stays in the cache between operations.
+
+    On a GPU launches cost more than memory: as many as fit into a share of it.
+    """
+    room = GPU_MAP if torch.device(device).type == "cuda" else CACHE_A_THREAD * torch.get_num_threads()
+    return max(1, room // max(1, image))
 
 
 def images_at_once(shape: tuple[int, int, int]) -> int:
@@ -64,9 +97,30 @@ def physical_memory() -> int:
 
 
 def peak_memory_mb() -> float:
-    """The largest resident size of this process so far, in MB (10^6 bytes)."""
+    """The largest resident size of this process so far, or since `forget_peak`, in MB (10^6 bytes)."""
+    try:  # not by getrusage, which on Linux begins with what the parent process held
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def forget_peak() -> bool:
+    """Give unused memory back to the system and let `peak_memory_mb` begin anew, so that several runs of a process can be told.
+
+    Returns whether it took effect (Linux); without, the peak of a later run is at least that of the earlier ones.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM: proc(5)
+    except OSError:
+        return False
+    return True
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -104,6 +158,16 @@ def commit() -> str | None:
 def now() -> str:
     """The time in UTC, as in "2026-01-31T12:00:00Z"."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return set()
 
 
 def _processor() -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from datadam.augment import Augmentation
 from datadam.draw import Draw
+from datadam.machine import compiled, images_at_once
 from datadam.methods import FeatureMatching
 from datadam.nets import Network
 from datadam.start import SyntheticSet
@@ -37,14 +38,17 @@ class Gradient:
 class Plan:
     """What adapts to the machine, decided once for a run, kept in its checkpoint and reused on resume.
 
-    `compiled`: whether descriptors run as compiled code; `chunk`: images a forward pass at most; `threads`: CPU threads.
+    `compiled`: whether descriptors run as compiled code; `chunk`: images a forward pass at most, so that the maps of a chunk
+    stay in the processor's cache; `threads`: CPU threads; `kept`: the form in which all training images are kept ready, "uint8",
+    "float32" or "bfloat16", or "" (see data/kept.py).
     """
 
     compiled: bool
     chunk: int
     threads: int
+    kept: str = ""
 
-    def to_json(self) -> dict[str, int | bool]:
+    def to_json(self) -> dict[str, int | bool | str]:
         """As kept in a checkpoint."""
         return asdict(self)
 
@@ -60,18 +64,19 @@ def descriptor_sums(method: FeatureMatching, network: Network, images: Tensor, s
 class Engine:
     """Computes losses and gradients of one method for one run.
 
-    Arguments: `method`; `plan`, see `Plan`; `precision` of the real side: "float32" (the images' own type) or "bfloat16".
+    Arguments: `method`; `plan`, see `Plan`; `precision` of the real side: "float32" (the images' own type) or "bfloat16";
+    `device`, where it will run.
     """
 
-    def __init__(self, method: FeatureMatching, plan: Plan, precision: str = "float32") -> None:
+    def __init__(self, method: FeatureMatching, plan: Plan, precision: str = "float32", device: str = "cpu") -> None:
         self.method, self.plan, self.precision = method, plan, precision
 
         def sums(network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
             return descriptor_sums(method, network, images, sizes)
 
-        if plan.compiled:
-            torch.compiler.reset()  # earlier engines of this process count towards a limit, above which nothing is compiled
-        self.sums: Sums = torch.compile(sums, dynamic=False) if plan.compiled else sums
+        self.sums: Sums = compiled(sums, device) if plan.compiled else sums
+        # convolutions are fastest with the channels of a pixel side by side; uncompiled instance norm is slower so
+        self.layout = torch.channels_last if plan.compiled else torch.contiguous_format
 
     def gradient(self, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
         """The gradient of the loss with respect to the images; with `norms`, that of each term alone is measured too."""
@@ -90,7 +95,8 @@ class Engine:
                 real: list[Tensor] = real,
             ) -> dict[str, Tensor]:
                 augmented = [augment(a, x) for a, x in zip(augmentations, images.split(synthetic.ipc), strict=True)]
-                sums = self.sums(network, torch.cat(augmented), (synthetic.ipc,) * len(augmented))
+                together = torch.cat(augmented).contiguous(memory_format=self.layout)
+                sums = self.sums(network, together, (synthetic.ipc,) * len(augmented))
                 return self.method.terms(real, [s / synthetic.ipc for s in sums])
 
             found = compare()
@@ -113,6 +119,13 @@ class Engine:
         if network.couples_images:
             yield 0, total
             return
+        counts = {max(draw.real_count(k), synthetic.ipc) for k in range(total)}
+        if len(counts) == 1:  # even groups, so that there are few sizes to compile for
+            most = max(1, self.plan.chunk // counts.pop())
+            groups = -(-total // most)
+            for group in range(groups):
+                yield total * group // groups, total * (group + 1) // groups
+            return
         first = 0
         while first < total:
             last, images = first, 0
@@ -132,12 +145,15 @@ class Engine:
         with self._real_precision(draw.source.device):
             if len(sizes) == 1 and not network.couples_images:  # one class may be larger than a chunk: stream it
                 sums: list[Tensor] = []
-                for images in draw.real_chunks(first, self.plan.chunk):
-                    part = self.sums(network, augment(augmentations[0], images), (len(images),))
-                    sums = [s + p for s, p in zip(sums, part, strict=True)] if sums else part
+                chunk = even_chunk(sizes[0], self.plan.chunk)
+                for drawn in draw.real_chunks(first, max(chunk, drawn_at_once(draw.source.real.shape) // chunk * chunk)):
+                    for images in augment(augmentations[0], drawn).split(chunk):
+                        part = self.sums(network, images.contiguous(memory_format=self.layout), (len(images),))
+                        # replayed graphs give their results in the same memory again
+                        sums = [s + p for s, p in zip(sums, part, strict=True)] if sums else [p.clone() for p in part]
             else:
                 batches = [augment(a, draw.real(k)) for k, a in zip(range(first, last), augmentations, strict=True)]
-                sums = self.sums(network, torch.cat(batches), sizes)
+                sums = self.sums(network, torch.cat(batches).contiguous(memory_format=self.layout), sizes)
         counts = torch.tensor(sizes, device=sums[0].device, dtype=sums[0].dtype)[:, None]
         return [s / counts for s in sums]
 
@@ -145,6 +161,16 @@ class Engine:
         if self.precision == "bfloat16":
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()
+
+
+def drawn_at_once(shape: tuple[int, int, int]) -> int:
+    """Images drawn and whitened together: more than a network takes at once, since each time reads the whole ZCA matrix."""
+    return 4 * images_at_once(shape)
+
+
+def even_chunk(images: int, most: int) -> int:
+    """The largest chunk up to `most` that cuts the images evenly, if one above half of `most` does; else `most`."""
+    return next((size for size in range(min(images, most), most // 2, -1) if images % size == 0), most)
 
 
 def augment(augmentation: Augmentation | None, images: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ from typing import Any, get_args, get_type_hints
 
 from datadam import nets
 from datadam.augment import STRATEGY, operations
-from datadam.errors import DatadamError, InvalidInput, UnknownName
-from datadam.methods import CATALOG, Coreset, Method
+from datadam.buckets import parse
+from datadam.errors import DatadamError, InvalidInput, UnknownName, noting
+from datadam.methods import CATALOG, Coreset, FeatureMatching, Method
 from datadam.methods.base import finite, refuse, require
 from datadam.protocols import CATALOG as PROTOCOLS
 
-PRECISIONS = ("float32", "float64", "bfloat16")
+PRECISIONS = ("auto", "float32", "float64", "bfloat16")
 ZCA = ("none", "kornia", "official")
 TRAINED = ("drawn", "between")
 
@@ -23,9 +24,11 @@ class Recipe:
     Arguments (the paper's symbol): `method`; `ipc` (IPC), images per class; `net`, the matching network; `iterations` (I);
     `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` of SGD on the images; `start`, the
     first images; `augment`, words of the Siamese augmentation; `zca`, whitening of the data; `init`, distribution of the weights;
-    `iterations_per_network`, iterations that share a drawn network; `network_steps`, training steps (rate `network_lr`) of the
-    network on the synthetic set, when it is "drawn" or "between" image steps (`network_when`); `seed`; `precision`; `protocol`,
-    how the result is judged unless asked otherwise; `preset`, where the settings came from.
+    `networks`, "random" or a bucket of trained ones, "POOL@20-40" (see buckets.py);
+    `iterations_per_network`, iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes,
+    of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD
+    with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`;
+    `precision`; `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from.
     Raises `InvalidInput` with every wrong setting at once.
     """
 
@@ -40,12 +43,17 @@ class Recipe:
     augment: str = STRATEGY
     zca: str = "none"
     init: str = "default"
+    networks: str = "random"
     iterations_per_network: int = 1
     network_steps: int = 0
+    network_epochs: int = 0
     network_lr: float = 0.01
+    network_momentum: float = 0.9
+    network_decay: float = 5e-4
+    network_augment: str = "none"
     network_when: str = "drawn"
     seed: int = 0
-    precision: str = "float32"
+    precision: str = "auto"
     protocol: str = "honest"
     preset: str = ""
 
@@ -57,6 +65,7 @@ class Recipe:
             ("batch_real", 1),
             ("iterations_per_network", 1),
             ("network_steps", 0),
+            ("network_epochs", 0),
         ):
             value = getattr(self, name)
             require(type(value) is int and value >= least, f"{name} is {value!r}; it must be a whole number >= {least}", faults)
@@ -64,31 +73,60 @@ class Recipe:
         for name in ("lr_images", "network_lr"):
             value = getattr(self, name)
             require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
-        require(finite(self.momentum) and 0 <= self.momentum < 1, f"momentum is {self.momentum!r}; it must lie in [0, 1)", faults)
+        for name in ("momentum", "network_momentum", "network_decay"):
+            value = getattr(self, name)
+            require(finite(value) and 0 <= value < 1, f"{name} is {value!r}; it must lie in [0, 1)", faults)
         for name, allowed in (
             ("precision", PRECISIONS), ("zca", ZCA), ("network_when", TRAINED), ("init", tuple(nets.INITS)),
             ("protocol", tuple(PROTOCOLS)),
         ):  # fmt: skip
             value = getattr(self, name)
             require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
-        try:
-            operations(self.augment)
-        except DatadamError as error:
-            faults.append(str(error))
+        with noting(faults):
+            require(
+                parse(self.networks) is None or self.init == "default",
+                f"init={self.init} is about random weights, and networks={self.networks} are trained; leave one of them out",
+                faults,
+            )
+        for words in dict.fromkeys((self.augment, self.network_augment)):
+            try:
+                operations(words)
+            except DatadamError as error:
+                faults.append(str(error))
         require(
-            not (self.network_steps and self.network_when == "between" and self.iterations_per_network == 1),
+            self.precision != "bfloat16" or isinstance(self.method, Coreset | FeatureMatching),
+            f"{self.method.name} takes gradients on the real side, for which bfloat16 is too coarse; use precision=float32",
+            faults,
+        )
+        require(
+            not (self.network_steps and self.network_epochs),
+            "network_steps and network_epochs say the same thing in two ways; set one of them to 0",
+            faults,
+        )
+        require(
+            not self.method.trains_networks or (not self.trains_network and self.iterations_per_network == 1),
+            f"{self.method.name} decides itself how long it trains a network and when it draws the next; leave network_steps=0, "
+            "network_epochs=0, iterations_per_network=1",
+            faults,
+        )
+        require(
+            not (self.trains_network and self.network_when == "between" and self.iterations_per_network == 1),
             "network_when=between trains a network between the iterations that share it, and each has its own; "
             "raise iterations_per_network, or say network_when=drawn",
             faults,
         )
         if isinstance(self.method, Coreset):
-            chosen = self.iterations == 0 and self.start == self.method.start
             require(
-                chosen,
-                f"{self.method.name} chooses images and learns nothing: it needs iterations=0, start={self.method.start!r}",
+                self.iterations == 0 and self.start == "real",
+                f"{self.method.name} chooses real images and learns nothing: it needs iterations=0 and start='real'",
                 faults,
             )
         refuse(faults)
+
+    @property
+    def trains_network(self) -> bool:
+        """Whether the loop trains the drawn networks on the synthetic set."""
+        return bool(self.network_steps or self.network_epochs)
 
     def to_card(self) -> dict[str, Any]:
         """The settings as JSON knows them; `from_card` rebuilds an equal recipe."""

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from datadam.errors import ArtifactError, InvalidInput, RunFailed
 
+LOCK = ".lock"  # the file by which `alone_in` holds a folder; it stays
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -93,3 +95,24 @@ def require_writable(folder: Path, *, cure: str = "choose another folder with --
         probe.unlink()
     except OSError as error:
         raise InvalidInput(f"cannot write into {folder}: {error.strerror}; {cure}") from error
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder and keep other processes out of it until the block ends, or the process does, however it ends.
+
+    Raises `InvalidInput` when another process is at work there. Where the system has no such locks, none is kept out.
+    """
+    require_writable(folder)
+    with (folder / LOCK).open("a") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvalidInput(
+                f"another process is at work in {folder}; let it finish, stop it, or choose another folder with --out"
+            ) from None
+        except (ImportError, OSError):  # Windows; some network disks
+            pass
+        yield

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datadam.augment import draw_augmentation
+from datadam.data import Transform
 from datadam.errors import InvalidInput, RunFailed
 from datadam.nets import Network
+from datadam.policies import student_augmentation
 from datadam.rng import stream
 
 
@@ -24,7 +25,8 @@ class Training:
     Arguments: `epochs`; `batch`, images a step (all if fewer); `lr`, `momentum`, `weight_decay` of SGD; `schedule`, either
     "step": times 0.1 from epoch `drop_after` on (None: after half), or "every15": times 0.5 every 15 epochs; `fresh_optimizer`,
     whether the momentum is lost at the drop, as in released code that makes a new optimiser; `augment`, words of the
-    augmentation, each image with its own parameters, a batch with one operation ("dsa" is resolved by who knows the data).
+    augmentation, each image with its own parameters, a batch with one operation ("dsa" is resolved by who knows the data), or
+    a name of `policies.POLICIES`.
     """
 
     epochs: int = 1000
@@ -61,10 +63,13 @@ def train(
     seed: int,
     *what: str | int,
     forward: Callable[[Tensor], Tensor] | None = None,
+    transform: Transform | None = None,
 ) -> Iterator[int]:
     """Train in place; yields the number of epochs done after each. Arguments as `train_steps`."""
     steps_an_epoch = -(-len(labels) // training.batch)
-    for step, _ in enumerate(train_steps(network, images, labels, training, seed, *what, forward=forward), 1):
+    for step, _ in enumerate(
+        train_steps(network, images, labels, training, seed, *what, forward=forward, transform=transform), 1
+    ):
         if step % steps_an_epoch == 0:
             yield step // steps_an_epoch
 
@@ -77,11 +82,13 @@ def train_steps(
     seed: int,
     *what: str | int,
     forward: Callable[[Tensor], Tensor] | None = None,
+    transform: Transform | None = None,
 ) -> Iterator[None]:
     """Train in place; yields after each step.
 
     Arguments: `network`; `images`, gives the images [B, C, H, W] of some indices [B]; `labels` [N], class numbers; `training`;
-    `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling the network.
+    `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling the network;
+    `transform`, between the images' space and pixels, which an augmentation of pixels needs.
     Raises `RunFailed` when the loss is no longer finite.
     """
     forward = network if forward is None else forward  # a compiled module has no truth value
@@ -96,7 +103,9 @@ def train_steps(
         order = torch.randperm(len(labels), generator=stream(seed, *what, "order", epoch))
         for step, chosen in enumerate(order.split(training.batch)):
             x = images(chosen).to(device)
-            augmentation = draw_augmentation(training.augment, seed, *what, "augment", epoch, step, images=len(x))
+            augmentation = student_augmentation(
+                training.augment, seed, *what, "augment", epoch, step, images=len(x), transform=transform
+            )
             x = augmentation(x) if augmentation else x
             loss = F.cross_entropy(forward(x), labels[chosen].to(device))
             optimizer.zero_grad(set_to_none=True)

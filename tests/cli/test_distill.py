@@ -36,6 +36,16 @@ def test_a_run_folder_is_complete_and_told(cli, pictures: Path, tmp_path: Path) 
     assert card["recipe"]["net"] == "convnet1:width=4"
 
 
+def test_a_long_run_says_how_long_before_it_starts(cli, pictures: Path, tmp_path: Path, monkeypatch) -> None:
+    from datadam import forecast
+
+    options = ("distill", pictures, "--ipc", 1, "--method", "dc", *TINY, "--overwrite", "--out", tmp_path / "run")
+    assert "this takes about" not in cli(*options).err
+    monkeypatch.setattr(forecast, "SECONDS_MATTER", 0.0)
+    monkeypatch.setattr(forecast, "passes_a_second", lambda *what: 0.01)  # 3 iterations of 3 classes, (3 * 4 + 8) passes each
+    assert "this takes about 5.0 h here; --iterations shortens it" in cli(*options).err
+
+
 def test_json_is_the_card_and_nothing_else_is_on_standard_output(cli, pictures: Path, tmp_path: Path) -> None:
     outcome = cli("distill", pictures, "--ipc", 1, *TINY, "--out", tmp_path / "run", "--json")
     assert outcome.code == 0

@@ -11,8 +11,10 @@ from typing import Any
 import cyclopts
 from cyclopts import App, Parameter, Token
 
+from datadam.cli.compare import compare
 from datadam.cli.distill import distill
 from datadam.cli.evaluate import baseline, evaluate
+from datadam.cli.pretrain import pretrain
 from datadam.cli.report import report
 from datadam.cli.screen import complain
 from datadam.cli.show import list_names, show
@@ -36,8 +38,8 @@ app = App(
     suppress_keyboard_interrupt=False,  # ours says how to go on
 )
 VERBS: dict[str, Callable[..., None]] = {
-    "distill": distill, "evaluate": evaluate, "baseline": baseline, "train": train, "report": report, "show": show,
-    "list": list_names,
+    "distill": distill, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train, "pretrain": pretrain,
+    "report": report, "show": show, "list": list_names,
 }  # fmt: skip
 for place, (name, verb) in enumerate(VERBS.items()):
     app.command(verb, name=name, sort_key=place)

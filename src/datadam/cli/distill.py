@@ -13,12 +13,14 @@ from datadam.cli.options import Device, Json, Note, Root
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from datadam.coresets.insight import Progress
     from datadam.data import RealData
     from datadam.distilled import DistilledSet
     from datadam.loop import Distillation
     from datadam.recipe import Recipe
 
 Made = list[tuple[Path, "DistilledSet"]]  # run folders and what came of them
+TELL = 60.0  # seconds above which a run's time is told before it starts
 FINISHING = 3.0  # seconds kept back from --time-limit for writing the result
 
 
@@ -107,15 +109,32 @@ def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, aga
         if again and (folder / "checkpoint" / "run.json").exists():
             run = resume(folder, real, device=device)
         else:
-            run = begin(
-                real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device, earlier=earlier,
-                snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""), command=command,
-            )  # fmt: skip
+            with _choosing(recipe) as advance:
+                run = begin(
+                    real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device,
+                    earlier=earlier, snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""),
+                    command=command, progress=advance,
+                )  # fmt: skip
         if repeats > 1 and r == 0 and not again:  # not before: what cannot begin leaves nothing behind
             _keep_repeats(out, asked, command)
         left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
         made.append((folder, _drive(run, folder, out, None if left is None else left / (repeats - r))))
     return made
+
+
+def _choosing(recipe: "Recipe") -> "contextlib.AbstractContextManager[Progress | None]":
+    """A progress bar for what a coreset trains before it chooses; nothing for other methods."""
+    from datadam.cli.screen import bar, say
+    from datadam.methods import Coreset
+
+    epochs = recipe.method.training_epochs if isinstance(recipe.method, Coreset) else 0
+    if not epochs:
+        return contextlib.nullcontext()
+    say(
+        f"{recipe.method.name} chooses by what networks learn in {epochs} epochs on the whole training set; "
+        "they are trained first, unless an earlier run has left them in the cache"
+    )
+    return bar(recipe.method.name)
 
 
 def _check_repeats(out: Path, *, overwrite: bool) -> None:
@@ -187,7 +206,7 @@ def _resume(out: Path, root: Path | None, device: str | None, time_limit: float 
 
 def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None) -> "DistilledSet":
     """Run to the end, or for the seconds left, under a progress bar."""
-    from datadam.cli.screen import bar, say
+    from datadam.cli.screen import bar, duration, say
 
     recipe, total, done = run.recipe, run.recipe.iterations, run.state.iteration
     if total:
@@ -197,6 +216,8 @@ def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None) -
             say(f"going on after {done} of {total} iterations")
         for remark in run.remarks:
             say(f"note: {remark}")
+        if run.expected > TELL:
+            say(f"this takes about {duration(run.expected)} here; --iterations shortens it")
         if run.plan.compiled and done < total:
             say("compiling first: the first iterations take about half a minute longer")
     try:

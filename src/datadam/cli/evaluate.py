@@ -18,7 +18,9 @@ Nets = Annotated[str | None, Parameter(help="students' networks, separated by co
 ProtocolName = Annotated[str, Parameter(help="datadam list protocols")]
 Students = Annotated[int | None, Parameter(help="students a set (default 5; the whole set: 1)")]
 Epochs = Annotated[int | None, Parameter(help="epochs of each, instead of the protocol's")]
-Augment = Annotated[str | None, Parameter(help="of the students' images: dsa, none, or words such as color_crop_flip")]
+Augment = Annotated[
+    str | None, Parameter(help="of students' images: dsa, none, autoaugment, randaugment, or words such as color_crop")
+]
 Full = Annotated[bool, Parameter(help="all students that the protocol asks for", negative="")]
 
 

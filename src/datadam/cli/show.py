@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from datadam.cli.options import Json
 
 if TYPE_CHECKING:
+    from datadam.methods import Method
     from datadam.recipe import Recipe
 
 What = Literal["data", "methods", "presets", "nets", "starts", "protocols"]
@@ -64,7 +65,7 @@ def _names() -> dict[str, list[tuple[str, str]]]:
 
     return {
         "data": [(name, row.title) for name, row in DATA.items()],
-        "methods": [(name, f"{method.description} ({method.family})") for name, method in METHODS.items()],
+        "methods": [(name, f"{method.description} ({method.family}{_cost(method)})") for name, method in METHODS.items()],
         "presets": [(name, _first(make.__doc__)) for name, make in presets.CATALOG.items()],
         "nets": [(name, row.description + _options(row.options)) for name, row in nets.CATALOG.items()],
         "starts": list(start.STARTS.items()),
@@ -73,6 +74,15 @@ def _names() -> dict[str, list[tuple[str, str]]]:
             for name, rule in protocols.CATALOG.items()
         ],
     }
+
+
+def _cost(method: "type[Method]") -> str:
+    """What an iteration costs; nothing for a coreset, which has none."""
+    cost = method.cost
+    if method.family == "coreset":
+        return ""
+    each = f", {cost.each_class:g} a class" if cost.each_class else ""
+    return f"; forward passes an iteration: {cost.real:g} a real image, {cost.synthetic:g} a synthetic one{each}"
 
 
 def _options(options: Any) -> str:
