@@ -18,6 +18,7 @@ from datadam.methods.dc import STATISTICS
 from datadam.recipe import Recipe
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
+MAP_WORK = 1500  # operations that take as long as normalising, pooling and matching one number of a map does, uncompiled
 COMPILED_GAIN = 2.0  # how many times faster compiled code is, about
 SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which its time is worth measuring
 PROBE, PROBED = 0.2, 64  # seconds that measuring takes, about, and images a forward pass
@@ -61,7 +62,8 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     passes = passes_of(recipe, counts) if learns else 0.0
     flops = counter.get_total_flops() * passes
     uniform = len(set(counts)) == 1  # each new batch size would be compiled again
-    pays = matches and uniform and flops * recipe.iterations > COMPILING_PAYS
+    work = flops + MAP_WORK * passes * sum(block.numel() for block in features.blocks)
+    pays = matches and uniform and work * recipe.iterations > COMPILING_PAYS
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
