@@ -12,12 +12,12 @@ import datadam
 SOURCE = Path(datadam.__file__).parent
 LAYERS = [
     {"errors", "rng"},
-    {"storage", "machine", "augment", "data", "nets"},
+    {"storage", "machine", "augment", "data", "nets", "parallel"},
     {"policies", "buckets"},
     {"train"},
     {"coresets"},
     {"start", "draw"},
-    {"methods", "protocols", "pretrain"},
+    {"methods", "protocols", "pretrain", "students"},
     {"recipe", "matching", "distilled", "report"},
     {"gradient", "forecast", "presets", "frame", "evaluate"},
     {"checkpoint"},

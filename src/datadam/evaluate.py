@@ -5,33 +5,28 @@ Letters: K classes, M images, S sets, n students.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from datadam import machine, nets
+from datadam import machine, nets, parallel
 from datadam.augment import strategy_for
 from datadam.data import RealData
 from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput, UnknownName
-from datadam.machine import can_compile
 from datadam.nets import Network
 from datadam.policies import check_words
 from datadam.protocols import CATALOG, Protocol
-from datadam.rng import stream
 from datadam.storage import write_json
-from datadam.train import confusion, train
+from datadam.students import PRECISIONS, Rows, School, Source, Student, workers_for
 
 FORMAT = "datadam-evaluation/1"
 DEFAULT_STUDENTS = 5
 LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
-COMPILING_PAYS = 300  # steps of a student above which compiling is worth its half minute; of one, so that it stays the same
-#                      however many follow
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
        2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
 """Student's t, 97.5 % quantile, for 1 to 30 degrees of freedom."""
@@ -71,6 +66,7 @@ class Evaluation:
     seconds_per_student: float
     iteration: int | None = None
     note: str = ""
+    precision: str = "float32"
     made: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -111,9 +107,10 @@ class Evaluation:
         training = p.training
         share = f"{n} of {p.students} students, {len(self.accuracies)} of {p.sets} sets"
         schedule = "rate x0.5 every 15 epochs" if training.schedule == "every15" else f"rate x0.1 after epoch {training.drop}"
+        arithmetic = "" if self.precision == "float32" else f", {self.precision}"
         return (
             f"{p.name}: {share}; {training.epochs} epochs, batch {training.batch}, SGD {training.lr:g}, {schedule}, "
-            f"augmentation {training.augment}; last epoch"
+            f"augmentation {training.augment}{arithmetic}; last epoch"
         )
 
     def __str__(self) -> str:
@@ -126,8 +123,9 @@ class Evaluation:
         interval = None if half is None else {"low": self.mean - half, "high": self.mean + half, "half": half, "over": self.over}
         return {
             "format": FORMAT, "of": self.of, "note": self.note, "net": self.net, "ipc": self.ipc, "images": self.images,
-            "iteration": self.iteration, "protocol": self.protocol.to_card(), "students": len(self.accuracies[0]),
-            "sets": len(self.accuracies), "accuracies": [list(one) for one in self.accuracies], "mean": self.mean,
+            "iteration": self.iteration, "protocol": self.protocol.to_card(), "precision": self.precision,
+            "students": len(self.accuracies[0]), "sets": len(self.accuracies),
+            "accuracies": [list(one) for one in self.accuracies], "mean": self.mean,
             "std": self.std, "interval": interval, "per_class": [None if math.isnan(a) else a for a in self.per_class],
             **({"confusion": [list(row) for row in self.confusion]} if len(self.classes) <= LARGEST_TABLE else {}),
             "classes": list(self.classes),
@@ -162,6 +160,8 @@ def evaluate(
     students: int = DEFAULT_STUDENTS,
     seed: int = 0,
     device: str = "cpu",
+    precision: str = "float32",
+    workers: int | None = 1,
     of: str | None = None,
     note: str = "",
     iteration: int | None = None,
@@ -171,13 +171,18 @@ def evaluate(
 
     Arguments: `sets`, one set or several independent ones of one recipe; `real`, the data (loaded as for distilling; whitening is
     taken from the set); `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object;
-    `students` a set; `seed`, of the students' streams; `of`, what is judged; `progress`, called after each epoch.
+    `students` a set; `seed`, of the students' streams; `precision`: "float32", "float64", or "bfloat16" for the arithmetic of
+    convolutions alone; `workers`, processes that train students side by side, the threads shared among them (None: as many as
+    pay; a program then keeps its start behind `if __name__ == "__main__"`); `of`, what is judged; `progress`, called after each
+    epoch.
     Raises `InvalidInput` when the set does not fit the data.
     """
     sets = [sets] if isinstance(sets, DistilledSet) else list(sets)
     if not sets:
         raise InvalidInput("no set to judge came; give one or more")
-    return _judge_sets(sets, real, net, protocol, students, seed, device, progress, of=of, note=note, iteration=iteration)[0]
+    return _judge_sets(
+        sets, real, net, protocol, students, seed, device, precision, workers, progress, of=of, note=note, iteration=iteration
+    )[0]
 
 
 def train_student(
@@ -188,14 +193,18 @@ def train_student(
     protocol: Protocol | str = "honest",
     seed: int = 0,
     device: str = "cpu",
+    precision: str = "float32",
     note: str = "",
     progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Network, Evaluation]:
     """The first student that `evaluate` would train, and its evaluation. Arguments as there."""
-    evaluation, network = _judge_sets(
-        [distilled], real, net, protocol, 1, seed, device, progress, of=None, note=note, iteration=None
-    )
-    return network.eval(), evaluation
+    evaluation, student = _judge_sets(
+        [distilled], real, net, protocol, 1, seed, device, precision, 1, progress, of=None, note=note, iteration=None,
+        keep_weights=True,
+    )  # fmt: skip
+    network = nets.build(evaluation.net, shape=real.shape, classes=len(real.classes))
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in student.weights.items()})
+    return network.to(device).eval(), evaluation
 
 
 def evaluate_whole(
@@ -206,6 +215,7 @@ def evaluate_whole(
     students: int = 1,
     seed: int = 0,
     device: str = "cpu",
+    precision: str = "float32",
     note: str = "",
     progress: Callable[[Progress], None] | None = None,
 ) -> Evaluation:
@@ -214,19 +224,19 @@ def evaluate_whole(
     Arguments as `evaluate`; a protocol by name is taken in its form for the whole set (100 epochs).
     """
     protocol = protocol_named(protocol).whole_set() if isinstance(protocol, str) else protocol
-    labels = torch.from_numpy(real.train.labels)
     spec = nets.canonical(net, real.shape)
+    source = Source(0, lambda i: real.images(i, device=device), real.train.labels)
     return _judge(
-        [(0, lambda i: real.images(i, device=device), labels)], real, spec, protocol, students, seed, device, progress,
-        of="whole", ipc=None, images=len(labels), note=note, iteration=None,
+        (source,), real, spec, protocol, students, seed, device, precision, 1, progress,
+        of="whole", ipc=None, images=len(real.train), note=note, iteration=None,
     )[0]  # fmt: skip
 
 
 def _judge_sets(
     sets: list[DistilledSet], real: RealData, net: str | None, protocol: Protocol | str, students: int, seed: int, device: str,
-    progress: Callable[[Progress], None] | None, *, of: str | None, note: str, iteration: int | None,
-) -> tuple[Evaluation, Network]:  # fmt: skip
-    protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    precision: str, workers: int | None, progress: Callable[[Progress], None] | None, *, of: str | None, note: str,
+    iteration: int | None, keep_weights: bool = False,
+) -> tuple[Evaluation, Student]:  # fmt: skip
     first = sets[0]
     for one in sets:
         _require_fit(one, real)
@@ -236,67 +246,61 @@ def _judge_sets(
     method = first.card["recipe"].get("method")
     chosen = str(method.get("name") if isinstance(method, dict) else method)
     name = of or ("distilled" if first.card["kind"] == "distilled" else chosen)
-    sources = [(s, one.images.to(device).__getitem__, one.labels) for s, one in enumerate(sets)]
+    sources = tuple(Source(s, Rows(one.images.numpy()), one.labels.numpy()) for s, one in enumerate(sets))
     return _judge(
-        sources, replace(real, transform=first.transform), spec, protocol, students, seed, device, progress,
-        of=name, ipc=first.ipc, images=len(first.labels), note=note or first.card.get("note", ""), iteration=iteration,
+        sources, replace(real, transform=first.transform), spec, protocol, students, seed, device, precision, workers, progress,
+        keep_weights, of=name, ipc=first.ipc, images=len(first.labels), note=note or first.card.get("note", ""),
+        iteration=iteration,
     )  # fmt: skip
 
 
 def _judge(
-    sources: Sequence[tuple[int, Callable[[Tensor], Tensor], Tensor]], real: RealData, spec: str, protocol: Protocol,
-    students: int, seed: int, device: str, progress: Callable[[Progress], None] | None, **about: Any,
-) -> tuple[Evaluation, Network]:  # fmt: skip
-    """The evaluation, and the network that was trained last."""
+    sources: tuple[Source, ...], real: RealData, spec: str, protocol: Protocol | str, students: int, seed: int, device: str,
+    precision: str, workers: int | None, progress: Callable[[Progress], None] | None, keep_weights: bool = False, **about: Any,
+) -> tuple[Evaluation, Student]:  # fmt: skip
+    """The evaluation, and the student that comes last."""
+    protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
     if students < 1:
         raise InvalidInput(f"students is {students}; it must be at least 1")
+    if workers is not None and workers < 1:
+        raise InvalidInput(f"workers is {workers}; it must be at least 1")
+    if precision not in PRECISIONS:
+        raise InvalidInput(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
     if not len(real.test):
         raise InvalidInput("the data have no test part to judge on; give one with --test")
     if protocol.training.augment == "dsa":
         protocol = protocol.with_augment(strategy_for(real.name))
-    began, classes, training = time.monotonic(), len(real.classes), protocol.training
-    network = nets.build(spec, shape=real.shape, classes=classes).to(device)
-    steps = training.epochs * -(-len(sources[0][2]) // training.batch)
-    forward: Callable[[Tensor], Tensor] = network
-    if steps > COMPILING_PAYS and can_compile():
-        torch.compiler.reset()  # earlier networks of this process count towards a limit, above which nothing is compiled
-        forward = torch.compile(network, dynamic=False)
-        few = torch.arange(min(training.batch, len(sources[0][2])))  # compiled before the clock of the first student starts
-        F.cross_entropy(forward(sources[0][1](few).to(device)), sources[0][2][few].to(device)).backward()
-        network.zero_grad(set_to_none=True)
-    counts = torch.zeros(classes, classes, dtype=torch.long)
-    accuracies, seconds = [], 0.0
-    total = len(sources) * students
-    for done, (s, images, labels) in enumerate(sources):
-        of_set = []
-        for student in range(students):
-            what = ("student", s, student)
-            nets.initialise(network, stream(seed, *what, "init"))
-            start = time.monotonic()
-            for epoch in train(network, images, labels, training, seed, *what, forward=forward, transform=real.transform):
-                if progress:
-                    progress(Progress(done * students + student + 1, total, epoch, training.epochs))
-            seconds += time.monotonic() - start
-            table = confusion(network, _test_batches(real, device), classes)
-            counts += table
-            of_set.append(int(table.trace()) / int(table.sum()))
-        accuracies.append(tuple(of_set))
+    began, epochs, threads = time.monotonic(), protocol.training.epochs, torch.get_num_threads()
+    school = School(
+        spec, sources, real.test, len(real.classes), real.transform, protocol.training, seed, device, precision,
+        keep_weights=keep_weights,
+    )  # fmt: skip
+    items = [(s, student) for s in range(len(sources)) for student in range(students)]
+    workers = workers_for(school, len(items)) if workers is None else min(workers, len(items))
+    school.threads = max(1, threads // workers)
+    done = [0] * len(items)
+
+    def tell(item: int, epoch: int) -> None:
+        done[item] = epoch
+        if progress:
+            student, last = divmod(sum(done) - 1, epochs)
+            progress(Progress(student + 1, len(items), last + 1, epochs))
+
+    results: list[Student] = parallel.run(school, items, workers=workers, report=tell)
+    accuracies = [float(one.counts.trace() / one.counts.sum()) for one in results]
     evaluation = Evaluation(
-        net=spec, protocol=protocol, accuracies=tuple(accuracies), confusion=tuple(map(tuple, counts.tolist())),
-        classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began, seconds_per_student=seconds / total,
+        net=spec, protocol=protocol, precision=precision,
+        accuracies=tuple(tuple(accuracies[s * students : (s + 1) * students]) for s in range(len(sources))),
+        confusion=tuple(map(tuple, np.sum([one.counts for one in results], axis=0).tolist())),
+        classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began,
+        seconds_per_student=sum(one.seconds for one in results) / len(items),
         made={
-            "threads": torch.get_num_threads(), "hardware": machine.hardware(torch.device(device)),
+            "threads": school.threads, "workers": workers, "hardware": machine.hardware(torch.device(device)),
             "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
         },
         **about,
     )  # fmt: skip
-    return evaluation, network
-
-
-def _test_batches(real: RealData, device: str) -> Iterator[tuple[Tensor, Tensor]]:
-    labels = torch.from_numpy(real.test.labels)
-    for chosen in torch.arange(len(labels)).split(machine.images_at_once(real.shape)):
-        yield real.images(chosen, "test", device=device), labels[chosen]
+    return evaluation, results[-1]
 
 
 def _require_fit(distilled: DistilledSet, real: RealData) -> None:

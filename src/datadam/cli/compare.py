@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from datadam.cli.evaluate import Augment, Full, ProtocolName, Students
+from datadam.cli.evaluate import Augment, Full, ProtocolName, Students, Workers
 from datadam.cli.options import Device, Json, Note, Root, Seed
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def compare(
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
     device: Device = "cpu",
+    workers: Workers = None,
     memory_limit: Annotated[str | None, Parameter(help="as for distill")] = None,
     note: Note = "",
     json: Json = False,
@@ -96,7 +97,7 @@ def compare(
             made = run(
                 real, words, ipc=counts, nets=nets, repeats=repeats, iterations=iterations, batch_real=batch_real, net=net,
                 zca=zca, protocol=rule, students=each, whole=whole, whole_epochs=whole_epochs, seed=seed, device=device,
-                memory_limit=limit, out=out, note=note, command=command(), progress=progress,
+                workers=workers, memory_limit=limit, out=out, note=note, command=command(), progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done stands in {out / 'table.md'}. Go on with the same command: {command()}") from None

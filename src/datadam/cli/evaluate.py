@@ -21,6 +21,8 @@ Epochs = Annotated[int | None, Parameter(help="epochs of each, instead of the pr
 Augment = Annotated[
     str | None, Parameter(help="of students' images: dsa, none, autoaugment, randaugment, or words such as color_crop")
 ]
+Precision = Annotated[str, Parameter(help="of the students: float32, float64, or bfloat16 for convolutions alone (faster)")]
+Workers = Annotated[int | None, Parameter(help="processes that train students side by side (default: as many as pay)")]
 Full = Annotated[bool, Parameter(help="all students that the protocol asks for", negative="")]
 
 
@@ -46,6 +48,8 @@ def evaluate(
     seed: Seed = 0,
     root: RunRoot = None,
     device: Device = "cpu",
+    precision: Precision = "float32",
+    workers: Workers = None,
     note: Note = "",
     json: Json = False,
 ) -> None:
@@ -78,8 +82,8 @@ def evaluate(
             ) -> "Evaluation":
                 with progress_of(f"{run.name} {spec}" + ("" if iteration is None else f" @{iteration}")) as progress:
                     evaluation = judge(
-                        sets, real, net=spec, protocol=rule, students=count, seed=seed, device=device, note=note,
-                        iteration=iteration, progress=progress,
+                        sets, real, net=spec, protocol=rule, students=count, seed=seed, device=device, precision=precision,
+                        workers=workers, note=note, iteration=iteration, progress=progress,
                     )  # fmt: skip
                 evaluation.save(_file(run, evaluation))
                 made.append((run, evaluation))
@@ -119,6 +123,8 @@ def baseline(
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
     device: Device = "cpu",
+    precision: Precision = "float32",
+    workers: Workers = None,
     note: Note = "",
     json: Json = False,
 ) -> None:
@@ -161,6 +167,7 @@ def baseline(
                 "students": count,
                 "seed": seed,
                 "device": device,
+                "precision": precision,
                 "note": note,
             }
             if whole:
@@ -168,7 +175,7 @@ def baseline(
             else:
                 recipe = preset("random", real, ipc=ipc or 0)
                 chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or (rule.sets if full else 1))]
-                made.append(judge(chosen, real, **words, progress=progress))
+                made.append(judge(chosen, real, **words, workers=workers, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))
     rows = table(HEAD[1:], [row_of("", e.to_json())[1:] for e in made])
@@ -265,7 +272,8 @@ def _file(run: Path, e: "Evaluation") -> Path:
     usual = training.augment in (STRATEGY, strategy_for(e.data))
     augment = "" if usual else f"-{training.augment}"
     seed = f"-seed{e.seed}" if e.seed else ""
-    name = f"{e.of}-{net}-{protocol.name}{training.epochs}x{students}{augment}{seed}{when}.json"
+    precision = "" if e.precision == "float32" else f"-{e.precision}"
+    name = f"{e.of}-{net}-{protocol.name}{training.epochs}x{students}{augment}{precision}{seed}{when}.json"
     return run / "evaluations" / name
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from datadam.cli.evaluate import Augment, Epochs, ProtocolName, progress_of, rule_for
+from datadam.cli.evaluate import Augment, Epochs, Precision, ProtocolName, progress_of, rule_for
 from datadam.cli.options import Device, Json, RunRoot, Seed
 
 LOAD = """    from safetensors.torch import load_file
@@ -27,11 +27,13 @@ def train(
     overwrite: Annotated[bool, Parameter(help="replace the file that is there", negative="")] = False,
     root: RunRoot = None,
     device: Device = "cpu",
+    precision: Precision = "float32",
     json: Json = False,
 ) -> None:
     """Train one network on a distilled set and keep it.
 
-    It is tested too: it is the first of the networks that `datadam evaluate` trains with the same options, and has its accuracy.
+    It is tested too: it is the first of the networks that `datadam evaluate --workers 1` trains with the same options, and has
+    its accuracy.
     """
     from datadam import machine
     from datadam.cli.options import check_device, check_nets, data_of_card, load_sets
@@ -54,7 +56,9 @@ def train(
         raise InvalidInput(f"one network is trained, and {1 + len(more)} were named; give one")
     require_writable(out.parent)
     with progress_of(f"{run.name} {spec}") as progress:
-        student, evaluation = train_student(small, real, net=spec, protocol=rule, seed=seed, device=device, progress=progress)
+        student, evaluation = train_student(
+            small, real, net=spec, protocol=rule, seed=seed, device=device, precision=precision, progress=progress
+        )
     told = {
         "format": "datadam-student/1", "net": spec, "shape": list(real.shape), "classes": list(real.classes),
         "transform": small.transform.to_card(), "accuracy": evaluation.mean, "protocol": evaluation.words, "seed": seed,

@@ -78,6 +78,7 @@ def compare(
     whole_epochs: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    workers: int | None = 1,
     memory_limit: int | None = None,
     out: Path | str,
     note: str = "",
@@ -90,7 +91,8 @@ def compare(
     against; `ipc` (IPC), images per class; `nets`, the students' networks (None: `net`); `repeats`, independent sets of each,
     with seeds from `seed` on; `iterations` and `batch_real`, instead of those of the presets, for methods that learn; `net`, the
     network that "auto" in a preset stands for; `zca`, whitening for all or none (None: as the presets say); `protocol` and
-    `students` a set, as `evaluate`; `whole`, a last row of the whole training set, of `whole_epochs`; `memory_limit` in bytes;
+    `students` a set, as `evaluate`; `whole`, a last row of the whole training set, of `whole_epochs`;
+    `workers`, as `evaluate`; `memory_limit` in bytes;
     `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
     A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
     Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
@@ -115,7 +117,7 @@ def compare(
     refuse(faults)
     grid = _settled(grid, store)
     with alone_in(out):
-        work = _Work(grid, store, device, memory_limit, note, command, progress)
+        work = _Work(grid, store, device, workers, memory_limit, note, command, progress)
         return work.run()
 
 
@@ -148,11 +150,11 @@ class _Work:
     """One call of `compare`: what is done, what is to do, and how long that takes."""
 
     def __init__(
-        self, grid: Grid, store: Store, device: str, memory_limit: int | None, note: str, command: str,
+        self, grid: Grid, store: Store, device: str, workers: int | None, memory_limit: int | None, note: str, command: str,
         progress: Callable[[GridProgress], None] | None,
     ) -> None:  # fmt: skip
         self.grid, self.store, self.real, self.device = grid, store, store.real, device
-        self.memory_limit, self.note, self.command = memory_limit, note, command
+        self.workers, self.memory_limit, self.note, self.command = workers, memory_limit, note, command
         self.progress = progress or (lambda _: None)
         self.results, self.clock = Results(), Clock()
         self.parts = self._parts()
@@ -334,7 +336,7 @@ class _Work:
             part, path,
             evaluate(
                 distilled, self.real, net=net, protocol=protocol, students=students, seed=seed, device=self.device,
-                note=self.note, progress=self._watch(part),
+                workers=self.workers, note=self.note, progress=self._watch(part),
             ),
         )  # fmt: skip
 
