@@ -1,5 +1,6 @@
 # make demo   distil MNIST, judge it, see it        make test    run the tests
 # make check  format, lint, types, tests            make evidence DATA=folder [SCALE=small]   the numbers of the README
+# make bench  measure speed against a plain writing of the method, half an hour on a quiet machine
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -7,7 +8,7 @@ DEMO ?= runs/demo
 SCALE ?= full
 NOTE = demo, not a result
 
-.PHONY: demo test check evidence clean
+.PHONY: demo test check evidence bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/datadam distill mnist --ipc 10 --iterations 150 --batch-real 64 --out $(DEMO) --overwrite --note "$(NOTE)"
@@ -28,6 +29,11 @@ evidence: $(VENV)/.installed
 	@test -n "$(DATA)" || { echo "say where the data sets lie or may be downloaded to: make evidence DATA=folder"; exit 2; }
 	$(BIN)/python results/evidence.py --data "$(DATA)" --scale $(SCALE)
 	$(BIN)/python results/table.py
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/speed.py --out results/benchmarks/speed.json
+	$(BIN)/python benchmarks/students.py --out results/benchmarks/students.json
+	$(BIN)/python benchmarks/table.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("datadam needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'

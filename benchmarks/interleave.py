@@ -24,7 +24,8 @@ def serve(prepare: Callable[[], tuple[Callable[[], Any], dict[str, Any]]]) -> No
     """
     before = machine.peak_memory_mb()
     call, facts = prepare()
-    print(json.dumps(facts | {"ready": True}), flush=True)
+    warm = round(machine.peak_memory_mb() - before, 1)  # MB above the imports, once all has been done once
+    print(json.dumps(facts | {"warm_peak_mb": warm}), flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         own = call()
@@ -63,20 +64,23 @@ class Worker:
         self.process.stdin.flush()
         self.turns.append(self._answer())
 
-    def end(self) -> dict[str, Any]:
-        """What was measured: the least seconds, all of them, and the peak memory above that of the imports."""
+    def close(self) -> None:
+        """No more turns."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+    def end(self) -> dict[str, Any]:
+        """What was measured: the least seconds, all of them, and the peak memory above that of the imports."""
+        self.close()
         seconds = [turn["seconds"] for turn in self.turns]
         last = self.turns[-1]
-        facts = {key: value for key, value in self.facts.items() if key != "ready"}
         return {
             "seconds": round(min(seconds), 4),
             "all_seconds": [round(s, 4) for s in seconds],
             "least_wall": round(min(turn["wall"] for turn in self.turns), 3),
             "peak_mb_above_imports": round(last["peak_mb"] - last["import_mb"], 1),
-            **facts,
+            **self.facts,
         }
 
 

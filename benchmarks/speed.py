@@ -8,6 +8,7 @@ Also: memory at 10, 100 and 1000 classes, growth with classes, real batch and im
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -172,9 +173,6 @@ def worker(name: str, options: dict[str, Any]) -> None:
     def prepare() -> tuple[Callable[[], Any], dict[str, Any]]:
         if kind != "yardstick" or rest == "tuned":
             machine.tune_allocator()
-        if kind == "peak":
-            measured: dict[str, Any] = {}
-            return lambda: measured.update(peak(precision)), {}
         run = begin("float32" if kind == "yardstick" else precision, **options)
         call = {"ours": ours, "yardstick": yardstick, "real": real_side, "drawing": drawing}[kind](run)
         call()
@@ -185,7 +183,7 @@ def worker(name: str, options: dict[str, Any]) -> None:
     if kind == "peak":
         machine.tune_allocator()
         best = min((peak(precision) for _ in range(3)), key=lambda found: found["seconds"])
-        print(__import__("json").dumps(best | {"ready": True}), flush=True)
+        print(json.dumps(best), flush=True)
         return
     interleave.serve(prepare)
 
@@ -208,7 +206,8 @@ def main() -> None:
     assert_equal()
     print("yes", file=sys.stderr)
     parts = given.parts.split(",")
-    result: dict[str, Any] = {
+    kept = json.loads(given.out.read_text()) if given.out and given.out.exists() else {}  # parts that are not asked for stay
+    result: dict[str, Any] = kept | {
         "command": "python benchmarks/speed.py",
         "hardware": machine.hardware(torch.device("cpu")),
         "threads": torch.get_num_threads(),
@@ -218,7 +217,8 @@ def main() -> None:
         "shape": f"{CLASSES} classes, {B} real images each, ipc {IPC}, 3x32x32, ConvNet-3 of width 128, instance norm",
     }
     for part in parts:
-        result[part] = {"iteration": iteration, "growth": growth, "memory": memory, "start": start_up}[part](given.rounds)
+        found = {"iteration": iteration, "growth": growth, "memory": memory, "start": start_up}[part](given.rounds)
+        result[part] = found | {"commit": machine.commit(), "created": machine.now()}
         if given.out:
             interleave.write(result, given.out)
     interleave.write(result, given.out)
@@ -257,8 +257,8 @@ def iteration(rounds: int) -> dict[str, Any]:
 def one_shot(name: str) -> dict[str, Any]:
     """What a worker tells without taking turns."""
     one = interleave.Worker(name, [__file__, "--worker", name])
-    one.process.wait()
-    return {key: value for key, value in one.facts.items() if key != "ready"}
+    one.close()
+    return one.facts
 
 
 def growth(rounds: int) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def growth(rounds: int) -> dict[str, Any]:
     rows = []
     for case in cases:
         workers = [spawn(name, **case) for name in ("yardstick", "ours-float32", "ours-bfloat16")]
-        found = list(interleave.in_turns(workers, max(2, rounds // 2)).values())
+        found = list(interleave.in_turns(workers, max(2, rounds // 3)).values())
         rows.append(
             {"ipc": IPC}
             | case
@@ -289,13 +289,13 @@ def memory(rounds: int) -> dict[str, Any]:
     rows = []
     for classes, precision in [(c, p) for p in ("float32", "bfloat16") for c in (10, 100, 1000)]:
         one = spawn(f"ours-{precision}", classes=classes)
-        found = interleave.in_turns([one], 1)[one.name]
+        one.close()
+        peak_mb = one.facts["warm_peak_mb"]
         data = classes * 512 * 3072 / 1e6
         images = 3 * classes * IPC * 3072 * 4 / 1e6
-        peak_mb = found["peak_mb_above_imports"]
         rows.append({
             "classes": classes, "precision": precision, "peak_mb_above_imports": peak_mb, "data_mb": round(data, 1),
-            "three_tensors_mb": round(images, 1), "rest_mb": round(peak_mb - data - images, 1), "seconds": found["seconds"],
+            "three_tensors_mb": round(images, 1), "rest_mb": round(peak_mb - data - images, 1),
         })  # fmt: skip
     return {"rows": rows}
 

@@ -19,7 +19,7 @@ from datadam.recipe import Recipe
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
 MAP_WORK = 1500  # operations that take as long as normalising, pooling and matching one number of a map does, uncompiled
-COMPILED_GAIN = 2.0  # how many times faster compiled code is, about
+COMPILED_GAIN = {"float32": 2.3, "float64": 2.0, "bfloat16": 3.7}  # how many times faster compiled code is, about
 SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which its time is worth measuring
 PROBE, PROBED = 0.2, 64  # seconds that measuring takes, about, and images a forward pass
 REAL_COPIES, TRAINING_COPIES = 4, 5  # how many maps of a block are alive at once without gradient; of all blocks with it
@@ -56,7 +56,9 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
         features = network.eval().features(image)
         if isinstance(recipe.method, FeatureMatching):
             recipe.method.descriptors(features)  # refuses layers that the network has not
-    matches, coupled = isinstance(recipe.method, FeatureMatching), network.couples_images
+    matches = isinstance(recipe.method, FeatureMatching)
+    couples = network.couples_images and recipe.method.needs_network
+    coupled = matches and couples
     learns = not isinstance(recipe.method, Coreset)
     counts = [min(recipe.batch_real, len(members)) for members in real.by_class]
     passes = passes_of(recipe, counts) if learns else 0.0
@@ -71,16 +73,15 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     width = 8 if precision == "float64" else 4
     blocks = [block.numel() * width for block in features.blocks] or [features.embedding.numel() * width]
     real_map = max(blocks) // (2 if precision == "bfloat16" else 1)
-    chunk = machine.chunk_for(real_map, device) if matches and not coupled else machine.images_at_once(real.shape)
+    chunk = machine.chunk_for(real_map, device) if matches and not couples else machine.images_at_once(real.shape)
     needed: float = FLOOR + 4 * width * len(counts) * recipe.ipc * image.numel()  # images, start, momentum, gradient
     if recipe.zca != "none" or real.transform.zca is not None:
         needed += ZCA_COPIES * 4 * image.numel() ** 2
-    coupled = matches and coupled
     chooses = isinstance(recipe.method, Coreset) and recipe.method.training_epochs > 0
     if chooses:
         needed += TRAINING_COPIES * min(BATCH, len(real.train)) * sum(blocks)
     if learns:
-        needed += working_memory(recipe, counts, chunk, blocks, features.embedding.numel() * width, network.couples_images)
+        needed += working_memory(recipe, counts, chunk, blocks, features.embedding.numel() * width, couples)
     notes = [remark] if (remark := recipe.method.remark(features)) else []
     if coupled:
         notes.append(
@@ -109,7 +110,7 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     seconds = 0.0
     if flops * recipe.iterations > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED), device, width)
-        seconds = recipe.iterations * passes / rate / (COMPILED_GAIN if plan.compiled else 1.0)
+        seconds = recipe.iterations * passes / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds)
 
 

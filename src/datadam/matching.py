@@ -18,7 +18,7 @@ from datadam.augment import Augmentation
 from datadam.draw import Draw
 from datadam.machine import compiled, images_at_once
 from datadam.methods import FeatureMatching
-from datadam.nets import Network
+from datadam.nets import Features, Network
 from datadam.start import SyntheticSet
 
 Sums = Callable[[Network, Tensor, tuple[int, ...]], list[Tensor]]
@@ -55,7 +55,8 @@ class Plan:
 
 def descriptor_sums(method: FeatureMatching, network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
     """Sums [G, D_i] of descriptors over the images of each class; `sizes` are the images of each class in order."""
-    descriptors = [d.to(images.dtype) for d in method.descriptors(network.features(images))]  # summed in full precision
+    features = network.features(images) if method.needs_network else Features((), images.flatten(1), images)
+    descriptors = [d.to(images.dtype) for d in method.descriptors(features)]  # summed in full precision
     if len(set(sizes)) == 1:
         return [d.unflatten(0, (len(sizes), sizes[0])).sum(1) for d in descriptors]
     return [torch.stack([part.sum(0) for part in d.split(list(sizes))]) for d in descriptors]
@@ -80,7 +81,7 @@ class Engine:
 
     def gradient(self, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
         """The gradient of the loss with respect to the images; with `norms`, that of each term alone is measured too."""
-        network = draw.network()
+        network = draw.network() if self.method.needs_network else draw.source.network
         gradient = torch.empty_like(synthetic.images)
         terms: dict[str, list[Tensor]] = {}
         squares: dict[str, float] = {}
@@ -116,7 +117,7 @@ class Engine:
     def _groups(self, synthetic: SyntheticSet, draw: Draw, network: Network) -> Iterator[tuple[int, int]]:
         """Runs of classes (first, last + 1) whose images go through the network together."""
         total = len(synthetic.classes)
-        if network.couples_images:
+        if self._couples(network):
             yield 0, total
             return
         counts = {max(draw.real_count(k), synthetic.ipc) for k in range(total)}
@@ -143,7 +144,7 @@ class Engine:
     ) -> list[Tensor]:
         sizes = tuple(draw.real_count(k) for k in range(first, last))
         with self._real_precision(draw.source.device):
-            if len(sizes) == 1 and not network.couples_images:  # one class may be larger than a chunk: stream it
+            if len(sizes) == 1 and not self._couples(network):  # one class may be larger than a chunk: stream it
                 sums: list[Tensor] = []
                 chunk = even_chunk(sizes[0], self.plan.chunk)
                 for drawn in draw.real_chunks(first, max(chunk, drawn_at_once(draw.source.real.shape) // chunk * chunk)):
@@ -156,6 +157,9 @@ class Engine:
                 sums = self.sums(network, torch.cat(batches).contiguous(memory_format=self.layout), sizes)
         counts = torch.tensor(sizes, device=sums[0].device, dtype=sums[0].dtype)[:, None]
         return [s / counts for s in sums]
+
+    def _couples(self, network: Network) -> bool:
+        return network.couples_images and self.method.needs_network
 
     def _real_precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self.precision == "bfloat16":

@@ -44,7 +44,8 @@ class Method:
 
     The general verbs serve gradient, trajectory and kernel methods; feature matching needs none of them (see below).
     Class variables: `name`, as written on the command line; `family`; `citation`, BibTeX; `separable`, whether a class's loss
-    reads only that class's images (with a network that couples no images); `trains_networks`, whether the method trains its
+    reads only that class's images (with a network that couples no images); `needs_network`, whether it reads more of an image
+    than its pixels; `trains_networks`, whether the method trains its
     networks itself, so that a recipe must not; `cost`, of an iteration.
     """
 
@@ -53,6 +54,7 @@ class Method:
     description: ClassVar[str]
     citation: ClassVar[str]
     separable: ClassVar[bool]
+    needs_network: ClassVar[bool] = True
     trains_networks: ClassVar[bool] = False
     cost: ClassVar[Cost] = Cost()
 

@@ -25,7 +25,8 @@ class Pixel(FeatureMatching):
     name: ClassVar[str] = "pixel"
     description: ClassVar[str] = "class means of the pixels themselves"
     citation: ClassVar[str] = ""
-    cost: ClassVar[Cost] = Cost(synthetic=1)  # the engine makes features of which only the pixels are read
+    needs_network: ClassVar[bool] = False
+    cost: ClassVar[Cost] = Cost(real=0, synthetic=0)  # nothing passes a network
 
     def descriptors(self, features: Features) -> list[Tensor]:
         """The pixels [N, D]."""
