@@ -1,7 +1,8 @@
 """Make the numbers of the README again: `python results/evidence.py --data FOLDER [--scale small|full] [NAME ...]`.
 
 Runs what is missing and resumes what was stopped. Runs go to evidence/SCALE/NAME (kept out of git); what a reader needs of each,
-card.json, metrics.jsonl, preview.png and evaluations/*.json, is copied to results/SCALE/NAME.
+card.json, metrics.jsonl, preview.png and evaluations/*.json, is copied to results/SCALE/NAME, and what a reader needs of a
+comparison, table.json, table.md, table.csv and table.png, to results/SCALE/tables/NAME.
 
 Scale `small` is what two shared CPU cores finish in an evening; `full` is the published size.
 """
@@ -41,6 +42,54 @@ ROWS = {
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
     "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", 3, random=3),
 }
+
+
+@dataclass(frozen=True)
+class Table:
+    """A comparison: its data, and the methods and other options of `datadam compare` at the small scale and at the full one."""
+
+    data: str
+    small: tuple[str, str]
+    full: tuple[str, str]
+
+
+def ablation(width: str) -> str:
+    """Every term of the loss, alone and with the other, under instance norm and batch norm, with whitening and without."""
+    plain, mixed = (f"convnet3[{options}]" if options else "convnet3" for options in (width, f"norm=batch:{width}".rstrip(":")))
+    losses = ("power=1", "power=4", "power=1:task_balance=0", "power=4:task_balance=0", "layers=none")
+    return ",".join(f"datadam:{loss}:net={net}:zca={z}" for z in ("kornia", "none") for net in (plain, mixed) for loss in losses)
+
+
+# What costs most has the fewest iterations or epochs: about a minute a set on one core, and far from what was published for
+# DC, DSA (10 000 iterations at ipc 10) and CAFE (20 000). An iteration of these trains a network too.
+CHEAP = (
+    "random,herding:epochs=3,kcenter:epochs=3,kmeans:epochs=3,forgetting:epochs=3,el2n:averaged=1:epochs=2,"
+    "grand:averaged=1:epochs=2,pixel,dc:iterations=30,dsa:iterations=30,cafe:iterations=15,dm,datadam:maps=features,datadam"
+)
+ALL = "random,herding,kcenter,kmeans,forgetting,el2n,grand,pixel,dc,dsa,cafe,dm,datadam:maps=features,datadam"
+PRECISIONS = "datadam:precision=float32,datadam:precision=bfloat16"
+NARROW = "--net convnet3:width=32"
+METHODS = (CHEAP, f"--ipc 1,10 {NARROW} --iterations 150 --batch-real 64 --students 2 --epochs 200"), (ALL, "--ipc 1,10")
+PRECISION = (
+    (PRECISIONS, f"--ipc 10 {NARROW} --repeats 3 --iterations 300 --batch-real 64 --students 2 --epochs 300"),
+    (PRECISIONS, "--ipc 10"),
+)
+
+TABLES = {
+    "ablation": Table(
+        "cifar10",
+        (
+            ablation("width=32"),
+            "--ipc 10 --nets convnet3:width=32 --repeats 3 --iterations 300 --batch-real 64 --students 2 --epochs 300",
+        ),
+        (ablation(""), "--ipc 10 --nets convnet3"),
+    ),
+    "precision-mnist": Table("mnist", *PRECISION),
+    "precision-cifar10": Table("cifar10", *PRECISION),
+    "methods-mnist": Table("mnist", *METHODS),
+    "methods-cifar10": Table("cifar10", *METHODS),
+}
+TABLE_FILES = ("table.json", "table.md", "table.csv", "table.png")
 
 
 def datadam(*arguments: str) -> None:
@@ -85,6 +134,28 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
     publish(run, folders[0], HERE / scale / name, str(data))
 
 
+def compare(name: str, table: Table, data: Path, scale: str) -> None:
+    """Compare, and copy the table."""
+    out = Path("evidence") / scale / name
+    methods, options = table.small if scale == "small" else table.full
+    size = [] if scale == "small" else ["--repeats", str(SETS), "--full"]
+    datadam(
+        "compare", table.data, "--root", str(data), "--methods", methods, *options.split(), *size, "--out", str(out)
+    )  # does only what is missing
+    publish_table(out, HERE / scale / "tables" / name, str(data))
+
+
+def publish_table(out: Path, to: Path, data: str) -> None:
+    """Copy what results/ keeps of a comparison, without the place of the data on this machine."""
+    to.mkdir(parents=True, exist_ok=True)
+    for name in TABLE_FILES:
+        if name.endswith(".png"):
+            shutil.copy(out / name, to / name)
+        else:
+            (to / name).write_text((out / name).read_text().replace(data, "DATA"))
+    print("kept in", to, flush=True)
+
+
 def publish(run: Path, first: Path, to: Path, data: str) -> None:
     """Copy what results/ keeps of a run and of its first set; the place of the data on this machine is nobody's business."""
     (to / "evaluations").mkdir(parents=True, exist_ok=True)
@@ -102,9 +173,13 @@ if __name__ == "__main__":
         "--data", type=Path, required=True, help="folder that holds the data sets, or where they are downloaded to"
     )
     parser.add_argument("--scale", choices=("small", "full"), default="full")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ROWS)} (default: all)")
+    known = (*ROWS, *TABLES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)} (default: all)")
     asked = parser.parse_args()
-    if unknown := set(asked.names) - set(ROWS):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
-    for each in asked.names or ROWS:
-        make(each, ROWS[each], asked.data.resolve(), asked.scale)
+    if unknown := set(asked.names) - set(known):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    for each in asked.names or known:
+        if each in TABLES:
+            compare(each, TABLES[each], asked.data.resolve(), asked.scale)
+        else:
+            make(each, ROWS[each], asked.data.resolve(), asked.scale)

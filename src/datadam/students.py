@@ -20,14 +20,15 @@ from datadam.data import Transform
 from datadam.data.real import Part, gather
 from datadam.nets import Network
 from datadam.parallel import Tell
-from datadam.rng import stream
+from datadam.rng import carry, stream
 from datadam.train import Training, confusion, train
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 COMPILING_PAYS = 300  # steps of a student above which compiling is worth its half minute; of one, so that it stays the same
 #                      however many follow
-WORKERS_PAY = 1000  # steps of all students above which processes of their own are worth their start
+WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
 WORKER_BYTES = 1_200_000_000  # of a process that trains one, beside the data
+GPU_WORKERS, GPU_WORKER_BYTES = 4, 3_000_000_000  # processes that one GPU serves, and its memory for each
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,11 @@ class School:
         what = ("student", source.number, item[1])
         nets.initialise(network, stream(self.seed, *what, "init"))
         labels, began = torch.from_numpy(source.labels), time.monotonic()
-        for epoch in train(
-            network, self._images(source), labels, self.training, self.seed, *what, forward=forward, transform=self.transform
-        ):
-            tell(epoch)
+        with machine.telling_full_memory("use fewer --workers, or a smaller batch or net"):
+            for epoch in train(
+                network, self._images(source), labels, self.training, self.seed, *what, forward=forward, transform=self.transform
+            ):
+                tell(epoch)
         seconds = time.monotonic() - began
         counts = confusion(network, self._tests(), self.classes)
         weights = {name: value.cpu().numpy().copy() for name, value in network.state_dict().items()} if self.keep_weights else {}
@@ -105,7 +107,7 @@ class School:
         if torch.device(self.device).type == "cpu" or not isinstance(source.images, Rows):
             return source.images
         there = torch.from_numpy(source.images.images).to(self.device)
-        return lambda chosen: there[chosen.to(self.device)]
+        return lambda chosen: there[carry(chosen, there.device)]
 
     def _desk(self, source: Source) -> tuple[Network, Callable[[Tensor], Tensor]]:
         """The network whose weights are drawn anew for each student, and how it is called in training; made once a process."""
@@ -152,7 +154,7 @@ class School:
 
     def _tests(self) -> Iterator[tuple[Tensor, Tensor]]:
         dtype = torch.float64 if self.precision == "float64" else torch.float32
-        for chosen in torch.arange(len(self.test)).split(machine.images_at_once(self.shape)):
+        for chosen in torch.arange(len(self.test)).split(machine.images_at_once(self.shape, self.device)):
             pixels = torch.from_numpy(gather(self.test.pixels, chosen.numpy())).to(self.device)
             yield self.transform.bytes_to_network(pixels, dtype), torch.from_numpy(self.test.labels)[chosen]
 
@@ -175,4 +177,6 @@ def workers_for(school: School, students: int) -> int:
     if steps < WORKERS_PAY or not all(isinstance(source.images, Rows) for source in school.sources):
         return 1
     room = machine.available_memory() // (WORKER_BYTES + school.test.pixels.nbytes)
+    if torch.device(school.device).type == "cuda":  # they take turns on it: while one computes, the others' Python runs
+        room = min(room, GPU_WORKERS, machine.available_memory(school.device) // GPU_WORKER_BYTES)
     return max(1, min(torch.get_num_threads(), students, room))

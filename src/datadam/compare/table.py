@@ -258,6 +258,9 @@ def _whole(grid: Grid, results: Results, real: RealData) -> Json:
     }  # fmt: skip
 
 
+NAMED = 4  # methods that a note names one by one at most
+
+
 def _notes(grid: Grid, results: Results, device: str) -> list[str]:
     """What a reader must know beside the numbers."""
     notes = []
@@ -266,8 +269,9 @@ def _notes(grid: Grid, results: Results, device: str) -> list[str]:
     recipes = [row.recipe for row in grid.rows if row.recipe is not None]
     white = dict.fromkeys(row.variant.word for row in grid.rows if row.recipe is not None and row.recipe.zca != "none")
     if white and any(recipe.zca == "none" for recipe in recipes):
+        which = ", ".join(white) if len(white) <= NAMED else f"{len(white)} of the methods are"
         notes.append(
-            f"{', '.join(white)} distilled and judged on whitened images (ZCA), the others not, as their presets say; "
+            f"{which} distilled and judged on whitened images (ZCA), the others not, as their presets or words say; "
             "--zca or --no-zca treats all alike"
         )
     if grid.whole and not grid.zca and white:
