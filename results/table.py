@@ -1,23 +1,26 @@
-"""Write what results/ holds into README.md and docs/methods/datadam.md: `python results/table.py [--check]`.
+"""Write what results/ holds into README.md, docs/choose.md and docs/methods/datadam.md: `python results/table.py [--check]`.
 
-Only the part between the two markers of each file is written. With --check nothing is, and the exit code is 1 when a file is
+Only the parts between two markers are written. With --check nothing is, and the exit code is 1 when a file is
 not up to date. Published numbers are copied from the sources named here and nowhere else.
 """
 
 import argparse
 import json
 import math
-import shlex
 import statistics
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparisons import shown
+from words import NONE, TITLES, command, count, machine, markdown
+
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-NONE = "–"
+TABLES = {  # document -> its tables of `datadam compare`, each between markers of its own
+    "docs/choose.md": ("methods-mnist", "methods-cifar10", "precision-mnist", "precision-cifar10"),
+    "docs/methods/datadam.md": ("ablation",),
+}
 
 SOURCES = {
     "1": "Sajedi et al., DataDAM, ICCV 2023, tables 1 and 2: means over 5 sets of 20 networks, ± standard deviation where copied",
@@ -60,12 +63,7 @@ PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # 
         50: (("DC", "83.6", "3"), ("DSA", "88.7", "3")),
     },
 }
-TITLES = {
-    "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
-    "tiny-imagenet": "Tiny ImageNet", "imagenette": "ImageNette", "lc25000-lung": "LC25000, lung",
-}  # fmt: skip
 METHODS = {"datadam": "DataDAM", "dm": "DM"}
-PLACES = {"--root", "--out"}  # options that say where files lie: they change no number
 SCALES = {
     "full": "at the published sizes",
     "small": "at a small scale, which is not the published one: fewer iterations, fewer real images in each of them, fewer "
@@ -149,7 +147,7 @@ def gradients(kept: list[Row]) -> str:
         "What moved the images. A gradient is the root mean square over pixels, of the term as it enters the loss (with *s* and "
         "λ), the median over the run's `metrics.jsonl`. The last column is the mean absolute change of a pixel since the start, "
         "in network space: standard deviations of a channel, or units of the whitened images where the run is whitened.",
-        _markdown(head, lines),
+        markdown(head, lines),
     ))  # fmt: skip
 
 
@@ -172,14 +170,14 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
             f"[{row.name}]({up}results/{row.scale}/{row.name})",
             f"{TITLES.get(data['name'], data['name'])}, {recipe['ipc']}",
             f"{name}: `{recipe['preset']}`, {recipe['net']}{extra}",
-            f"{_count(card['iterations_done'])} x {recipe['batch_real']}",
+            f"{count(card['iterations_done'])} x {recipe['batch_real']}",
             f"**{cell}**" if (cell := _accuracy(row.judged("distilled"))) != NONE else "not judged yet",
             random,
             whole,
             _joined(row),
-            f"{_count(card['seconds'])} s, {_threads(card)}",
+            f"{count(card['seconds'])} s, {_threads(card)}",
         ))  # fmt: skip
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def _making(here: list[Row], up: str) -> str:
@@ -188,9 +186,9 @@ def _making(here: list[Row], up: str) -> str:
     machines: dict[str, list[str]] = {}
     for row in here:
         judged = [e for e in (row.judged(of) for of in ("distilled", "random", "whole")) if e]
-        seconds = "; ".join(f"{e['of']}: {e['words']}, seed {e['seed']}, {_count(e['seconds'])} s" for e in judged)
+        seconds = "; ".join(f"{e['of']}: {e['words']}, seed {e['seed']}, {count(e['seconds'])} s" for e in judged)
         lines.append(
-            f"- {row.name}, seed {row.recipe['seed']}: `{command(row.card)}`, {_count(row.card['seconds'])} s. Judged: "
+            f"- {row.name}, seed {row.recipe['seed']}: `{command(row.card)}`, {count(row.card['seconds'])} s. Judged: "
             f"{seconds or 'not yet'}."
         )
         machines.setdefault(machine(row.card), []).append(row.name)
@@ -202,28 +200,6 @@ def _making(here: list[Row], up: str) -> str:
     return "\n".join(lines)
 
 
-def command(card: dict[str, Any]) -> str:
-    """The command of a card without the options that only say where files lie."""
-    words = shlex.split(card["command"])
-    kept = [
-        word
-        for before, word in zip(["", *words], words, strict=False)
-        if word not in PLACES and before not in PLACES and word != "--overwrite"
-    ]
-    return shlex.join(Path(word).name if word.startswith(("/", "~")) else word for word in kept)
-
-
-def machine(card: dict[str, Any]) -> str:
-    """Hardware, versions and commit in words."""
-    hardware, versions = card["hardware"], card["versions"]
-    parts = [
-        hardware["cpu"], f"{hardware['cores']} cores", f"{hardware['memory_gb']} GB", hardware["gpu"] or "no GPU",
-        f"datadam {versions['datadam']}" + (f" at {card['commit']}" if card.get("commit") else ""), f"torch {versions['torch']}",
-        f"Python {versions['python']}",
-    ]  # fmt: skip
-    return ", ".join(parts)
-
-
 def _accuracy(e: dict[str, Any] | None) -> str:
     """Mean, half of the 95 % interval, and what it is over; of the whole set also its epochs."""
     if e is None:
@@ -231,8 +207,8 @@ def _accuracy(e: dict[str, Any] | None) -> str:
     many = e["interval"] is not None
     half = f" ± {50 * (e['interval']['high'] - e['interval']['low']):.1f}" if many else ""
     over = f"{e['sets']} sets" if e["sets"] > 1 else f"{e['students']} students" if e["students"] > 1 else "one student"
-    count = e["protocol"]["epochs"]
-    epochs = f", {count} epoch{'s' if count > 1 else ''}" if e["of"] == "whole" else ""
+    number = e["protocol"]["epochs"]
+    epochs = f", {number} epoch{'s' if number > 1 else ''}" if e["of"] == "whole" else ""
     return f"{100 * e['mean']:.1f}{half} ({over}{epochs})"
 
 
@@ -265,20 +241,14 @@ def _per_pixel(row: Row, norm: float) -> float:
     return float(norm) / math.sqrt(len(data["classes"]) * row.recipe["ipc"] * math.prod(data["shape"]))
 
 
-def _count(number: float) -> str:
-    return f"{number:,.0f}".replace(",", " ")
-
-
-def _markdown(head: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *lines))
-
-
-def rewritten(text: str, inside: str) -> str:
-    """The text with `inside` between its markers. Raises ValueError unless it has both, once and in order."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"the markers {BEGIN} and {END} must be there, once and in this order")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{inside}\n{END}{rest.split(END)[1]}"
+def rewritten(text: str, inside: str, name: str = "results") -> str:
+    """The text with `inside` between the markers of that name. Raises ValueError unless it has both, once and in order."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"the markers {begin} and {end} must be there, once and in this order")
+    before, rest = text.split(begin)
+    lines = f"{inside}\n" if inside else ""
+    return f"{before}{begin}\n{lines}{end}{rest.split(end)[1]}"
 
 
 def wanted(root: Path) -> dict[Path, str]:
@@ -286,7 +256,14 @@ def wanted(root: Path) -> dict[Path, str]:
     kept = rows(root / "results")
     readme, page = root / "README.md", root / "docs" / "methods" / "datadam.md"
     inside = {readme: block(kept), page: "\n\n".join(filter(None, (block(kept, "../../"), gradients(kept))))}
-    return {path: rewritten(path.read_text("utf-8"), text) for path, text in inside.items()}
+    texts = {path: rewritten(path.read_text("utf-8"), text) for path, text in inside.items()}
+    for place, names in TABLES.items():
+        path, up = root / place, "../" * place.count("/")
+        text = texts.get(path) or path.read_text("utf-8")
+        for name in names:
+            text = rewritten(text, shown(root / "results", name, up), name)
+        texts[path] = text
+    return texts
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:

@@ -11,21 +11,32 @@ from typing import Any
 
 import pytest
 
+from datadam.cli.app import app
+from datadam.compare.words import changed, split, variant
+from datadam.data.catalog import CATALOG as DATA
+from datadam.presets import FOR_METHOD, Sketch, preset
+
 ROOT = Path(__file__).resolve().parents[1]
 CARDS = sorted((ROOT / "results").glob("*/*/card.json"))
+COMPARED = sorted((ROOT / "results").glob("*/tables/*/table.json"))
 
 
-def _table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("results_table", ROOT / "results" / "table.py")
+def _program(name: str) -> ModuleType:
+    """A program of results/, with those beside it, which it imports as it does when it is run."""
+    monkey = pytest.MonkeyPatch()
+    monkey.syspath_prepend(ROOT / "results")
+    spec = importlib.util.spec_from_file_location(f"results_{name}", ROOT / "results" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where its dataclass looks for itself
     spec.loader.exec_module(module)
+    monkey.undo()
     return module
 
 
-table = _table()
+table, evidence = _program("table"), _program("evidence")
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def test_the_documents_are_up_to_date() -> None:
@@ -54,8 +65,27 @@ def test_every_row_has_its_evidence(path: Path) -> None:
         assert not e["note"]
 
 
+@pytest.mark.parametrize("path", COMPARED, ids=lambda path: path.parent.name)
+def test_every_comparison_has_its_evidence(path: Path) -> None:
+    made = json.loads(path.read_text("utf-8"))
+    assert made["command"].startswith("datadam compare ")
+    assert made["progress"]["done"] == made["progress"]["parts"]
+    assert made["data"]["checksum"].startswith("sha256:")
+    assert made["hardware"]["cpu"]
+    assert not made["note"], "a demonstration is no result"
+    assert path.parent.name in evidence.TABLES
+    for row in made["rows"]:
+        for cell in row["cells"].values():
+            assert cell["status"] == "done", (row["method"], cell["reason"])
+            assert [len(one) for one in cell["accuracies"]] == [made["students"]] * made["repeats"]
+    assert {file.name for file in path.parent.iterdir()} == set(evidence.TABLE_FILES)
+
+
 @pytest.mark.parametrize(
-    "path", [path for folder in CARDS for path in folder.parent.rglob("*.json*")], ids=lambda path: path.name
+    "path",
+    [path for folder in CARDS for path in folder.parent.rglob("*.json*")]
+    + [path for folder in COMPARED for path in folder.parent.glob("table.*") if path.suffix != ".png"],
+    ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_results_name_no_place_on_one_machine(path: Path) -> None:
     assert not re.findall(r"[\"\s]/(?:home|root|tmp|work|mnt|Users)/", path.read_text("utf-8"))
@@ -96,8 +126,10 @@ def evaluation(of: str, accuracies: list[list[float]], net: str = "convnet3", ep
 def keep(tmp_path: Path) -> Callable[..., Path]:
     """A repository with empty tables, and rows kept in it; gives its root."""
     (tmp_path / "docs" / "methods").mkdir(parents=True)
-    for place in (tmp_path / "README.md", tmp_path / "docs" / "methods" / "datadam.md"):
-        place.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    for place in ("README.md", "docs/methods/datadam.md", *table.TABLES):
+        words = f"before\n{BEGIN}\nold\n{END}\n"
+        marks = [f"<!-- {name}:begin -->\nold\n<!-- {name}:end -->\n" for name in table.TABLES.get(place, ())]
+        (tmp_path / place).write_text("".join([words, *marks, "after\n"]))
 
     def one(name: str, what: dict[str, Any], *evaluations: dict[str, Any], scale: str = "small") -> Path:
         folder = tmp_path / "results" / scale / name
@@ -121,7 +153,10 @@ def cells(root: Path, name: str, document: str = "README.md") -> list[str]:
 
 def test_without_results_it_says_so(tmp_path: Path, keep: Callable[..., Path]) -> None:
     assert table.main([], tmp_path) == 0
-    assert (tmp_path / "README.md").read_text() == f"before\n{table.BEGIN}\nNo results yet.\n{table.END}\nafter\n"
+    assert (tmp_path / "README.md").read_text() == f"before\n{BEGIN}\nNo results yet.\n{END}\nafter\n"
+    for place, names in table.TABLES.items():
+        for name in names:
+            assert f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" in (tmp_path / place).read_text()
 
 
 def test_a_row_says_everything(keep: Callable[..., Path]) -> None:
@@ -214,3 +249,151 @@ def test_published_numbers_name_their_source() -> None:
             for what, number, source in entries:
                 assert source in table.SOURCES, (data, what)
                 assert re.fullmatch(r"\d+\.\d+( ± \d\.\d)?", number), (data, what)
+
+
+# --- tables of `datadam compare` ---
+
+
+def compared(
+    *rows: tuple[str, int, list[list[float]] | str, dict[str, Any]], repeats: int = 1, bold: str = "", **parts: Any
+) -> dict[str, Any]:
+    """A table.json of (method, ipc, accuracies by set or a reason why there are none, more of the row)."""
+    made = []
+    for method, ipc, sets, more in rows:
+        accuracies = [] if isinstance(sets, str) else sets
+        flat = [a for one in accuracies for a in one]
+        cell = {
+            "status": "done" if flat else "refused", "reason": sets if isinstance(sets, str) else "",
+            "repeats": list(range(len(accuracies))), "accuracies": accuracies, "bold": method == bold, "against": None,
+            "mean": sum(flat) / len(flat) if flat else None, "interval": {"half": 0.0123} if len(flat) > 1 else None,
+        }  # fmt: skip
+        row = {
+            "method": method, "ipc": ipc, "iterations": 1500, "batch_real": 64, "seconds": 61.4, "net": "convnet3", "zca": "none",
+            "settings": {}, "cells": {"convnet3": cell},
+        }  # fmt: skip
+        made.append(row | more)
+    return {
+        "command": "datadam compare mnist --root /some/where --methods 'a,b' --ipc 1,10 --out x", "rows": made,
+        "data": {"name": "mnist"}, "words": "honest: 2 of 20 students", "repeats": repeats, "seeds": list(range(repeats)),
+        "nets": ["convnet3"], "notes": [], "progress": {"parts": 4, "done": 4}, "seconds": {"distilling": 1234.5, "judging": 60},
+        "hardware": {"cpu": "A Processor", "cores": 2, "memory_gb": 8, "gpu": None}, "commit": "abcdef",
+        "versions": {"datadam": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},
+    } | parts  # fmt: skip
+
+
+def written(root: Path, name: str, made: dict[str, Any], document: str, scale: str = "small") -> str:
+    """What the document says between the markers of a table."""
+    folder = root / "results" / scale / "tables" / name
+    folder.mkdir(parents=True)
+    (folder / "table.json").write_text(json.dumps(made))
+    assert table.main([], root) == 0
+    assert table.main(["--check"], root) == 0
+    return (root / document).read_text().split(f"<!-- {name}:begin -->")[1].split(f"<!-- {name}:end -->")[0]
+
+
+def lines_of(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_a_comparison_shows_each_number_of_images_beside_the_other(keep: Callable[..., Path]) -> None:
+    root = keep("a", card())
+    chosen = {"iterations": None, "batch_real": None, "seconds": 3.21}
+    made = compared(
+        ("random", 1, [[0.30, 0.32]], chosen), ("b:x=1", 1, [[0.50]], {}), ("random", 10, [[0.60, 0.62]], chosen),
+        ("b:x=1", 10, "too  few images", {"seconds": None}), notes=["b, ipc 1: the images hardly moved"],
+    )  # fmt: skip
+    text = written(root, "methods-mnist", made, "docs/choose.md")
+    head, _, *body = lines_of(text)
+    assert head == ["method", *(f"ipc {n}: accuracy" if k == 0 else ("iterations x real", "seconds of a set")[k - 1]
+                                for n in (1, 10) for k in range(3))]  # fmt: skip
+    assert body == [
+        ["`random`", "31.0 ± 1.2", "–", "3.2", "61.0 ± 1.2", "–", "3.2"],
+        ["`b:x=1`", "50.0", "1 500 x 64", "61", "refused", "1 500 x 64", "–"],
+    ]
+    for words in (
+        "**MNIST, small scale:**", "(../results/small/tables/methods-mnist/table.md)", "with seed 0, in 1 234 s of distilling",
+        "Highest mean on convnet3: `b:x=1` with 50.0 at ipc 1, `random` with 61.0 at ipc 10.", "A Processor, 2 cores, 8 GB",
+        "at abcdef", "datadam compare mnist --methods a,b --ipc 1,10\n", "nothing is known of another seed",
+        "python results/evidence.py --data FOLDER --scale small methods-mnist", "- `b:x=1`: too few images",
+        "- b, ipc 1: the images hardly moved",
+    ):  # fmt: skip
+        assert words in text
+    assert "/some/where" not in text
+    assert text not in (root / "README.md").read_text()
+
+
+def test_bold_and_tests_are_those_of_the_comparison(keep: Callable[..., Path]) -> None:
+    made = compared(("a", 1, [[0.3], [0.4]], {}), ("b", 1, [[0.5], [0.6]], {}), repeats=2, bold="b",
+                    progress={"parts": 4, "done": 3})  # fmt: skip
+    made["rows"][1]["cells"]["convnet3"]["against"] = {"mean": 0.2, "low": 0.15, "high": 0.25, "p": 0.0004}
+    text = written(keep("a", card()), "precision-mnist", made, "docs/choose.md")
+    assert [line[1:3] for line in lines_of(text)[2:]] == [
+        ["35.0 ± 1.2", "–"],
+        ["**55.0 ± 1.2**", "+20.0 (+15.0 to +25.0), p < 0.001"],
+    ]
+    assert "3 of 4 parts done" in text
+    assert "interval over 2 sets" in text
+    assert "with seeds 0 to 1" in text
+
+
+def test_the_ablation_is_terms_by_networks_and_what_the_maps_add(keep: Callable[..., Path]) -> None:
+    both = {"layers": None, "power": 4.0, "task_balance": 0.01}
+    alone, mmd = both | {"task_balance": 0.0}, both | {"layers": []}
+
+    def row(name: str, method: dict[str, Any], sets: list[list[float]], **more: Any) -> tuple[str, int, Any, dict[str, Any]]:
+        return name, 10, sets, {"settings": {"method": method}} | more
+
+    mixed = {"net": "convnet3:norm=batch", "zca": "kornia"}
+    made = compared(
+        row("a", both, [[0.30, 0.32], [0.33, 0.35], [0.36, 0.38]]), row("b", alone, [[0.2, 0.2]] * 3),
+        row("c", mmd, [[0.30, 0.30], [0.31, 0.31], [0.35, 0.35]]), row("d", mmd, [[0.5, 0.5]] * 3, **mixed), repeats=3,
+        notes=["a distilled and judged on whitened images (ZCA), the others not"],
+    )  # fmt: skip
+    text = written(keep("a", card()), "ablation", made, "docs/methods/datadam.md")
+    grid = lines_of(text)
+    assert grid[:5] == [
+        ["loss", "instance norm, no ZCA", "batch norm, ZCA"], ["---"] * 3,
+        ["SAM + MMD, p = 4", "34.0 ± 1.2, 61 s", "–"], ["SAM alone, p = 4", "20.0 ± 1.2, 61 s", "–"],
+        ["MMD alone", "32.0 ± 1.2, 61 s", "50.0 ± 1.2, 61 s"],
+    ]  # fmt: skip
+    differences = [0.01, 0.03, 0.02]  # mean 0.02, standard deviation 0.01, t(2) = 4.30265 at 95 %
+    half = 4.30265 * 0.01 / len(differences) ** 0.5
+    assert grid[7][1].startswith(f"+2.0 ({100 * (0.02 - half):+.1f} to {100 * (0.02 + half):+.1f}), p = 0.07")
+    assert "1 500 x 64, ipc 10" in text
+    assert "(ZCA)" not in text
+
+
+def test_check_sees_a_table_that_came(keep: Callable[..., Path]) -> None:
+    root = keep("a", card())
+    table.main([], root)
+    folder = root / "results" / "full" / "tables" / "methods-cifar10"
+    folder.mkdir(parents=True)
+    (folder / "table.json").write_text(json.dumps(compared(("a", 1, [[0.3]], {}))))
+    assert table.main(["--check"], root) == 1
+    assert table.main([], root) == 0
+    assert "full scale" in (root / "docs/choose.md").read_text()
+
+
+# --- making them ---
+
+
+def test_every_table_asks_for_what_compare_understands() -> None:
+    for name, made in evidence.TABLES.items():
+        assert any(name in names for names in table.TABLES.values()), name
+        for scale, (methods, _) in (("small", made.small), ("full", made.full)):
+            asked = evidence.command(made, Path("data"), Path("out"), scale)
+            app.parse_args(asked, exit_on_error=False, print_error=False)
+            words = [variant(word) for word in split(methods)]
+            shape = Sketch(made.data, DATA[made.data].shape)
+            recipes = [changed(preset(FOR_METHOD.get(w.base, w.base), shape, ipc=10), w, {}) for w in words]
+            assert len({str(recipe.to_card()) for recipe in recipes}) == len(words)
+    assert len(split(evidence.TABLES["ablation"].small[0])) == 20
+
+
+def test_a_table_is_kept_without_the_place_of_its_data(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in evidence.TABLE_FILES:
+        (tmp_path / "out" / name).write_bytes(b"\x89PNG" if name.endswith("png") else b"--root /home/me/data --ipc 1")
+    evidence.publish_table(tmp_path / "out", tmp_path / "kept", "/home/me/data")
+    assert (tmp_path / "kept" / "table.png").read_bytes() == b"\x89PNG"
+    assert {(tmp_path / "kept" / name).read_text() for name in evidence.TABLE_FILES[:3]} == {"--root DATA --ipc 1"}

@@ -16,13 +16,40 @@ NAMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", NAMES)
+@pytest.mark.parametrize("what", [what for what in NAMES if what != "methods"])
 def test_list_tells_every_name_with_a_description(cli, what: str) -> None:
     rows = [line.split("  ", 1) for line in cli("list", what).out.splitlines()]
     assert [name for name, _ in rows] == list(NAMES[what])
     assert all(words.strip() for _, words in rows)
     told = cli("list", what, "--json").json
     assert [(row["name"], row["description"]) for row in told] == [(name, words.strip()) for name, words in rows]
+
+
+def test_list_tells_family_source_and_cost_of_each_method(cli) -> None:
+    lines = cli("list", "methods").out.splitlines()
+    assert max(map(len, lines)) <= 100
+    told = {row["name"]: row for row in cli("list", "methods", "--json").json}
+    assert list(told) == list(methods.CATALOG)
+    starts = [number for number, line in enumerate(lines) if not line.startswith(" ")]
+    assert [lines[number].split()[0] for number in starts] == list(told)
+    for (name, row), begin, end in zip(told.items(), starts, [*starts[1:], len(lines)], strict=True):
+        text = " ".join(" ".join(lines[begin:end]).split())
+        source = f"; {row['source']}" if row["source"] else ""
+        assert text == f"{name} {row['family']}{source} {row['description']} cost: {row['cost']}"
+        assert row["citation"] == methods.CATALOG[name].citation
+        assert bool(row["source"]) == bool(row["citation"])
+
+
+def test_methods_are_told_with_authors_and_costs_as_published(cli) -> None:
+    told = {row["name"]: row for row in cli("list", "--json").json["methods"]}
+    assert told["dm"]["source"] == "Zhao and Bilen, WACV 2023"
+    assert told["herding"]["source"] == "Welling, ICML 2009; Rebuffi et al., CVPR 2017"
+    assert told["datadam"]["source"] == "Sajedi et al., ICCV 2023"
+    assert told["random"]["cost"] == "none"
+    assert told["el2n"]["epochs_on_real"] == 15  # three networks of five epochs
+    assert told["datadam"]["passes"] == {"real": 1, "synthetic": 2, "each_class": 0, "training": 0}
+    assert told["dsa"]["passes"]["training"] == 3 * 50 * 9 / 10  # 3 passes, 50 epochs, between 10 image steps of a network
+    assert "135 more a synthetic one to train networks (preset dsa, ipc 10)" in told["dsa"]["cost"]
 
 
 def test_list_without_a_word_tells_all(cli) -> None:

@@ -1,6 +1,8 @@
 """`datadam show` and `datadam list`: what a run or a preset holds, and which names there are."""
 
+import re
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 What = Literal["data", "methods", "presets", "nets", "starts", "protocols"]
 EXAMPLE = "cifar10"  # the data for which a preset is shown unless told otherwise
+EXAMPLE_IPC = 10
+WIDTH = 100  # letters of a line about a method
 
 
 def show(
@@ -31,7 +35,7 @@ def show(
 
     presets = {*CATALOG, *(method for method, kind in METHODS.items() if issubclass(kind, Coreset))}
     if name in presets:
-        text, value = _preset(name, data or EXAMPLE, 10 if ipc is None else ipc)
+        text, value = _preset(name, data or EXAMPLE, EXAMPLE_IPC if ipc is None else ipc)
     elif not Path(name).is_dir():
         raise UnknownName("run or preset", name, presets, "The folder of a run is allowed too.")
     elif data is not None or ipc is not None:
@@ -50,11 +54,12 @@ def list_names(
     from datadam.cli.screen import result
 
     rows = _names()
+    told = {kind: [{"name": n, "description": d} for n, d in lines] for kind, lines in rows.items()} | {"methods": _methods()}
     if what is not None:
-        result(_columns(rows[what]), [{"name": n, "description": d} for n, d in rows[what]], as_json=json)
+        result(_text_of(what, rows[what], told["methods"]), told[what], as_json=json)
         return
-    text = "\n\n".join(f"{kind}\n{_columns(lines, indent=2)}" for kind, lines in rows.items())
-    result(text, {kind: [{"name": n, "description": d} for n, d in lines] for kind, lines in rows.items()}, as_json=json)
+    text = "\n\n".join(f"{kind}\n{_text_of(kind, lines, told['methods'], 2)}" for kind, lines in rows.items())
+    result(text, told, as_json=json)
 
 
 def _names() -> dict[str, list[tuple[str, str]]]:
@@ -65,7 +70,7 @@ def _names() -> dict[str, list[tuple[str, str]]]:
 
     return {
         "data": [(name, row.title) for name, row in DATA.items()],
-        "methods": [(name, f"{method.description} ({method.family}{_cost(method)})") for name, method in METHODS.items()],
+        "methods": [(name, method.description) for name, method in METHODS.items()],
         "presets": [(name, _first(make.__doc__)) for name, make in presets.CATALOG.items()],
         "nets": [(name, row.description + _options(row.options)) for name, row in nets.CATALOG.items()],
         "starts": list(start.STARTS.items()),
@@ -76,13 +81,74 @@ def _names() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _cost(method: "type[Method]") -> str:
-    """What an iteration costs; nothing for a coreset, which has none."""
+def _methods() -> list[dict[str, Any]]:
+    """What there is to know of each method: name, family, description, cost, in numbers and in words, source, citation."""
+    from datadam.methods import CATALOG as METHODS
+
+    return [
+        {
+            "name": name,
+            "family": method.family,
+            "description": method.description,
+            **_cost(name, method),
+            "source": _sources(method.citation),
+            "citation": method.citation,
+        }
+        for name, method in METHODS.items()
+    ]
+
+
+def _cost(name: str, method: "type[Method]") -> dict[str, Any]:
+    """What a method costs: epochs on the whole real set before it chooses, or forward passes of one image an iteration.
+
+    `training` is, for each synthetic image, what training the network on the synthetic set adds in the method's own preset at
+    `EXAMPLE_IPC` images per class.
+    """
+    from datadam.data.catalog import CATALOG as DATA
+    from datadam.forecast import passes_of
+    from datadam.methods import Coreset
+    from datadam.presets import FOR_METHOD, Sketch, preset
+
+    if issubclass(method, Coreset):
+        epochs = method().training_epochs
+        words = f"{epochs} epochs of training on the whole real set, before the choice" if epochs else "none"
+        return {"epochs_on_real": epochs, "passes": None, "cost": words}
     cost = method.cost
-    if method.family == "coreset":
-        return ""
-    each = f", {cost.each_class:g} a class" if cost.each_class else ""
-    return f"; forward passes an iteration: {cost.real:g} a real image, {cost.synthetic:g} a synthetic one{each}"
+    recipe = preset(FOR_METHOD[name], Sketch(EXAMPLE, DATA[EXAMPLE].shape), ipc=EXAMPLE_IPC)
+    training = passes_of(recipe, [0]) / EXAMPLE_IPC - cost.synthetic - cost.each_class / EXAMPLE_IPC
+    passes = {"real": cost.real, "synthetic": cost.synthetic, "each_class": cost.each_class, "training": round(training, 6)}
+    parts = [(cost.real, "a real image"), (cost.synthetic, "a synthetic one"), (cost.each_class, "a class")]
+    told = ", ".join(f"{number:g} {what}" for number, what in parts if number)
+    if round(training, 6):
+        told += f"; {training:g} more a synthetic one to train networks (preset {FOR_METHOD[name]}, ipc {EXAMPLE_IPC})"
+    words = f"an iteration, in forward passes: {told}" if told else "an iteration passes no network"
+    return {"epochs_on_real": 0, "passes": passes, "cost": words}
+
+
+def _sources(citation: str) -> str:
+    """BibTeX entries in a few words: Zhao and Bilen, WACV 2023; "" without one."""
+    found = []
+    for entry in re.split(r"^@", citation, flags=re.MULTILINE)[1:]:
+        authors, place, year = (re.search(rf"{key}=\{{(.*?)\}}", entry, re.DOTALL) for key in ("author", "booktitle", "year"))
+        if authors and place and year:
+            names = [one.split(",")[0].strip() for one in re.split(r"\s+and\s+", authors[1])]
+            who = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+            found.append(f"{who}, {place[1]} {year[1]}")
+    return "; ".join(found)
+
+
+def _text_of(kind: str, lines: list[tuple[str, str]], methods: list[dict[str, Any]], indent: int = 0) -> str:
+    """Names with their descriptions in columns; of each method also family, source and cost, on lines of their own."""
+    if kind != "methods":
+        return _columns(lines, indent)
+    width = max(len(name) for name, _ in lines) + 2
+    room = WIDTH - indent - width
+    text = []
+    for row in methods:
+        about = [f"{row['family']}; {row['source']}".removesuffix("; "), row["description"], f"cost: {row['cost']}"]
+        first, *rest = [part for words in about for part in wrap(words, room)]
+        text += [" " * indent + row["name"].ljust(width) + first, *(" " * (indent + width) + part for part in rest)]
+    return "\n".join(text)
 
 
 def _options(options: Any) -> str:

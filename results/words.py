@@ -1,0 +1,45 @@
+"""What table.py and comparisons.py both need to say."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+NONE = "–"
+PLACES = {"--root", "--out"}  # options that say where files lie: they change no number
+TITLES = {
+    "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
+    "tiny-imagenet": "Tiny ImageNet", "imagenette": "ImageNette", "lc25000-lung": "LC25000, lung",
+}  # fmt: skip
+
+
+def command(made: dict[str, Any]) -> str:
+    """The command of a card or table without the options that only say where files lie."""
+    words = shlex.split(made["command"])
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if word not in PLACES and before not in PLACES and word != "--overwrite"
+    ]
+    return shlex.join(Path(word).name if word.startswith(("/", "~")) else word for word in kept)
+
+
+def machine(made: dict[str, Any]) -> str:
+    """Hardware, versions and commit of a card or table in words."""
+    hardware, versions = made["hardware"], made["versions"]
+    parts = [
+        hardware["cpu"], f"{hardware['cores']} cores", f"{hardware['memory_gb']} GB", hardware["gpu"] or "no GPU",
+        f"datadam {versions['datadam']}" + (f" at {made['commit']}" if made.get("commit") else ""), f"torch {versions['torch']}",
+        f"Python {versions['python']}",
+    ]  # fmt: skip
+    return ", ".join(parts)
+
+
+def count(number: float) -> str:
+    """Thousands apart."""
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *lines))
