@@ -14,7 +14,6 @@ from datadam import checkpoint as checkpoints
 from datadam.distilled import DistilledSet
 from datadam.draw import Draw
 from datadam.errors import ArtifactError, InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
-from datadam.matching import Plan
 from datadam.methods import CATALOG, Method, State
 from datadam.methods.base import Parts
 from datadam.start import SyntheticSet
@@ -203,15 +202,6 @@ def test_resume_refuses_other_data_and_damaged_checkpoints(real, recipe, tmp_pat
             datadam.resume(out, real)
     with pytest.raises(ArtifactError, match="no checkpoint"):
         datadam.resume(tmp_path / "nothing", real)
-
-
-@pytest.mark.slow
-def test_compiled_code_gives_the_same_images(real, recipe) -> None:
-    eager, compiled = (
-        datadam.distill(real, recipe(precision="float32", iterations=3), plan=Plan(compiled=compiled, chunk=8, threads=1)).images
-        for compiled in (False, True)
-    )
-    torch.testing.assert_close(eager, compiled, rtol=1e-3, atol=1e-3)
 
 
 def test_the_forecast_grows_with_what_it_must_hold(real, recipe) -> None:

@@ -14,8 +14,9 @@ from small import make_real
 import datadam
 from datadam import nets
 from datadam.errors import InvalidInput, RunFailed, UnknownName
-from datadam.evaluate import Evaluation, evaluate, evaluate_whole, protocol_named, t95
+from datadam.evaluate import Evaluation, Progress, evaluate, evaluate_whole, protocol_named, t95, train_student
 from datadam.protocols import CATALOG
+from datadam.students import PRECISIONS
 from datadam.train import Training, confusion, train
 
 NET = "convnet2:width=8"
@@ -227,3 +228,49 @@ def test_digits_are_not_mirrored(real, recipe) -> None:
     named = protocol_named("honest", epochs=1, augment="crop_flip")
     assert "crop_flip" in evaluate(small, digits, protocol=named, students=1).words
     assert math.isfinite(evaluate(small, digits, protocol=quick(), students=1).mean)
+
+
+def test_the_precision_is_said_and_an_unknown_one_refused(real, recipe) -> None:
+    small = datadam.distill(real, recipe(iterations=0))
+    by_precision = {p: evaluate(small, real, protocol=quick(), students=1, precision=p) for p in PRECISIONS}
+    assert set(by_precision) == {"float32", "float64", "bfloat16"}
+    for precision, e in by_precision.items():
+        assert e.to_json()["precision"] == precision
+        assert (f", {precision};" in e.words) == (precision != "float32")
+    with pytest.raises(InvalidInput, match="precision is 'float16'; allowed: float32, float64, bfloat16"):
+        evaluate(small, real, protocol=quick(), precision="float16")
+    with pytest.raises(InvalidInput, match="precision is 'auto'"):
+        evaluate_whole(real, net=NET, protocol=quick(), precision="auto")
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_workers_are_refused(real, recipe, workers: int) -> None:
+    small = datadam.distill(real, recipe(iterations=0))
+    with pytest.raises(InvalidInput, match=f"workers is {workers}; it must be at least 1"):
+        evaluate(small, real, protocol=quick(), workers=workers)
+
+
+def test_workers_are_no_more_than_students_and_none_for_short_work(real, recipe) -> None:
+    small = datadam.distill(real, recipe(iterations=0))
+    for asked in (7, None):
+        made = evaluate(small, real, protocol=quick(), students=1, workers=asked).made
+        assert (made["workers"], made["threads"]) == (1, torch.get_num_threads())
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_trained_student_is_the_first_of_an_evaluation(real, recipe, precision: str) -> None:
+    small = datadam.distill(real, recipe(zca="kornia", iterations=0))
+    net = "convnet2:norm=batch:width=8"
+    told: list[Progress] = []
+    options = {"net": net, "protocol": quick(epochs=6), "seed": 4, "precision": precision}
+    network, e = train_student(small, real, progress=told.append, **options)
+    assert e.accuracies == ((evaluate(small, real, students=3, **options).accuracies[0][0],),)
+    assert [p.epoch for p in told] == [1, 2, 3, 4, 5, 6]
+    assert not network.training
+    assert all(p.dtype == torch.float32 for p in network.parameters())
+    x = small.transform.bytes_to_network(torch.from_numpy(real.test.pixels))
+    with torch.no_grad():
+        right = network(x).argmax(1) == torch.from_numpy(real.test.labels)
+    assert float(right.double().mean()) == e.mean
+    other, _ = train_student(small, real, **(options | {"seed": 5}))
+    assert not torch.equal(next(iter(other.parameters())), next(iter(network.parameters())))

@@ -1,14 +1,19 @@
 """What a run costs, told before it starts."""
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 from small import make_real
 
 import datadam
 from datadam import forecast as module
+from datadam import machine, matching
+from datadam.data.kept import keep
 from datadam.errors import NotEnoughMemory
-from datadam.forecast import forecast, passes_a_second, passes_of
+from datadam.forecast import forecast, kept_bytes, kept_form, passes_a_second, passes_of
 
 
 def test_passes_of_feature_matching(recipe) -> None:
@@ -82,3 +87,149 @@ def test_batch_norm_couples_only_feature_matching(real, recipe) -> None:
     net = "convnet2:norm=batch:width=6"
     assert any("couples" in note for note in forecast(real, recipe("dm", net=net)).notes)
     assert not forecast(real, recipe("dc", net=net)).notes
+
+
+TRAIN = 3 * 12 * 3 * 8 * 8  # numbers of all training images
+
+
+@pytest.mark.parametrize(
+    ("whitens", "precision", "device", "drawn", "free", "expected"),
+    [
+        (True, "float32", "cpu", 2 * 36, 1e9, "float32"),
+        (True, "bfloat16", "cpu", 2 * 36, 1e9, "bfloat16"),
+        (True, "float32", "cpu", 2 * 36 - 1, 1e9, ""),  # whitened less often one by one
+        (False, "float32", "cpu", 10**6, 1e9, ""),  # bytes are read fast enough
+        (True, "float32", "cpu", 72, 4 * 4 * TRAIN, "float32"),  # a quarter of what is free
+        (True, "float32", "cpu", 72, 4 * 4 * TRAIN - 1, ""),
+        (True, "bfloat16", "cpu", 72, 4 * 4 * TRAIN - 1, "bfloat16"),
+        (True, "float32", "cpu", 72, -1e9, ""),
+        (False, "float32", "cuda", 1, 1e9, "uint8"),  # a GPU is far from the memory, however little is drawn
+        (True, "float32", "cuda", 1, 1e9, "float32"),
+        (True, "bfloat16", "cuda", 1, 1e9, "bfloat16"),
+        (False, "bfloat16", "cuda", 1, 4 * TRAIN - 1, ""),
+    ],
+)
+def test_the_form_in_which_images_are_kept(
+    real, whitens: bool, precision: str, device: str, drawn: int, free: float, expected: str
+) -> None:
+    assert kept_form(real, whitens, precision, device, drawn, free) == expected
+    if whitens:  # data whitened by hand are as expensive to read
+        assert kept_form(real.with_zca("kornia"), False, precision, device, drawn, free) == expected
+    if expected:
+        assert len(keep(real, expected, torch.device("cpu")).untyped_storage()) == kept_bytes(real, expected)
+
+
+def test_a_large_memory_is_not_taken_for_images_that_need_not_be_kept(real, monkeypatch) -> None:
+    monkeypatch.setattr(module, "KEPT_LIMIT", 4 * 4 * TRAIN - 1)
+    assert kept_form(real, True, "float32", "cpu", 10**6, 1e15) == ""
+    assert kept_form(real, True, "float32", "cuda", 10**6, 1e15) == "float32"
+
+
+def test_kept_images_are_counted_and_left_out_where_memory_is_short(real, recipe) -> None:
+    asked = recipe(zca="kornia", precision="float32", iterations=1000)
+    bare = forecast(real, dataclasses.replace(asked, iterations=1))
+    assert (bare.plan.kept, forecast(real, asked).plan.kept) == ("", "float32")
+    assert forecast(real, asked).bytes == bare.bytes + 4 * TRAIN
+    enough = bare.bytes + 4 * 4 * TRAIN
+    assert forecast(real, asked, memory_limit=enough).plan.kept == "float32"
+    for short in (enough - 1, bare.bytes):
+        told = forecast(real, asked, memory_limit=short)
+        assert (told.plan.kept, told.bytes) == ("", bare.bytes)
+    with pytest.raises(NotEnoughMemory):
+        forecast(real, asked, memory_limit=bare.bytes - 1)
+
+
+def test_nothing_is_kept_for_float64_or_a_coreset(real, recipe) -> None:
+    assert forecast(real, recipe(zca="kornia", precision="float64", iterations=1000)).plan.kept == ""
+    assert forecast(real.with_zca("kornia"), datadam.preset("random", real, ipc=2)).plan.kept == ""
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Choose what this machine can do; compiling always pays, and is only played."""
+
+    def choose(compiler: bool = True, precision: str = "bfloat16") -> None:
+        monkeypatch.setattr(module, "COMPILING_PAYS", 0.0)
+        monkeypatch.setattr(module, "can_compile", lambda device="cpu": compiler)
+        monkeypatch.setattr(machine, "fast_precision", lambda device="cpu": precision)
+        monkeypatch.setattr(matching, "compiled", lambda function, device="cpu": function)
+
+    return choose
+
+
+def test_auto_is_float32_where_nothing_is_compiled(real, recipe, fast) -> None:
+    asked = recipe(precision="auto", net="convnet2:width=8")
+    assert forecast(real, asked).precision == "float32"  # moments do not pay
+    fast(compiler=False)
+    told = forecast(real, asked)
+    assert (told.precision, told.plan.compiled) == ("float32", False)
+    assert any("compiler" in note for note in told.notes)
+    fast()
+    unequal = make_real(per_class=(3, 12, 12))  # each new size of a batch would be compiled again
+    assert (forecast(unequal, asked).precision, forecast(unequal, asked).plan.compiled) == ("float32", False)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_auto_is_what_the_machine_says_where_code_is_compiled(real, recipe, fast, precision: str) -> None:
+    fast(precision=precision)
+    told = forecast(real, recipe(precision="auto"))
+    assert (told.precision, told.plan.compiled) == (precision, True)
+    assert forecast(real, recipe("dm", precision="auto")).precision == precision
+
+
+def test_a_precision_asked_for_stays(real, recipe, fast) -> None:
+    fast(precision="bfloat16")
+    assert forecast(real, recipe(precision="float32")).precision == "float32"
+    fast(compiler=False)
+    assert forecast(real, recipe(precision="bfloat16")).precision == "bfloat16"
+    assert forecast(real, recipe(precision="float64")).precision == "float64"
+
+
+@pytest.mark.parametrize("name", ["dc", "dsa", "cafe"])
+def test_auto_is_float32_for_methods_that_need_gradients_of_the_real_side(real, recipe, fast, name: str) -> None:
+    fast()
+    assert forecast(real, recipe(name, precision="auto")).precision == "float32"
+
+
+@pytest.mark.parametrize("name", ["random", "herding"])
+def test_auto_is_float32_for_coresets(real, fast, name: str) -> None:
+    fast()
+    asked = datadam.preset(name, real, ipc=2).change({"net": "convnet2", "precision": "auto"})
+    assert forecast(real, asked).precision == "float32"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_the_card_holds_the_precision_that_was_settled_on(real, recipe, fast, tmp_path: Path, precision: str) -> None:
+    """And a resumed run goes on with it, whatever the machine says by then."""
+    fast(precision=precision)
+    asked = recipe(precision="auto", iterations=3)
+    whole = datadam.distill(real, asked)
+    assert (whole.card["recipe"]["precision"], whole.card["plan"]["compiled"]) == (precision, True)
+    run = datadam.begin(real, asked, out=tmp_path / "run")
+    next(run.steps())
+    fast(compiler=False, precision="float32")
+    again = datadam.resume(tmp_path / "run", real)
+    assert (again.recipe.precision, again.plan) == (precision, run.plan)
+    list(again.steps())
+    assert torch.equal(again.result().images, whole.images)
+
+
+def test_chunks_grow_with_threads_and_shrink_with_maps(monkeypatch) -> None:
+    chunks = {}
+    for threads in (1, 2, 7, 64):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        chunks[threads] = machine.chunk_for(128 * 32 * 32 * 4)
+        assert machine.chunk_for(10**12) == 1
+        assert machine.chunk_for(0) > 0
+        sizes = [machine.chunk_for(image) for image in (100, 1000, 10_000, 10**6, 10**8)]
+        assert sizes == sorted(sizes, reverse=True)
+    assert [chunks[threads] for threads in (2, 7, 64)] == [threads * chunks[1] for threads in (2, 7, 64)]
+    assert chunks[1] * 128 * 32 * 32 * 4 == machine.CACHE_A_THREAD
+
+
+def test_chunks_of_a_run_are_as_large_as_its_largest_map_allows(real, recipe) -> None:
+    chunks = {
+        p: forecast(real, recipe(net="convnet2:width=64", precision=p)).plan.chunk for p in ("float64", "float32", "bfloat16")
+    }
+    assert chunks == {p: machine.chunk_for(64 * 8 * 8 * width) for p, width in (("float64", 8), ("float32", 4), ("bfloat16", 2))}
+    assert forecast(real, recipe(net="convnet2:norm=batch:width=64")).plan.chunk == machine.images_at_once(real.shape)

@@ -1,14 +1,21 @@
 """The engine against a plain writing of the paper, and its invariances: chunks, groups, shards, order, batch norm."""
 
+import dataclasses
+import itertools
+import json
+import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from small import make_real
 
-from datadam import nets
+import datadam
+from datadam import matching, nets
+from datadam.data.kept import keep
 from datadam.draw import Draws
-from datadam.matching import Engine, Gradient, Plan
+from datadam.matching import Engine, Gradient, Plan, even_chunk
 from datadam.methods import DM, DataDAM, FeatureMatching
 from datadam.recipe import Recipe
 from datadam.start import SyntheticSet, first_images
@@ -217,3 +224,84 @@ def test_a_large_class_streams_in_chunks(real) -> None:
     chunks = list(draw.real_chunks(1, 2))
     assert [len(c) for c in chunks] == [2, 2, 1]
     assert torch.equal(torch.cat(chunks), draw.real(1))
+
+
+@pytest.mark.parametrize("images", range(1, 41))
+def test_even_chunks_against_all_divisors(images: int) -> None:
+    for most in range(1, 50):
+        size = even_chunk(images, most)
+        even = [d for d in range(1, most + 1) if images % d == 0 and d > most // 2]
+        assert size == (max(even) if even else most)
+        parts = torch.arange(images).split(size)
+        assert len(parts) <= 2 * -(-images // most)  # never many more than needed
+        assert max(map(len, parts)) <= most
+
+
+@pytest.mark.parametrize(("classes", "ipc", "chunk"), list(itertools.product((1, 5, 7), (1, 4), (1, 3, 4, 6, 8, 12, 100))))
+def test_groups_are_even_few_and_fit_the_chunk(classes: int, ipc: int, chunk: int) -> None:
+    real = make_real(classes=classes, per_class=3, shape=(3, 4, 4))  # three images of a class, though five are asked for
+    draw, synthetic = prepare(real, net="convnet1:width=2", ipc=ipc)
+    groups = list(Engine(DM(), Plan(False, chunk, 1))._groups(synthetic, draw, draw.network()))
+    assert [k for first, last in groups for k in range(first, last)] == list(range(classes))
+    sizes, of_class = [last - first for first, last in groups], max(3, ipc)
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) * of_class <= chunk or max(sizes) == 1
+    assert len(groups) == math.ceil(classes / max(1, chunk // of_class))
+
+
+@pytest.mark.parametrize("chunk", range(1, 14))
+def test_groups_of_unequal_classes_fit_the_chunk(chunk: int) -> None:
+    real = make_real(classes=6, per_class=(1, 5, 2, 2, 1, 4), shape=(3, 4, 4))
+    draw, synthetic = prepare(real, net="convnet1:width=2", ipc=1)
+    groups = list(Engine(DM(), Plan(False, chunk, 1))._groups(synthetic, draw, draw.network()))
+    assert [k for first, last in groups for k in range(first, last)] == list(range(6))
+    images = [sum(draw.real_count(k) for k in range(first, last)) for first, last in groups]
+    assert all(count <= chunk or last - first == 1 for count, (first, last) in zip(images, groups, strict=True))
+    following = [draw.real_count(last) for _, last in groups[:-1]]
+    assert all(count + more > chunk for count, more in zip(images, following, strict=False))  # none could take one class more
+
+
+def test_coupled_images_make_one_group(real) -> None:
+    draw, synthetic = prepare(real, net="convnet1:norm=batch:width=2")
+    assert list(Engine(DM(), Plan(False, 1, 1))._groups(synthetic, draw, draw.network())) == [(0, 3)]
+
+
+@pytest.mark.parametrize("together", [1, 5, 100])
+@pytest.mark.parametrize("chunk", range(1, 13))
+def test_streamed_means_are_those_of_the_whole_batch(monkeypatch, chunk: int, together: int) -> None:
+    """Chunks of any size, cut evenly or not, out of images drawn a few at a time or at once."""
+    monkeypatch.setattr(matching, "drawn_at_once", lambda shape: together)
+    real = make_real(per_class=11)
+    network = nets.build("convnet2:width=4", shape=real.shape, classes=3).double()
+    draw = Draws(real, network, 0, 11, "color_crop_cutout_flip_scale_rotate", dtype=torch.float64).at(2)
+    method, augmentation = DataDAM(), draw.augmentation(1)
+    assert augmentation is not None
+    means = Engine(method, Plan(False, chunk, 1))._real_means(draw, draw.network(), 1, 2, [augmentation])
+    whole = method.descriptors(draw.network().features(augmentation(draw.real(1))))
+    for mean, descriptor in zip(means, whole, strict=True):
+        torch.testing.assert_close(mean[0], descriptor.mean(0), rtol=1e-12, atol=1e-14)
+
+
+def test_kept_images_are_drawn_as_those_read(real) -> None:
+    read, _ = prepare(real)
+    kept = dataclasses.replace(read.source, kept=keep(real, "uint8", torch.device("cpu"))).at(read.iteration)
+    for k in range(3):
+        assert torch.equal(kept.real(k), read.real(k))
+        assert torch.equal(kept.sample(k, 4, "first"), read.sample(k, 4, "first"))
+        for one, other in zip(kept.real_chunks(k, 2), read.real_chunks(k, 2), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.slow
+def test_compiled_code_gives_what_plain_code_does(real, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Compiled, channels last, in float32, by chunks that do not cut a batch evenly: the images and the norms of each term."""
+    images, lines = [], []
+    for name, plan, precision in (("plain", Plan(False, 10_000, 1), "float64"), ("fast", Plan(True, 4, 1), "float32")):
+        asked = recipe(precision=precision, iterations=3, task_balance=0.3)
+        images.append(datadam.distill(real, asked, plan=plan, out=tmp_path / name).images.double())
+        lines.append([json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()])
+    torch.testing.assert_close(images[1], images[0], rtol=1e-3, atol=1e-3)
+    assert [line["iteration"] for line in lines[0]] == [1, 3]
+    for plain, fast in zip(*lines, strict=True):
+        for term in ("sam", "mmd"):
+            assert fast["terms"][term] == pytest.approx(plain["terms"][term], rel=1e-3)

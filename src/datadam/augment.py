@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datadam.errors import InvalidInput, UnknownName
-from datadam.rng import stream
+from datadam.rng import carry, stream
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
@@ -89,8 +89,8 @@ _PARAMETERS = {
 
 
 def _each(u: Tensor, x: Tensor) -> Tensor:
-    """Parameters [n] as [n, 1, 1, 1] beside the images x."""
-    return u.to(x.device, x.dtype)[:, None, None, None]
+    """Parameters [n] as [n, 1, 1, 1] beside the images x; a single one as a number, which need not be carried to a GPU."""
+    return u.to(x.dtype)[0] if len(u) == 1 else carry(u.to(x.dtype), x.device)[:, None, None, None]
 
 
 def _integers(u: Tensor, low: int, high: int) -> Tensor:
@@ -116,8 +116,8 @@ def _crop(x: Tensor, p: dict[str, Tensor]) -> Tensor:
         return padded[
             :, :, int(top) : int(top) + height, int(left) : int(left) + width
         ].contiguous()  # compiled code wants one layout
-    rows = (top[:, None] + torch.arange(height)).to(x.device)
-    columns = (left[:, None] + torch.arange(width)).to(x.device)
+    rows = carry(top[:, None] + torch.arange(height), x.device)
+    columns = carry(left[:, None] + torch.arange(width), x.device)
     image = torch.arange(len(x), device=x.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
@@ -127,14 +127,17 @@ def _cutout(x: Tensor, p: dict[str, Tensor]) -> Tensor:
         size = int(side * CUTOUT + 0.5)
         first = _integers(u, 0, side - size % 2) - size // 2  # an even square has its centre on a corner of pixels
         position = torch.arange(side)
-        return ((position < first[:, None]) | (position >= first[:, None] + size)).to(x.device)
+        return carry((position < first[:, None]) | (position >= first[:, None] + size), x.device)
 
     rows, columns = outside(p["y"], x.shape[2]), outside(p["x"], x.shape[3])
     return x * (rows[:, None, :, None] | columns[:, None, None, :]).to(x.dtype)
 
 
 def _flip(x: Tensor, p: dict[str, Tensor]) -> Tensor:
-    return torch.where((p["flip"] < FLIP).to(x.device)[:, None, None, None], x.flip(3), x)
+    flipped = p["flip"] < FLIP
+    if len(flipped) == 1:
+        return x.flip(3) if bool(flipped) else x
+    return torch.where(carry(flipped, x.device)[:, None, None, None], x.flip(3), x)
 
 
 def _scale(x: Tensor, p: dict[str, Tensor]) -> Tensor:
@@ -152,7 +155,8 @@ def _rotate(x: Tensor, p: dict[str, Tensor]) -> Tensor:
 
 def _warp(x: Tensor, xx: Tensor, xy: Tensor, yx: Tensor, yy: Tensor) -> Tensor:
     zero = torch.zeros_like(xx)
-    theta = torch.stack([torch.stack([xx, xy, zero], 1), torch.stack([yx, yy, zero], 1)], 1).to(x.device, x.dtype)
+    theta = torch.stack([torch.stack([xx, xy, zero], 1), torch.stack([yx, yy, zero], 1)], 1)
+    theta = carry(theta.to(x.dtype), x.device)
     grid = F.affine_grid(theta, [len(theta), *x.shape[1:]], align_corners=False)
     return F.grid_sample(x, grid.expand(len(x), -1, -1, -1), mode="bilinear", padding_mode="zeros", align_corners=False)
 

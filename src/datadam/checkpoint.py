@@ -32,9 +32,9 @@ PARTS = ("card.json", "checkpoint", "snapshots", "metrics.jsonl", "distilled.saf
 class RunState:
     """What changes during a run.
 
-    `images` and `momentum` [K*N, C, H, W]; `iteration`, how many are done; `seconds` and `peak_mb` so far; `moved`, mean change
-    of a pixel since the start; `method`, the method's own state, tensors and numbers by name; `network`, the weights of a
-    network that is trained between steps.
+    `images` and `momentum` [K*N, C, H, W]; `iteration`, how many are done; `seconds`, `peak_mb` and, on a GPU, `gpu_peak_mb` so
+    far; `moved`, mean change of a pixel since the start; `method`, the method's own state, tensors and numbers by name;
+    `network`, the weights of a network that is trained between steps.
     """
 
     images: Tensor
@@ -42,6 +42,7 @@ class RunState:
     iteration: int = 0
     seconds: float = 0.0
     peak_mb: float = 0.0
+    gpu_peak_mb: float = 0.0
     moved: float = 0.0
     method: State = field(default_factory=dict)
     network: dict[str, Tensor] = field(default_factory=dict)
@@ -92,7 +93,7 @@ class Checkpoint:
         """Write the state. Returns false, and writes nothing, when the images are not finite."""
         if not torch.isfinite(state.images).all():
             return False
-        numbers = {name: getattr(state, name) for name in ("iteration", "seconds", "peak_mb", "moved")}
+        numbers = {name: getattr(state, name) for name in ("iteration", "seconds", "peak_mb", "gpu_peak_mb", "moved")}
         tensors = {"images": state.images, "momentum": state.momentum}
         tensors |= {f"method/{name}": value for name, value in state.method.items() if isinstance(value, Tensor)}
         tensors |= {f"network/{name}": value for name, value in state.network.items()}
@@ -152,7 +153,7 @@ class Checkpoint:
                 raise ValueError("the images hold NaN or infinite numbers")
             if type(state.iteration) is not int or not 0 <= state.iteration <= frame.recipe.iterations:
                 raise ValueError(f"iteration {state.iteration!r} of {frame.recipe.iterations}")
-            if not all(finite(n) for n in (state.seconds, state.peak_mb, state.moved)):
+            if not all(finite(n) for n in (state.seconds, state.peak_mb, state.gpu_peak_mb, state.moved)):
                 raise ValueError("seconds, memory or distance is no number")
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"the checkpoint in {self.folder} is damaged ({error}); make the run again") from error

@@ -4,6 +4,9 @@ A draw is named by the iteration and the class, never by when it is asked for (s
 """
 
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,7 +18,7 @@ from datadam.buckets import Bucket
 from datadam.data import RealData
 from datadam.data.kept import take
 from datadam.nets import Network
-from datadam.rng import stream
+from datadam.rng import carry, stream
 from datadam.train import Training, train_steps
 
 
@@ -45,10 +48,40 @@ class Draws:
     bucket: Bucket | None = None
     kept: Tensor | None = None
     drawn: int = -1  # the number of the network whose weights `network` holds
+    spare: Network | None = None  # where the next weights are drawn
+    ready: dict[tuple[int, int], tuple[Tensor, Augmentation | None]] = field(default_factory=dict)  # by iteration and class
 
     def at(self, iteration: int) -> "Draw":
         """The draws of one iteration, numbered from 0."""
         return Draw(self, iteration)
+
+    @contextmanager
+    def ahead(self, iteration: int) -> Iterator[None]:
+        """Draw for an iteration what would be drawn during it, the same: so a CPU draws while a GPU computes.
+
+        Weights, which take longest, are drawn in a thread while the block inside runs and gives the GPU its work. They go into
+        the network after the block, and on the GPU behind that work.
+        """
+        number = iteration // self.iterations_per_network
+        spare = self.spare = self.spare or deepcopy(self.network).cpu()
+        with ThreadPoolExecutor(1) as pool:
+            drawing = pool.submit(self.fill, spare, number) if number != self.drawn else None
+            yield
+            draw, classes = self.at(iteration), range(len(self.real.classes))
+            self.ready = {(iteration, k): (draw._chosen(k), draw.augmentation(k)) for k in classes}
+        if drawing:
+            drawing.result()  # raises what the thread raised
+            for there, drawn in zip(self.network.state_dict().values(), spare.state_dict().values(), strict=True):
+                there.copy_(carry(drawn, there.device))
+            self.drawn = number
+
+    def fill(self, network: Network, number: int) -> None:
+        """Give a network of our kind the weights of this number."""
+        generator = stream(self.seed, "network", number)
+        if self.bucket is None:
+            nets.initialise(network, generator, self.init)
+        else:
+            self.bucket.fill(network, generator)
 
 
 @dataclass(frozen=True)
@@ -68,10 +101,7 @@ class Draw:
         source = self.source
         number = self.iteration // source.iterations_per_network if number is None else number
         if source.drawn != number:
-            if source.bucket is None:
-                nets.initialise(source.network, stream(source.seed, "network", number), source.init)
-            else:
-                source.bucket.fill(source.network, stream(source.seed, "network", number))
+            source.fill(source.network, number)
             source.network.train().requires_grad_(False)
             source.drawn = number
         return source.network
@@ -79,6 +109,13 @@ class Draw:
     def real(self, k: int) -> Tensor:
         """B real images [B, C, H, W] of class k, drawn without replacement; a smaller class gives all it has."""
         return self._images(self._chosen(k))
+
+    def real_of(self, first: int, last: int) -> list[Tensor]:
+        """The images `real(k)` of the classes first..last-1, fetched together where they are kept ready."""
+        if self.source.kept is None:
+            return [self.real(k) for k in range(first, last)]
+        chosen = [self._chosen(k) for k in range(first, last)]
+        return list(self._images(torch.cat(chosen)).split([len(c) for c in chosen]))
 
     def training_steps(self, images: Tensor, labels: Tensor, epochs: int) -> Generator[None, None, None]:
         """Train the network that was drawn last on synthetic images [N, C, H, W] and their class numbers [N].
@@ -89,7 +126,7 @@ class Draw:
         network = source.network.requires_grad_(True)
         training = replace(source.training, epochs=epochs, drop_after=epochs)
         what = (source.seed, "network", self.iteration)
-        steps = train_steps(network, lambda i: images[i.to(images.device)], labels.cpu(), training, *what)
+        steps = train_steps(network, lambda i: images[carry(i, images.device)], labels, training, *what)
         try:
             yield from steps
         finally:
@@ -109,7 +146,8 @@ class Draw:
         return min(self.source.batch_real, len(self.source.real.by_class[k]))
 
     def _chosen(self, k: int) -> Tensor:
-        return self._choose(k, self.source.batch_real, "real")
+        ready = self.source.ready.get((self.iteration, k))
+        return ready[0] if ready else self._choose(k, self.source.batch_real, "real")
 
     def _choose(self, k: int, count: int, *what: str | int) -> Tensor:
         source = self.source
@@ -126,4 +164,6 @@ class Draw:
     def augmentation(self, k: int) -> Augmentation | None:
         """The augmentation of class k: one parameter set for its real and synthetic images."""
         source = self.source
+        if ready := source.ready.get((self.iteration, k)):
+            return ready[1]
         return draw_augmentation(source.augment, source.seed, "augment", self.iteration, source.real.classes[k])

@@ -18,6 +18,7 @@ from datadam.methods.dc import STATISTICS
 from datadam.recipe import Recipe
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
+GPU_WORK = 80  # times as much that must be on a GPU, which does so much more in that time; an estimate
 MAP_WORK = 1500  # operations that take as long as normalising, pooling and matching one number of a map does, uncompiled
 COMPILED_GAIN = {"float32": 2.3, "float64": 2.0, "bfloat16": 3.7}  # how many times faster compiled code is, about
 SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which its time is worth measuring
@@ -47,7 +48,7 @@ class Forecast:
 def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None) -> Forecast:
     """Cost of a run, and its plan.
 
-    Arguments: `recipe` with a canonical net; `memory_limit` in bytes (None: what this machine has free; a GPU is not checked).
+    Arguments: `recipe` with a canonical net; `memory_limit` in bytes (None: what the device has free).
     Raises `NotEnoughMemory` when the run needs more, saying what would help; `InvalidInput` when the net does not fit the images.
     """
     network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes))
@@ -65,7 +66,8 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     flops = counter.get_total_flops() * passes
     uniform = len(set(counts)) == 1  # each new batch size would be compiled again
     work = flops + MAP_WORK * passes * sum(block.numel() for block in features.blocks)
-    pays = matches and uniform and work * recipe.iterations > COMPILING_PAYS
+    on_gpu = torch.device(device).type == "cuda"
+    pays = matches and uniform and work * recipe.iterations > COMPILING_PAYS * (GPU_WORK if on_gpu else 1)
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
@@ -73,7 +75,7 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     width = 8 if precision == "float64" else 4
     blocks = [block.numel() * width for block in features.blocks] or [features.embedding.numel() * width]
     real_map = max(blocks) // (2 if precision == "bfloat16" else 1)
-    chunk = machine.chunk_for(real_map, device) if matches and not couples else machine.images_at_once(real.shape)
+    chunk = machine.chunk_for(real_map, device) if matches and not couples else machine.images_at_once(real.shape, device)
     needed: float = FLOOR + 4 * width * len(counts) * recipe.ipc * image.numel()  # images, start, momentum, gradient
     if recipe.zca != "none" or real.transform.zca is not None:
         needed += ZCA_COPIES * 4 * image.numel() ** 2
@@ -88,13 +90,13 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
             f"{recipe.net} couples the images of a batch (batch norm), so all {sum(counts)} real images of an iteration go "
             f"through it together: about {needed / 1e9:.1f} GB of memory"
         )
-    limit = machine.available_memory() if memory_limit is None else memory_limit
+    limit = machine.available_memory(device) if memory_limit is None else memory_limit
     kept = ""
     if learns and precision != "float64":
         kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(counts), limit - needed)
-    if kept and device == "cpu":
+    if kept:
         needed += kept_bytes(real, kept)
-    if device == "cpu" and needed > limit:
+    if needed > limit:
         cure = "use instance norm (norm=instance)" if coupled else "lower ipc"
         if learns:
             cure += f", lower --batch-real (now {recipe.batch_real})"
@@ -102,14 +104,15 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
             cure = "choose by random features, or at random"
         raise NotEnoughMemory(
             f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; "
-            f"{cure}, take a narrower net, or raise --memory-limit"
+            f"{cure}, take a narrower net, or {'another --device' if on_gpu and memory_limit is None else 'raise --memory-limit'}"
         )
     plan = Plan(compiled=compiled, chunk=chunk, threads=torch.get_num_threads(), kept=kept)
     if pays and not compiled:
-        notes.append("no C++ compiler found: running uncompiled, two to three times slower")
+        missing = "Triton or C" if on_gpu else "C++"
+        notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
     seconds = 0.0
     if flops * recipe.iterations > SECONDS_MATTER:
-        rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED), device, width)
+        rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
         seconds = recipe.iterations * passes / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds)
 
@@ -125,7 +128,7 @@ def kept_form(real: RealData, whitens: bool, precision: str, device: str, drawn:
     if cpu and (not whitens or drawn < KEEPING_PAYS * len(real.train)):
         return ""
     form = ("bfloat16" if precision == "bfloat16" else "float32") if whitens else "uint8"
-    room = min(free, KEPT_LIMIT) if cpu else torch.cuda.mem_get_info(device)[0]
+    room = min(free, KEPT_LIMIT) if cpu else free
     return form if kept_bytes(real, form) <= KEPT_SHARE * room else ""
 
 

@@ -7,7 +7,7 @@ checkpoint holds, and a resumed run ends bit-equal to an uninterrupted one on th
 import time
 from collections import deque
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,6 +24,7 @@ from datadam.errors import NonFiniteLoss
 from datadam.frame import Frame
 from datadam.gradient import gradient_of
 from datadam.matching import Plan
+from datadam.methods import FeatureMatching
 from datadam.start import SyntheticSet
 from datadam.storage import write_tensors
 from datadam.train import Training
@@ -32,6 +33,7 @@ STILL = 0.01  # a run whose pixels moved less than this many standard deviations
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.03  # of the time at most, where writing one is slow
 LINES = 200  # lines of metrics a run, about
+GPU_FULL = "free it and go on with --resume, or begin anew with a lower --batch-real or --ipc, or with --precision bfloat16"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Distillation:
         if state.iteration == 0:
             state.method = recipe.method.init(self.synthetic, self.draws.at(0))
         self.gradient = gradient_of(recipe.method, plan, recipe.precision, str(device))
+        matches = isinstance(recipe.method, FeatureMatching) and recipe.method.needs_network
+        self.draws_ahead = device.type == "cuda" and matches and not recipe.trains_network
 
     def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
         """Run to the end, or until `time_limit` seconds from now are nearly over; yields after each iteration.
@@ -107,7 +111,8 @@ class Distillation:
                 now = time.monotonic()
                 if time_limit is not None and now + 1.5 * max(recent, default=0.0) > began + time_limit:
                     break
-                loss = self._step()
+                with machine.telling_full_memory(GPU_FULL):
+                    loss = self._step()
                 recent.append(time.monotonic() - now)
                 state.seconds = before + time.monotonic() - began
                 state.peak_mb = max(state.peak_mb, machine.peak_memory_mb())
@@ -128,7 +133,9 @@ class Distillation:
             self._train_network(draw)
         every = max(10, recipe.iterations // LINES)
         log = state.iteration % every == 0 or state.iteration + 1 == recipe.iterations
-        gradient = self.gradient(state.method, self.synthetic, draw, log)
+        more = self.draws_ahead and state.iteration + 1 < recipe.iterations
+        with self.draws.ahead(state.iteration + 1) if more else nullcontext():
+            gradient = self.gradient(state.method, self.synthetic, draw, log)
         loss = self._finite(gradient.terms)
         self.torn = True
         state.momentum.mul_(recipe.momentum).add_(gradient.images)
@@ -153,7 +160,7 @@ class Distillation:
 
     def _finite(self, terms: dict[str, Tensor]) -> float:
         """The loss, summed in class order. Raises `NonFiniteLoss` with the class."""
-        per_class = torch.stack([term.double() for term in terms.values()]).sum(0)
+        per_class = torch.stack([term.double() for term in terms.values()]).cpu().sum(0)  # the one place that waits for a GPU
         bad = (~torch.isfinite(per_class)).nonzero()
         if len(bad):
             self.torn = True  # what led here is not worth keeping: the last good checkpoint stays
@@ -177,6 +184,7 @@ class Distillation:
 
     def save(self) -> None:
         """Write a checkpoint, whole or not at all."""
+        self.state.gpu_peak_mb = max(self.state.gpu_peak_mb, machine.gpu_peak_mb(self.device))
         if self.checkpoint and self.checkpoint.write(self.state, self.plan):
             self.saved = self.state.iteration
 
@@ -196,6 +204,7 @@ class Distillation:
             "moved": state.moved,
             "seconds": round(state.seconds, 1),
             "peak_memory_mb": round(state.peak_mb, 1),
+            **({"gpu_peak_memory_mb": round(state.gpu_peak_mb, 1)} if state.gpu_peak_mb else {}),
             "plan": self.plan.to_json(),
             "warnings": warnings,
         }

@@ -9,8 +9,8 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +18,12 @@ from typing import Any
 
 import torch
 
+from datadam.errors import RunFailed
+
 PIXELS_AT_ONCE = 128 * 32 * 32
 CACHE_A_THREAD = 2 << 20  # bytes of one map that a thread may have in work: about its share of the last-level cache
-GPU_MAP = 1 << 29  # bytes of one map on a GPU
+GPU_MAP, GPU_MAPS = 1 << 29, 16  # bytes of one map on a GPU, and at least how many of them its memory must hold
+GPU_MORE = 16  # times as many images at once on a GPU, whose launches cost more than its memory
 
 
 def tune_allocator() -> bool:
@@ -65,17 +68,25 @@ def chunk_for(image: int, device: str = "cpu") -> int:
 
     On a GPU launches cost more than memory: as many as fit into a share of it.
     """
-    room = GPU_MAP if torch.device(device).type == "cuda" else CACHE_A_THREAD * torch.get_num_threads()
+    if torch.device(device).type == "cuda":
+        room = min(GPU_MAP, torch.cuda.get_device_properties(device).total_memory // GPU_MAPS)
+    else:
+        room = CACHE_A_THREAD * torch.get_num_threads()
     return max(1, room // max(1, image))
 
 
-def images_at_once(shape: tuple[int, int, int]) -> int:
+def images_at_once(shape: tuple[int, int, int], device: str = "cpu") -> int:
     """How many images [C, H, W] go through a network together where memory must not grow with their number."""
-    return max(1, PIXELS_AT_ONCE // (shape[1] * shape[2]))
+    pixels = PIXELS_AT_ONCE * (GPU_MORE if torch.device(device).type == "cuda" else 1)
+    return max(1, pixels // (shape[1] * shape[2]))
 
 
-def available_memory() -> int:
-    """Bytes that can be taken now without swapping, within the container's limit (elsewhere than on Linux half of the memory)."""
+def available_memory(device: str = "cpu") -> int:
+    """Bytes that can be taken now: on a CPU without swapping, within the container's limit (elsewhere than on Linux half of the
+    memory); on a GPU what is free, and what this process has taken before and does not use."""
+    if torch.device(device).type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
     limits = []
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -108,12 +119,29 @@ def peak_memory_mb() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
+def gpu_peak_mb(device: torch.device) -> float:
+    """The most memory that tensors of this process took on a GPU so far, or since `forget_peak`, in MB; 0.0 for a CPU."""
+    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else 0.0
+
+
+@contextmanager
+def telling_full_memory(cure: str) -> Iterator[None]:
+    """Raise `RunFailed` with the cure where a GPU's memory does not suffice."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RunFailed(f"the memory of the GPU is full ({str(error).split('. ')[0]}); {cure}") from error
+
+
 def forget_peak() -> bool:
     """Give unused memory back to the system and let `peak_memory_mb` begin anew, so that several runs of a process can be told.
 
     Returns whether it took effect (Linux); without, the peak of a later run is at least that of the earlier ones.
     """
     gc.collect()
+    if torch.cuda.is_initialized():
+        for device in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     try:
@@ -126,7 +154,8 @@ def forget_peak() -> bool:
 def hardware(device: torch.device) -> dict[str, Any]:
     """Processor, cores, memory and accelerator, for the card."""
     cuda = device.type == "cuda"
-    return {
+    tf32 = {"tf32": torch.backends.cudnn.allow_tf32} if cuda else {}  # of convolutions in float32; torch's default is yes
+    return tf32 | {
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(physical_memory() / 1e9),
@@ -136,8 +165,15 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what computes the numbers."""
-    found = {name: metadata.version(name) for name in ("datadam", "torch", "numpy", "safetensors")}
+    found = {name: _version(name) for name in ("datadam", "torch", "numpy", "safetensors")}
     return found | {"python": platform.python_version()}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # ours, run from its source tree
+        return "not installed"
 
 
 def commit() -> str | None:

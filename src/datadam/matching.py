@@ -19,6 +19,7 @@ from datadam.draw import Draw
 from datadam.machine import compiled, images_at_once
 from datadam.methods import FeatureMatching
 from datadam.nets import Features, Network
+from datadam.rng import carry
 from datadam.start import SyntheticSet
 
 Sums = Callable[[Network, Tensor, tuple[int, ...]], list[Tensor]]
@@ -153,10 +154,12 @@ class Engine:
                         # replayed graphs give their results in the same memory again
                         sums = [s + p for s, p in zip(sums, part, strict=True)] if sums else [p.clone() for p in part]
             else:
-                batches = [augment(a, draw.real(k)) for k, a in zip(range(first, last), augmentations, strict=True)]
+                batches = [augment(a, x) for a, x in zip(augmentations, draw.real_of(first, last), strict=True)]
                 sums = self.sums(network, torch.cat(batches).contiguous(memory_format=self.layout), sizes)
-        counts = torch.tensor(sizes, device=sums[0].device, dtype=sums[0].dtype)[:, None]
-        return [s / counts for s in sums]
+        if len(set(sizes)) == 1:
+            return [s / sizes[0] for s in sums]
+        counts = torch.tensor(sizes, dtype=sums[0].dtype)[:, None]
+        return [s / carry(counts, s.device) for s in sums]
 
     def _couples(self, network: Network) -> bool:
         return network.couples_images and self.method.needs_network

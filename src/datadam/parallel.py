@@ -6,11 +6,12 @@ The one file that starts processes. What a piece gives does not depend on where 
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from datadam.errors import InvalidInput, RunFailed
@@ -41,20 +42,16 @@ def run(task: Task, items: Sequence[Any], *, workers: int = 1, report: Report | 
             process.start()
             theirs.close()
             processes.append(process)
-            ours.send(task)
             busy[ours] = process
-            ours.send(waiting.popleft())
+        for ours, process in busy.items():  # all of them start before the first one must have read
+            with _missed(process, workers):
+                ours.send(task)
+                ours.send(waiting.popleft())
         while busy:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
-                try:
+                with _missed(busy[connection], workers):
                     kind, number, value = connection.recv()
-                except EOFError:
-                    busy[connection].join()
-                    raise RunFailed(
-                        f"a worker process ended with code {busy[connection].exitcode}, perhaps for want of memory; "
-                        f"use fewer workers (now {workers})"
-                    ) from None
                 if kind == "tell":
                     told(number, value)
                     continue
@@ -62,7 +59,8 @@ def run(task: Task, items: Sequence[Any], *, workers: int = 1, report: Report | 
                     raise value
                 results[number] = value
                 if waiting:
-                    connection.send(waiting.popleft())
+                    with _missed(busy[connection], workers):
+                        connection.send(waiting.popleft())
                 else:
                     del busy[connection]
                     connection.close()
@@ -77,21 +75,53 @@ def _silent(number: int, value: Any) -> None:
     """What is told to nobody."""
 
 
+@contextmanager
+def _missed(process: BaseProcess, workers: int) -> Iterator[None]:
+    """Raise `RunFailed` when the other end of a connection is gone, read or unread."""
+    try:
+        yield
+    except (EOFError, OSError):
+        process.join()
+        killed = (process.exitcode or 0) < 0
+        raise RunFailed(
+            f"a worker process ended with code {process.exitcode}, perhaps for want of memory; use fewer workers (now {workers})"
+            if killed
+            else f"a worker process ended with code {process.exitcode}; a program that asks for workers keeps its start behind "
+            'if __name__ == "__main__", or does with workers=1'
+        ) from None
+
+
+class _Alone(BaseException):
+    """Nobody waits for this worker any more; not an `Exception`, which a task might catch."""
+
+
 def _serve(connection: Connection) -> None:
     """A worker's life: one task, many items, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody waits for us any more
-        task = connection.recv()
-        while True:
-            number, item = connection.recv()
-            try:
-                result = task(item, lambda value, number=number: connection.send(("tell", number, value)))
-            except (BrokenPipeError, ConnectionResetError):
-                raise
-            except Exception as error:
-                connection.send(("failed", number, _sendable(error)))
-                return
-            connection.send(("done", number, result))
+
+    def receive() -> Any:
+        try:
+            return connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise _Alone from None
+
+    def send(kind: str, number: int, value: Any) -> None:
+        try:
+            connection.send((kind, number, value))
+        except (BrokenPipeError, ConnectionResetError):
+            raise _Alone from None
+
+    number = -1
+    with suppress(_Alone):
+        try:
+            task = receive()
+            while True:
+                number, item = receive()
+                send("done", number, task(item, partial(send, "tell", number)))
+        except Exception as error:
+            send("failed", number, _sendable(error))
+            while True:  # until the other end has read it: a process that ends with words unread takes its own along
+                receive()
 
 
 def _sendable(error: Exception) -> Exception:

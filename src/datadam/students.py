@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,8 @@ class School:
 
     def __call__(self, item: tuple[int, int], tell: Tell) -> Student:
         """Student number `item[1]` of source `item[0]`; tells each finished epoch, from 1."""
-        if self.threads and torch.get_num_threads() != self.threads:  # a process of our own
-            torch.set_num_threads(self.threads)
+        if parent_process() is not None:  # a process of our own, which may be set up as we like
+            torch.set_num_threads(self.threads or torch.get_num_threads())
             machine.tune_allocator()
         source = self.sources[item[0]]
         network, forward = self._desk(source)

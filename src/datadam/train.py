@@ -15,7 +15,9 @@ from datadam.data import Transform
 from datadam.errors import InvalidInput, RunFailed
 from datadam.nets import Network
 from datadam.policies import student_augmentation
-from datadam.rng import stream
+from datadam.rng import carry, stream
+
+LOOK_EVERY = 10  # epochs after which the loss is looked at on a GPU, which must finish all its work for that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ def train_steps(
     """
     forward = network if forward is None else forward  # a compiled module has no truth value
     device = next(network.parameters()).device
+    labels = labels.to(device)
     optimizer = _sgd(network, training)
     network.train()
     for epoch in range(training.epochs):
@@ -102,17 +105,18 @@ def train_steps(
             group["lr"] = training.lr_at(epoch)
         order = torch.randperm(len(labels), generator=stream(seed, *what, "order", epoch))
         for step, chosen in enumerate(order.split(training.batch)):
-            x = images(chosen).to(device)
+            x = carry(images(chosen), device)
             augmentation = student_augmentation(
                 training.augment, seed, *what, "augment", epoch, step, images=len(x), transform=transform
             )
             x = augmentation(x) if augmentation else x
-            loss = F.cross_entropy(forward(x), labels[chosen].to(device))
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)  # before the forward pass: a replayed graph computes it where gradients lay
+            loss = F.cross_entropy(forward(x), labels[carry(chosen, device)])
             loss.backward()
             optimizer.step()
             yield
-        if not torch.isfinite(loss):
+        looks = device.type == "cpu" or epoch + 1 == training.epochs or epoch % LOOK_EVERY == 0
+        if looks and not torch.isfinite(loss):
             raise RunFailed(f"the training loss is {loss.item()} after epoch {epoch + 1}; lower the rate (now {training.lr})")
 
 

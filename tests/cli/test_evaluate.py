@@ -207,3 +207,22 @@ def test_a_model_is_replaced_only_when_told(cli, refused, run: Path, tmp_path: P
     assert out.read_bytes() == before
     assert cli("train", run, "--epochs", 2, "--out", out, "--overwrite").code == 0
     assert out.read_bytes() != before
+
+
+def test_the_precision_has_a_file_and_words_of_its_own(cli, refused, run: Path) -> None:
+    for precision in ("float32", "bfloat16", "float64"):
+        (told,) = cli("evaluate", run, *QUICK, "--precision", precision, "--json").json
+        assert told["precision"] == precision
+        assert (precision in told["words"]) == (precision != "float32")
+    assert {name.removeprefix("distilled-convnet1-width4-honest2x1") for name in kept(run)} == {
+        ".json", "-bfloat16.json", "-float64.json",
+    }  # fmt: skip
+    assert "precision is 'half'; allowed: float32, float64, bfloat16" in refused("evaluate", run, *QUICK, "--precision", "half")
+
+
+def test_workers_are_at_least_one_and_the_whole_set_has_one(cli, refused, run: Path, pictures: Path) -> None:
+    assert "workers is 0" in refused("evaluate", run, *QUICK, "--workers", 0)
+    assert "workers is 0" in refused("baseline", pictures, "--ipc", 1, *QUICK, "--workers", 0)
+    assert "leave out --workers" in refused("baseline", pictures, "--whole", *QUICK, "--workers", 2)
+    assert not list(run.glob("evaluations/*.json"))
+    assert cli("baseline", pictures, "--whole", *QUICK, "--workers", 1).code == 0

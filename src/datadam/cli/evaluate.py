@@ -145,6 +145,8 @@ def baseline(
         raise InvalidInput("a baseline is either --ipc N random images per class or the --whole set; give one of them")
     if whole and (full or sets is not None):
         raise InvalidInput("the whole set is one set with one student, or --students N; leave out --full and --sets")
+    if whole and workers not in (None, 1):
+        raise InvalidInput(f"workers is {workers}, and students of the whole set are trained in one process; leave out --workers")
     if sets is not None and sets < 1:
         raise InvalidInput(f"sets is {sets}; it must be at least 1")
     machine.tune_allocator()

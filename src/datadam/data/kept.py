@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from datadam.data.real import RealData
+from datadam.rng import carry
 
 WHITENED_TOGETHER = 512
 
@@ -25,5 +26,5 @@ def keep(real: RealData, form: str, device: torch.device) -> Tensor:
 
 def take(kept: Tensor, chosen: Tensor, real: RealData, dtype: torch.dtype) -> Tensor:
     """The images [n, C, H, W] of some training indices [n] in network space, rounded as they are kept."""
-    images = kept[chosen.to(kept.device)]
+    images = kept[carry(chosen, kept.device)]
     return real.transform.bytes_to_network(images, dtype) if images.dtype == torch.uint8 else images.to(dtype)

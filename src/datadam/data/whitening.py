@@ -6,6 +6,7 @@ Shapes: N images, C channels, H x W pixels, D = C * H * W.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -223,9 +224,13 @@ def _channels(numbers: tuple[float, ...], x: Tensor) -> Tensor:
     return torch.tensor(numbers, dtype=x.dtype, device=x.device)[:, None, None]
 
 
+@cache
 def _scale_shift(
     mean: tuple[float, ...], std: tuple[float, ...], divisor: float, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """(x / divisor - mean) / std as x * scale + shift, each [C, 1, 1]; computed in float64 and rounded once."""
+    """(x / divisor - mean) / std as x * scale + shift, each [C, 1, 1]; computed in float64 and rounded once.
+
+    Kept, and never written to: carrying them to a GPU for each batch would wait for all its work.
+    """
     m, s = (torch.tensor(numbers, dtype=torch.float64) for numbers in (mean, std))
     return tuple(v.to(dtype)[:, None, None].to(device) for v in (1 / (divisor * s), -m / s))  # type: ignore[return-value]

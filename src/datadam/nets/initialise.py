@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from datadam.errors import InvalidInput, UnknownName
 from datadam.nets.base import Network
+from datadam.rng import carry
 
 Fill = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -42,18 +43,18 @@ def initialise(net: Network, generator: torch.Generator, init: str = "default") 
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             weight = torch.empty(module.weight.shape, dtype=torch.float32, device="cpu")
-            module.weight.copy_(INITS[init](weight, generator))
+            module.weight.copy_(carry(INITS[init](weight, generator), module.weight.device))
             if module.bias is None:
                 continue
             if init == "default":
                 bound = 1 / math.sqrt(weight[0].numel())  # fan_in
                 bias = torch.empty(module.bias.shape, dtype=torch.float32, device="cpu")
-                module.bias.copy_(bias.uniform_(-bound, bound, generator=generator))
+                module.bias.copy_(carry(bias.uniform_(-bound, bound, generator=generator), module.bias.device))
             else:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
             positions = torch.empty(module.weight.shape, dtype=torch.float32, device="cpu")
-            module.weight.copy_(positions.normal_(0, POSITION_STD, generator=generator))
+            module.weight.copy_(carry(positions.normal_(0, POSITION_STD, generator=generator), module.weight.device))
         elif isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm):
             module.reset_parameters()
         elif next(module.parameters(recurse=False), None) is not None:

@@ -1,0 +1,89 @@
+"""What is asked of a machine, where the answer does not depend on which one it is."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import datadam
+from datadam import forecast as module
+from datadam import machine
+from datadam.errors import NotEnoughMemory
+from datadam.forecast import forecast, kept_bytes
+
+
+def test_only_full_memory_is_told_as_such() -> None:
+    with (
+        pytest.raises(datadam.RunFailed, match=r"the memory of the GPU is full .*; do less") as told,
+        machine.telling_full_memory("do less"),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+    assert isinstance(told.value.__cause__, torch.OutOfMemoryError)
+    with pytest.raises(RuntimeError, match=r"^something else$"), machine.telling_full_memory("do less"):
+        raise RuntimeError("something else")
+
+
+def test_a_cpu_has_no_memory_of_a_gpu() -> None:
+    assert machine.gpu_peak_mb(torch.device("cpu")) == 0.0
+    assert {"gpu", "cpu", "cores", "memory_gb"} == set(machine.hardware(torch.device("cpu")))
+
+
+def test_a_package_that_runs_from_its_source_tree_has_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = machine.metadata.version
+
+    def version(name: str) -> str:
+        if name == "datadam":
+            raise machine.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(machine.metadata, "version", version)
+    found = machine.versions()
+    assert found["datadam"] == "not installed"
+    assert found["torch"] == torch.__version__
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A GPU that nobody touches, with so many free bytes."""
+    free = [10**12]
+    monkeypatch.setattr(machine, "available_memory", lambda device="cpu": free[0] if device == "cuda" else 10**12)
+    monkeypatch.setattr(machine, "chunk_for", lambda image, device="cpu": 64)
+    return free
+
+
+def test_a_run_that_does_not_fit_on_the_gpu_is_refused_with_the_cure(real, recipe, gpu: list[int]) -> None:
+    wide = recipe("datadam", net="convnet2:width=64", ipc=12, precision="float32")
+    foreseen = forecast(real, wide, device="cuda")
+    assert foreseen.plan.kept == "uint8"  # whatever a run draws: the GPU is far from the memory
+    here = forecast(real, wide)
+    assert foreseen.bytes == here.bytes + kept_bytes(real, "uint8")
+    gpu[0] = here.bytes + 3 * kept_bytes(real, "uint8")  # they would take more than a quarter of what is left
+    assert forecast(real, wide, device="cuda").plan.kept == ""
+    gpu[0] = here.bytes - 1
+    with pytest.raises(NotEnoughMemory, match=r"lower ipc, lower --batch-real .*or another --device"):
+        forecast(real, wide, device="cuda")
+    with pytest.raises(NotEnoughMemory, match="raise --memory-limit"):
+        forecast(real, wide, device="cuda", memory_limit=here.bytes - 1)
+
+
+def test_compiling_pays_later_on_a_gpu(real, recipe, gpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "can_compile", lambda device: True)
+    monkeypatch.setattr(module, "SECONDS_MATTER", float("inf"))
+    asked = recipe("datadam", precision="float32")
+    work = forecast(real, dataclasses.replace(asked, iterations=1))
+    assert not work.plan.compiled
+
+    def compiles(device: str, iterations: int) -> bool:
+        return forecast(real, dataclasses.replace(asked, iterations=iterations), device=device).plan.compiled
+
+    first = next(n for n in range(10, 60) if compiles("cpu", 1 << n))
+    assert not compiles("cuda", 1 << first)
+    assert compiles("cuda", module.GPU_WORK << first)
+
+
+def test_without_its_compiler_a_gpu_says_what_is_missing(real, recipe, gpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "can_compile", lambda device: False)
+    monkeypatch.setattr(module, "SECONDS_MATTER", float("inf"))
+    long = dataclasses.replace(recipe("datadam", precision="float32"), iterations=1 << 50)
+    assert [note for note in forecast(real, long, device="cuda").notes if "Triton or C compiler" in note]
+    assert [note for note in forecast(real, long).notes if "C++ compiler" in note]
