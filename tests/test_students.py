@@ -20,7 +20,7 @@ from datadam.data.real import Part
 from datadam.errors import RunFailed
 from datadam.evaluate import Progress, evaluate, protocol_named
 from datadam.students import Rows, School, Source, Student, workers_for
-from datadam.train import Training
+from datadam.train import COMPILING_PAYS, Training
 
 ITEMS = [(s, student) for s in range(2) for student in range(2)]
 
@@ -199,7 +199,7 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(students.COMPILING_PAYS, 0), (students.COMPILING_PAYS + 1, 1)])
+@pytest.mark.parametrize(("steps", "expected"), [(COMPILING_PAYS, 0), (COMPILING_PAYS + 1, 1)])
 def test_compiling_pays_for_a_long_student_whatever_their_number(real, forwards: list[str], steps: int, expected: int) -> None:
     taught = school(real, training=Training(epochs=steps, batch=6))
     for _ in range(2):

@@ -24,10 +24,9 @@ from datadam.nets import Network
 from datadam.policies import check_words
 from datadam.rng import stream
 from datadam.storage import require_writable, write_json, write_tensors
-from datadam.train import Training, confusion, train_steps
+from datadam.train import Training, confusion, forward_of, train_steps
 
 MEASURED = 2000  # held-out images that accuracy is measured on, at most
-COMPILING_PAYS = 300  # steps of one network, as for students
 
 Kept = dict[int, tuple[int, float, dict[str, Tensor]]]  # by fifth of the accuracies: step, accuracy, weights
 
@@ -75,10 +74,7 @@ def pretrain(
     network = nets.build(spec, shape=real.shape, classes=len(real.classes)).to(device)
     pool = _begun(folder, {**about(real, spec), "training": asdict(training), "seed": seed})
     part = _held_out(real)
-    forward: Callable[[Tensor], Tensor] = network
-    if epochs * _steps(part, training) > COMPILING_PAYS and machine.can_compile():
-        torch.compiler.reset()
-        forward = torch.compile(network, dynamic=False)
+    forward = forward_of(network, epochs * _steps(part, training))
     for number in range(pool.networks, count):
 
         def told(epoch: int, number: int = number) -> None:

@@ -5,7 +5,6 @@ Letters: K classes, N images, M test images.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from typing import Any
@@ -22,11 +21,9 @@ from datadam.data.real import Part, gather
 from datadam.nets import Network
 from datadam.parallel import Tell
 from datadam.rng import carry, stream
-from datadam.train import Training, confusion, train
+from datadam.train import Training, confusion, forward_of, train
 
 PRECISIONS = ("float32", "float64", "bfloat16")
-COMPILING_PAYS = 300  # steps of a student above which compiling is worth its half minute; of one, so that it stays the same
-#                      however many follow
 WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
 WORKER_BYTES = 1_200_000_000  # of a process that trains one, beside the data
 GPU_WORKERS, GPU_WORKER_BYTES = 4, 3_000_000_000  # processes that one GPU serves, and its memory for each
@@ -120,32 +117,15 @@ class School:
 
     def _forward(self, network: Network, source: Source) -> Callable[[Tensor], Tensor]:
         steps, together = self.steps(len(source.labels))
-        module: Callable[[Tensor], Tensor] = network
-        pays = steps > COMPILING_PAYS and machine.can_compile(self.device)
-        if pays if self.compiled is None else self.compiled:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            module = machine.compiled(network, self.device)
-        wide = torch.float64 if self.precision == "float64" else torch.float32
-        layout = torch.contiguous_format if module is network else torch.channels_last
-
-        def forward(x: Tensor) -> Tensor:
-            with self._arithmetic():
-                return module(x.to(wide).contiguous(memory_format=layout)).to(wide)
-
-        if module is not network:  # compiled before the clock of the first student starts
-            few = torch.arange(together)
-            F.cross_entropy(forward(source.images(few).to(self.device)), torch.zeros(together).long().to(self.device)).backward()
-            network.zero_grad(set_to_none=True)
+        forward = forward_of(network, steps, self.precision, self.compiled)
+        few = torch.arange(together)  # compiled before the clock of the first student starts
+        F.cross_entropy(forward(source.images(few).to(self.device)), torch.zeros(together).long().to(self.device)).backward()
+        network.zero_grad(set_to_none=True)
         return forward
 
     def steps(self, images: int) -> tuple[int, int]:
         """Steps of a student on so many images, and the images of a step."""
         return self.training.epochs * -(-images // self.training.batch), min(images, self.training.batch)
-
-    def _arithmetic(self) -> AbstractContextManager[object]:
-        if self.precision == "bfloat16":
-            return torch.autocast(torch.device(self.device).type, torch.bfloat16)
-        return nullcontext()
 
     @property
     def shape(self) -> tuple[int, int, int]:

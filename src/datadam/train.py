@@ -4,6 +4,7 @@ Letters: N images, B images of a batch.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from datadam import machine
 from datadam.data import Transform
 from datadam.errors import InvalidInput, RunFailed
 from datadam.nets import Network
 from datadam.policies import student_augmentation
 from datadam.rng import carry, stream
 
+COMPILING_PAYS = 300  # steps of one training above which compiling is worth its half minute
 LOOK_EVERY = 10  # epochs after which the loss is looked at on a GPU, which must finish all its work for that
 
 
@@ -118,6 +121,31 @@ def train_steps(
         looks = device.type == "cpu" or epoch + 1 == training.epochs or epoch % LOOK_EVERY == 0
         if looks and not torch.isfinite(loss):
             raise RunFailed(f"the training loss is {loss.item()} after epoch {epoch + 1}; lower the rate (now {training.lr})")
+
+
+def forward_of(
+    network: Network, steps: int, precision: str = "float32", compiled: bool | None = None
+) -> Callable[[Tensor], Tensor]:
+    """How a network is called in so many steps of training: as compiled code where that pays, in the arithmetic asked for.
+
+    Arguments: `network`, whose weights may be filled anew afterwards; `precision`: "float32", "float64" (which the network must
+    be in), or "bfloat16" for convolutions and products in that format with weights in float32; `compiled`, None: where it pays.
+    """
+    device = next(network.parameters()).device
+    if compiled is None:
+        compiled = steps > COMPILING_PAYS and machine.can_compile(str(device))
+    module: Callable[[Tensor], Tensor] = network
+    if compiled:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = machine.compiled(network, str(device))
+    wide = torch.float64 if precision == "float64" else torch.float32
+    layout = torch.channels_last if compiled else torch.contiguous_format
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext():
+            return module(x.to(wide).contiguous(memory_format=layout)).to(wide)
+
+    return forward
 
 
 def _sgd(network: Network, training: Training) -> torch.optim.SGD:

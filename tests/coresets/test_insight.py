@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from small import make_real
 
 import datadam
-from datadam import nets
+from datadam import machine, nets
 from datadam.coresets import Insight, cache, insight
 from datadam.data import RealData
 from datadam.rng import stream
@@ -202,14 +202,14 @@ def test_progress_is_told_to_the_end(real: RealData, folder: Path) -> None:
 def test_long_trainings_are_compiled_and_learn_the_same(real: RealData, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
 
-    def as_it_is(network: object, *, dynamic: bool) -> object:
+    def as_it_is(network: object, device: str) -> object:
         compiled.append(network)
         return network
 
     plain = Insight(real, 0, NET).embeddings(0, 2)
-    monkeypatch.setattr(torch, "compile", as_it_is)
-    monkeypatch.setattr(insight, "COMPILING_PAYS", 1)
-    monkeypatch.setattr(insight, "can_compile", lambda: True)
+    monkeypatch.setattr(machine, "compiled", as_it_is)
+    monkeypatch.setattr(machine, "can_compile", lambda device: True)
+    monkeypatch.setattr("datadam.train.COMPILING_PAYS", 1)
     monkeypatch.setattr(cache, "folder", lambda: folder / "another")
     assert torch.equal(Insight(real, 0, NET).embeddings(0, 2), plain)
     assert len(compiled) == 1

@@ -17,13 +17,12 @@ from datadam.coresets.cache import kept
 from datadam.coresets.difficulty import SCORES
 from datadam.coresets.forgetting import History
 from datadam.data import RealData
-from datadam.machine import can_compile, images_at_once, versions
+from datadam.machine import images_at_once, versions
 from datadam.nets import Network
 from datadam.rng import stream
-from datadam.train import Training, train_steps
+from datadam.train import Training, forward_of, train_steps
 
 Progress = Callable[[str, int, int | None], None]
-COMPILING_PAYS = 300  # steps of a training above which compiling is worth its half minute
 
 
 @dataclass
@@ -115,10 +114,7 @@ class Insight:
     def _train(self, network: Network, training: Training, number: int) -> dict[str, Tensor]:
         history = History(len(self._labels))
         total = training.epochs * -(-len(self._labels) // training.batch)
-        compiled = total > COMPILING_PAYS and can_compile()
-        if compiled:
-            torch.compiler.reset()  # earlier networks of this process count towards a limit, above which nothing is compiled
-        inner: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False) if compiled else network
+        inner = forward_of(network, total)
         shown = self._order
 
         def images(chosen: Tensor) -> Tensor:
