@@ -17,6 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SETS = 5  # independent distillations at the full scale
+EVERYWHERE: list[str] = []  # options of every command
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ TABLE_FILES = ("table.json", "table.md", "table.csv", "table.png")
 
 def datadam(*arguments: str) -> None:
     """Run one command line, or stop with it."""
+    arguments = (*arguments, *EVERYWHERE)
     print("$ datadam", *arguments, flush=True)
     code = subprocess.run([sys.executable, "-m", "datadam.cli", *arguments], check=False).returncode
     if code:
@@ -177,9 +179,11 @@ if __name__ == "__main__":
         "--data", type=Path, required=True, help="folder that holds the data sets, or where they are downloaded to"
     )
     parser.add_argument("--scale", choices=("small", "full"), default="full")
+    parser.add_argument("--device", default="cpu", help="where to compute, as datadam knows it")
     known = (*ROWS, *TABLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)} (default: all)")
     asked = parser.parse_args()
+    EVERYWHERE += ["--device", asked.device] if asked.device != "cpu" else []
     if unknown := set(asked.names) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     for each in asked.names or known:

@@ -45,8 +45,11 @@ def test_what_is_drawn_ahead_is_what_would_be_drawn(real, net: str) -> None:
 
 def test_the_iteration_inside_keeps_its_own_draws(real) -> None:
     early = draws(real)
+    early.network.eval()
     with early.ahead(1):
         pass
+    assert early.at(1).network().training
+    assert not any(p.requires_grad for p in early.at(1).network().parameters())
     with early.ahead(2):
         inside = [p.clone() for p in early.at(1).network().parameters()], early.at(1).real(0)
     plain = draws(real).at(1)

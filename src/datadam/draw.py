@@ -73,7 +73,7 @@ class Draws:
             drawing.result()  # raises what the thread raised
             for there, drawn in zip(self.network.state_dict().values(), spare.state_dict().values(), strict=True):
                 there.copy_(carry(drawn, there.device))
-            self.drawn = number
+            self._is(number)
 
     def fill(self, network: Network, number: int) -> None:
         """Give a network of our kind the weights of this number."""
@@ -82,6 +82,11 @@ class Draws:
             nets.initialise(network, generator, self.init)
         else:
             self.bucket.fill(network, generator)
+
+    def _is(self, number: int) -> None:
+        """The network now has the weights of this number."""
+        self.network.train().requires_grad_(False)
+        self.drawn = number
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,7 @@ class Draw:
         number = self.iteration // source.iterations_per_network if number is None else number
         if source.drawn != number:
             source.fill(source.network, number)
-            source.network.train().requires_grad_(False)
-            source.drawn = number
+            source._is(number)
         return source.network
 
     def real(self, k: int) -> Tensor:

@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
@@ -51,6 +52,8 @@ def compiled(function: Callable[..., Any], device: str = "cpu") -> Callable[...,
     """The function as code for fixed shapes, made when it is first called; on a GPU its launches are replayed as one graph."""
     torch.compiler.reset()  # earlier code of this process counts towards a limit, above which nothing is compiled
     graphs = torch.device(device).type == "cuda"
+    if graphs:  # the compiler advises TF32 for matrix products, which is for whoever owns the process to choose
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     made: Callable[..., Any] = torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
     return made
 
