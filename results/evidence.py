@@ -73,7 +73,7 @@ PRECISIONS = "datadam:precision=float32,datadam:precision=bfloat16"
 NARROW = "--net convnet3:width=32"
 METHODS = (CHEAP, f"--ipc 1,10 {NARROW} --no-zca --iterations 150 --batch-real 64 --students 2 --epochs 200"), (ALL, "--ipc 1,10")
 PRECISION = (
-    (PRECISIONS, f"--ipc 10 {NARROW} --repeats 3 --iterations 300 --batch-real 64 --students 2 --epochs 300"),
+    (PRECISIONS, f"--ipc 10 {NARROW} --repeats 3 --iterations 300 --batch-real 64 --students 2 --epochs 150"),
     (PRECISIONS, "--ipc 10"),
 )
 
