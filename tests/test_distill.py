@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ from datadam import checkpoint as checkpoints
 from datadam.distilled import DistilledSet
 from datadam.draw import Draw
 from datadam.errors import ArtifactError, InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
+from datadam.loop import Distillation
+from datadam.matching import Plan
 from datadam.methods import CATALOG, Method, State
 from datadam.methods.base import Parts
 from datadam.start import SyntheticSet
@@ -70,6 +73,29 @@ def test_a_crash_costs_only_what_came_after_the_checkpoint(real, recipe, tmp_pat
     assert sorted(p.name for p in (tmp_path / "run/snapshots").iterdir()) == ["00000000.safetensors", "00000002.safetensors"]
     list(resumed.steps())
     assert torch.equal(resumed.result().images, straight.images)
+
+
+def test_the_threads_of_a_run_are_its_own(real, recipe, tmp_path: Path) -> None:
+    """Those of its plan, also when it goes on, and neither student nor run after it has them."""
+    asked, before, seen = recipe(zca="kornia", iterations=4), torch.get_num_threads(), []
+    plan = Plan(compiled=False, chunk=4, threads=before + 1, kept="float32")
+
+    def drive(run: Distillation, steps: int) -> None:
+        gradient = run.gradient
+        run.gradient = lambda *what: seen.append(torch.get_num_threads()) or gradient(*what)  # type: ignore[func-returns-value]
+        with closing(run.steps()) as going:
+            for _ in range(steps):
+                next(going)
+                assert torch.get_num_threads() == before
+
+    drive(datadam.begin(real, asked, out=tmp_path / "run", plan=plan), 2)
+    drive(datadam.resume(tmp_path / "run", real), 2)
+    assert seen == [before + 1] * 4
+    run = datadam.begin(real, asked, plan=plan)
+    run.gradient = lambda *what: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        list(run.steps())
+    assert torch.get_num_threads() == before
 
 
 def test_an_interruption_saves(real, recipe, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is asked of a machine, where the answer does not depend on which one it is."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,6 +27,28 @@ def test_only_full_memory_is_told_as_such() -> None:
 def test_a_cpu_has_no_memory_of_a_gpu() -> None:
     assert machine.gpu_peak_mb(torch.device("cpu")) == 0.0
     assert {"gpu", "cpu", "cores", "memory_gb"} == set(machine.hardware(torch.device("cpu")))
+
+
+@pytest.mark.parametrize(
+    ("most", "stat", "expected"),
+    [
+        ("1000000", "anon 300000\ninactive_file 500000\nactive_file 90000\n", 600_000),  # files that were read give way
+        ("1000000", "anon 900000\n", 100_000),
+        ("800000", "inactive_file 0\n", 0),
+        ("max", "inactive_file 500000\n", None),
+        ("1000000", None, None),
+    ],
+)
+def test_the_limit_of_a_container_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, stat: str | None, expected: int | None
+) -> None:
+    monkeypatch.setattr(machine, "GROUP", tmp_path)
+    (tmp_path / "memory.max").write_text(f"{most}\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    if stat is not None:
+        (tmp_path / "memory.stat").write_text(stat)
+    found = machine.available_memory()
+    assert found == expected if expected is not None else found > 1_000_000
 
 
 def test_a_package_that_runs_from_its_source_tree_has_a_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,18 @@ def test_a_failed_student_leaves_nothing_to_the_next(real) -> None:
     assert same(taught((0, 0), silent), expected)
 
 
+@pytest.mark.parametrize("where", ["forward_of", "train", "confusion"])
+def test_full_memory_is_told_with_its_cure_wherever_it_fills(real, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """The first pass, which compiles and takes the most, lies before the training."""
+
+    def full(*arguments: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(students, where, full)
+    with pytest.raises(RunFailed, match=r"memory of the GPU is full .*; use fewer --workers"):
+        school(real)((0, 0), silent)
+
+
 def test_counts_are_of_every_test_image(real) -> None:
     one = school(real)((0, 0), silent)
     assert one.counts.shape == (3, 3)

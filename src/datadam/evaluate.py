@@ -171,8 +171,8 @@ def evaluate(
 
     Arguments: `sets`, one set or several independent ones of one recipe; `real`, the data (loaded as for distilling; whitening is
     taken from the set); `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object;
-    `students` a set; `seed`, of the students' streams; `precision`: "float32", "float64", or "bfloat16" for the arithmetic of
-    convolutions alone; `workers`, processes that train students side by side, the threads shared among them (None: as many as
+    `students` a set; `seed`, of the students' streams; `precision`: "float32", "float64", or "bfloat16" for convolutions and
+    products alone; `workers`, processes that train students side by side, the threads shared among them (None: as many as
     pay; a program then keeps its start behind `if __name__ == "__main__"`); `of`, what is judged; `progress`, called after each
     epoch.
     Raises `InvalidInput` when the set does not fit the data.

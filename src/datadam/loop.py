@@ -62,7 +62,6 @@ class Distillation:
         self.saved = state.iteration  # of the last checkpoint
         self.remarks: tuple[str, ...] = ()  # what a user should be told before it starts
         self.expected = 0.0  # seconds the whole run takes, about; 0.0 for moments, or where nobody has asked
-        torch.set_num_threads(plan.threads)
         network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).to(device, dtype)
         if plan.compiled:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the engine lays images out
@@ -85,11 +84,13 @@ class Distillation:
             ),
             plan.chunk,
             open_bucket(recipe.networks, real, recipe.net),
-            keep(real, plan.kept, device) if plan.kept and state.iteration < recipe.iterations else None,
         )
         state.method = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.method.items()}
-        if state.iteration == 0:
-            state.method = recipe.method.init(self.synthetic, self.draws.at(0))
+        with machine.threads(plan.threads):
+            if plan.kept and state.iteration < recipe.iterations:
+                self.draws.kept = keep(real, plan.kept, device)
+            if state.iteration == 0:
+                state.method = recipe.method.init(self.synthetic, self.draws.at(0))
         self.gradient = gradient_of(recipe.method, plan, recipe.precision, str(device))
         matches = isinstance(recipe.method, FeatureMatching) and recipe.method.needs_network
         self.draws_ahead = device.type == "cuda" and matches and not recipe.trains_network
@@ -111,7 +112,7 @@ class Distillation:
                 now = time.monotonic()
                 if time_limit is not None and now + 1.5 * max(recent, default=0.0) > began + time_limit:
                     break
-                with machine.telling_full_memory(GPU_FULL):
+                with machine.telling_full_memory(GPU_FULL), machine.threads(self.plan.threads):
                     loss = self._step()
                 recent.append(time.monotonic() - now)
                 state.seconds = before + time.monotonic() - began

@@ -21,6 +21,7 @@ import torch
 
 from datadam.errors import RunFailed
 
+GROUP = Path("/sys/fs/cgroup")  # the container's limits on Linux
 PIXELS_AT_ONCE = 128 * 32 * 32
 CACHE_A_THREAD = 2 << 20  # bytes of one map that a thread may have in work: about its share of the last-level cache
 GPU_MAP, GPU_MAPS = 1 << 29, 16  # bytes of one map on a GPU, and at least how many of them its memory must hold
@@ -56,6 +57,20 @@ def compiled(function: Callable[..., Any], device: str = "cpu") -> Callable[...,
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     made: Callable[..., Any] = torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
     return made
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many CPU threads while it lasts; what comes after has those of before."""
+    before = torch.get_num_threads()
+    if count == before:  # setting a number makes a pool of threads anew
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fast_precision(device: str = "cpu") -> str:
@@ -98,8 +113,10 @@ def available_memory(device: str = "cpu") -> int:
     except OSError:
         limits.append(physical_memory() // 2)
     try:
-        group = Path("/sys/fs/cgroup")
-        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        limit = int((GROUP / "memory.max").read_text())
+        lines = (GROUP / "memory.stat").read_text().splitlines()
+        files = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+        limits.append(limit - int((GROUP / "memory.current").read_text()) + files)  # what was read from files gives way
     except (OSError, ValueError):  # no such file, or "max": no limit
         pass
     return max(0, min(limits))

@@ -86,16 +86,19 @@ class School:
         if parent_process() is not None:  # a process of our own, which may be set up as we like
             torch.set_num_threads(self.threads or torch.get_num_threads())
             machine.tune_allocator()
+        with machine.telling_full_memory("use fewer --workers, or a smaller batch or net"):
+            return self._teach(item, tell)
+
+    def _teach(self, item: tuple[int, int], tell: Tell) -> Student:
         source = self.sources[item[0]]
         network, forward = self._desk(source)
         what = ("student", source.number, item[1])
         nets.initialise(network, stream(self.seed, *what, "init"))
         labels, began = torch.from_numpy(source.labels), time.monotonic()
-        with machine.telling_full_memory("use fewer --workers, or a smaller batch or net"):
-            for epoch in train(
-                network, self._images(source), labels, self.training, self.seed, *what, forward=forward, transform=self.transform
-            ):
-                tell(epoch)
+        for epoch in train(
+            network, self._images(source), labels, self.training, self.seed, *what, forward=forward, transform=self.transform
+        ):
+            tell(epoch)
         seconds = time.monotonic() - began
         counts = confusion(network, self._tests(), self.classes)
         weights = {name: value.cpu().numpy().copy() for name, value in network.state_dict().items()} if self.keep_weights else {}

@@ -17,6 +17,7 @@ from datadam.coresets import Insight, cache, insight
 from datadam.data import RealData
 from datadam.rng import stream
 from datadam.storage import read_tensors, write_tensors
+from datadam.train import Training
 
 NET = "convnet1:width=4"
 
@@ -211,8 +212,14 @@ def test_long_trainings_are_compiled_and_learn_the_same(real: RealData, folder: 
     monkeypatch.setattr(machine, "can_compile", lambda device: True)
     monkeypatch.setattr("datadam.train.COMPILING_PAYS", 1)
     monkeypatch.setattr(cache, "folder", lambda: folder / "another")
-    assert torch.equal(Insight(real, 0, NET).embeddings(0, 2), plain)
+    first = Insight(real, 0, NET)
+    assert torch.equal(first.embeddings(0, 2), plain)
     assert len(compiled) == 1
+    again = Insight(real, 0, NET)  # finds the training, and must see the images just so: compiled code lays weights out anew
+    assert torch.equal(again.embeddings(0, 2), plain)
+    assert len(compiled) == 1
+    made, found = (one._trained(Training(epochs=2), 0)[0].state_dict() for one in (first, again))
+    assert {name: value.stride() for name, value in made.items()} == {name: value.stride() for name, value in found.items()}
 
 
 def test_memory_maps_are_read_a_part_at_a_time(real: RealData, folder: Path, tmp_path: Path, monkeypatch) -> None:

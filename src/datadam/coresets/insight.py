@@ -108,6 +108,7 @@ class Insight:
             found = self._kept(self._key(training, number), like, lambda: self._train(network, training, number))
             state = {name.removeprefix("weight/"): tensor for name, tensor in found.items() if name in weights}
             network.load_state_dict(state)
+            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as found: compiling changed it
             self._networks[training, number] = network.eval(), found
         return self._networks[training, number]
 
