@@ -19,6 +19,7 @@ from torch import Tensor
 
 import datadam
 from datadam import machine, nets
+from datadam.data.kept import keep
 from datadam.draw import Draw, Draws
 from datadam.matching import augment, descriptor_sums
 from datadam.methods import DM, DataDAM, FeatureMatching
@@ -51,21 +52,22 @@ def gradient(method: FeatureMatching, draw: Draw, k: int, images: Tensor, real: 
     return torch.autograd.grad(torch.stack(list(terms.values())).sum(), leaf)[0]
 
 
-def cosines(real: datadam.RealData, images: Tensor, ipc: int, norm: str) -> dict[str, Any]:
-    """For each term the least cosine over networks and classes."""
+def cosines(real: datadam.RealData, images: Tensor, ipc: int, norm: str, kept: Tensor | None) -> dict[str, Any]:
+    """For each term the least cosine over networks and classes; `kept`, the training images as a run in bfloat16 keeps them."""
     network = nets.build(f"convnet3:norm={norm}", shape=real.shape, classes=len(real.classes))
     recipe = datadam.preset("datadam", real, ipc=ipc)
     draws = Draws(real, network, 0, recipe.batch_real, recipe.augment)
+    rounded_draws = Draws(real, network, 0, recipe.batch_real, recipe.augment, kept=kept)
     found: dict[str, Any] = {}
     for name, method in TERMS.items():
         least = {"real side": 1.0, "synthetic side": 1.0}
         for number in range(NETWORKS):
-            draw = draws.at(number)
+            draw, coarse_draw = draws.at(number), rounded_draws.at(number)
             for k in range(CLASSES):
                 of_class = images[k * ipc : (k + 1) * ipc]
                 exact = gradient(method, draw, k, of_class, False, False)
                 for side, (coarse, also) in {"real side": (True, False), "synthetic side": (False, True)}.items():
-                    rounded = gradient(method, draw, k, of_class, coarse, also)
+                    rounded = gradient(method, coarse_draw if coarse else draw, k, of_class, coarse, also)
                     cosine = float(torch.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0))
                     least[side] = min(least[side], cosine)
         found[name] = {side: round(value, 6) for side, value in least.items()}
@@ -84,6 +86,7 @@ def main() -> None:
     recipe = datadam.preset("datadam", real, ipc=IPC)
     if recipe.zca != "none":
         real = real.with_zca("kornia")
+    kept = keep(real, "bfloat16", torch.device("cpu")) if real.transform.zca else None
     at = {"first images": first_images(real, IPC, "real", 0)}
     at |= {f"images of {run.name}, as they stand": latest(run) for run in given.run}
     result = {
@@ -96,7 +99,7 @@ def main() -> None:
         "whitened": recipe.zca,
         "least_cosine_of": f"{NETWORKS} networks x {CLASSES} classes, ipc {IPC}, {recipe.batch_real} real images",
         "cosines": {
-            f"{where}, {norm} norm": cosines(real, images, IPC, norm)
+            f"{where}, {norm} norm": cosines(real, images, IPC, norm, kept)
             for where, images in at.items()
             for norm in ("instance", "batch")
         },

@@ -15,7 +15,7 @@ from datadam.machine import can_compile
 from datadam.matching import Plan
 from datadam.methods import Coreset, FeatureMatching
 from datadam.methods.dc import STATISTICS
-from datadam.recipe import Recipe
+from datadam.recipe import NETWORK_BATCH, Recipe
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
 GPU_WORK = 80  # times as much that must be on a GPU, which does so much more in that time; an estimate
@@ -25,7 +25,6 @@ SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which it
 PROBE, PROBED = 0.2, 64  # seconds that measuring takes, about, and images a forward pass
 REAL_COPIES, TRAINING_COPIES = 4, 5  # how many maps of a block are alive at once without gradient; of all blocks with it
 BACKWARD = 3  # forward passes that a training step counts for an image
-BATCH = 256  # images a training step of a network between image steps
 KEEPING_PAYS = 2  # times that a run draws an image, on average, above which whitening all of them first pays
 KEPT_SHARE, KEPT_LIMIT = 0.25, 8_000_000_000  # of free memory that they may take; on a CPU at most a share of so many bytes
 ZCA_COPIES = 3  # mean and two matrices [D, D], or what fitting them takes beside
@@ -81,7 +80,7 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
         needed += ZCA_COPIES * 4 * image.numel() ** 2
     chooses = isinstance(recipe.method, Coreset) and recipe.method.training_epochs > 0
     if chooses:
-        needed += TRAINING_COPIES * min(BATCH, len(real.train)) * sum(blocks)
+        needed += TRAINING_COPIES * min(NETWORK_BATCH, len(real.train)) * sum(blocks)
     if learns:
         needed += working_memory(recipe, counts, chunk, blocks, features.embedding.numel() * width, couples)
     notes = [remark] if (remark := recipe.method.remark(features)) else []
@@ -140,7 +139,7 @@ def kept_bytes(real: RealData, form: str) -> int:
 def passes_of(recipe: Recipe, counts: list[int]) -> float:
     """Forward passes of one image that an iteration counts; `counts`, real images drawn of each class."""
     cost, synthetic = recipe.method.cost, len(counts) * recipe.ipc
-    trained = recipe.network_epochs * synthetic + recipe.network_steps * min(BATCH, synthetic)
+    trained = recipe.network_epochs * synthetic + recipe.network_steps * min(NETWORK_BATCH, synthetic)
     served = recipe.iterations_per_network
     share = (1 if recipe.network_when == "drawn" else served - 1) / served  # of the iterations that train their network
     matched = cost.real * sum(counts) + cost.synthetic * synthetic + cost.each_class * len(counts)
@@ -165,7 +164,7 @@ def working_memory(recipe: Recipe, counts: list[int], chunk: int, blocks: list[i
     if coupled and not isinstance(recipe.method, FeatureMatching):
         matching += REAL_COPIES * STATISTICS * len(counts) * max(blocks)
     trains = recipe.trains_network or recipe.method.trains_networks
-    training = TRAINING_COPIES * min(BATCH, synthetic) * sum(blocks) if trains else 0
+    training = TRAINING_COPIES * min(NETWORK_BATCH, synthetic) * sum(blocks) if trains else 0
     kept = sum(blocks) * len(counts) + embedding * sum(counts) if cost.keeps_features else 0
     return max(matching, training) + kept
 

@@ -27,7 +27,6 @@ from datadam.matching import Plan
 from datadam.methods import FeatureMatching
 from datadam.start import SyntheticSet
 from datadam.storage import write_tensors
-from datadam.train import Training
 
 STILL = 0.01  # a run whose pixels moved less than this many standard deviations of the start says so
 CHECKPOINT_SECONDS = 30.0
@@ -66,25 +65,10 @@ class Distillation:
         if plan.compiled:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the engine lays images out
         self.draws = Draws(
-            real,
-            network,
-            recipe.seed,
-            recipe.batch_real,
-            recipe.augment,
-            recipe.init,
-            recipe.iterations_per_network,
-            device,
-            dtype,
-            Training(
-                batch=256,
-                lr=recipe.network_lr,
-                momentum=recipe.network_momentum,
-                weight_decay=recipe.network_decay,
-                augment=recipe.network_augment,
-            ),
-            plan.chunk,
-            open_bucket(recipe.networks, real, recipe.net),
-        )
+            real, network, recipe.seed, recipe.batch_real, recipe.augment, recipe.init, recipe.iterations_per_network,
+            device=device, dtype=dtype, training=recipe.network_training, chunk=plan.chunk,
+            bucket=open_bucket(recipe.networks, real, recipe.net),
+        )  # fmt: skip
         state.method = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.method.items()}
         with machine.threads(plan.threads):
             if plan.kept and state.iteration < recipe.iterations:

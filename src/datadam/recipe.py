@@ -11,10 +11,12 @@ from datadam.errors import DatadamError, InvalidInput, UnknownName, noting
 from datadam.methods import CATALOG, Coreset, FeatureMatching, Method
 from datadam.methods.base import finite, refuse, require
 from datadam.protocols import CATALOG as PROTOCOLS
+from datadam.train import Training
 
 PRECISIONS = ("auto", "float32", "float64", "bfloat16")
 ZCA = ("none", "kornia", "official")
 TRAINED = ("drawn", "between")
+NETWORK_BATCH = 256  # images a training step of a matching network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,14 @@ class Recipe:
                 faults,
             )
         refuse(faults)
+
+    @property
+    def network_training(self) -> Training:
+        """How a matching network is trained on the synthetic set; the loop says for how long."""
+        return Training(
+            batch=NETWORK_BATCH, lr=self.network_lr, momentum=self.network_momentum, weight_decay=self.network_decay,
+            augment=self.network_augment,
+        )  # fmt: skip
 
     @property
     def trains_network(self) -> bool:

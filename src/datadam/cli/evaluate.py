@@ -308,7 +308,7 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
 
 
 def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
-    """Our rows, and below them what the runs' folders hold under the same protocol and network (random, whole)."""
+    """Our rows, and below them what the runs' folders hold under the same protocol, number format and network."""
     from datadam.cli.screen import table
 
     rows, words = [], []
@@ -319,7 +319,8 @@ def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
     for run, e in made:
         for path, other in kept_evaluations(run):
             alike = other["of"] == "whole" or (other["of"] != e.of and other["protocol"] == e.protocol.to_card())
-            if path not in shown and alike and other["net"] == e.net:
+            computed = other.get("precision", "float32") == e.precision
+            if path not in shown and alike and computed and other["net"] == e.net:
                 shown.add(path)
                 rows.append(row_of(str(run), other))
                 words.append(other["words"])
