@@ -181,5 +181,7 @@ def about(real: RealData, net: str) -> dict[str, Any]:
 
 
 def _words(value: object) -> str:
+    if isinstance(value, dict) and "zca" in value:  # a normalisation: the whitening tells, other data are told by their checksum
+        return f"with whitening {(value['zca'] or {'variant': 'none'})['variant']}"
     text = str(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -25,7 +25,7 @@ from datadam.errors import DatadamError, InvalidInput
 def _exact(kind: Any, tokens: tuple[Token, ...]) -> Any:
     """What cyclopts makes of an option's text, save that 1.5 is no whole number (it would round)."""
     if kind is int and "." in tokens[0].value:
-        raise ValueError(f"{tokens[0].value!r} is no whole number")
+        raise ValueError(f"{tokens[0].value!r} is no whole number.")
     return cyclopts.convert(kind, tokens)
 
 

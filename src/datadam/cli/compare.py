@@ -21,7 +21,7 @@ def compare(
     data: Annotated[str, Parameter(help="as for distill")],
     *,
     methods: Annotated[
-        str, Parameter(help="words such as random,dm,'datadam:power=1:layers=()'; others are tested against the first")
+        str, Parameter(help="words such as random,dm,datadam:power=1:layers=none; others are tested against the first")
     ],
     ipc: Annotated[str, Parameter(help="images per class, such as 1,10")],
     out: Annotated[Path, Parameter(help="folder of runs and table; what it holds already is not made again")],
@@ -83,6 +83,8 @@ def compare(
         counts = _numbers(ipc)
     with noting(faults):
         limit = size_in_bytes(memory_limit)
+    if workers is not None and workers < 1:
+        faults.append(f"workers is {workers}; it must be at least 1")
     with noting(faults):
         words = split(methods)
     for word in words:

@@ -48,7 +48,7 @@ def distill(
     skip_bad: Annotated[bool, Parameter(help="leave out unreadable images instead of refusing", negative="")] = False,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening of the images (--no-zca: none)")] = None,
     device: Device | None = None,
-    precision: Annotated[str | None, Parameter(help="float32, float64, or bfloat16 on the real side")] = None,
+    precision: Annotated[str | None, Parameter(help="auto, float32, float64, or bfloat16 on the real side")] = None,
     memory_limit: Annotated[str | None, Parameter(help="such as 4GB: larger data stay on disk, larger runs are refused")] = None,
     time_limit: Annotated[float | None, Parameter(help="seconds after which the command has ended with a complete set")] = None,
     snapshots: Annotated[str | None, Parameter(help="iterations after which the images are kept, such as 0,100,500")] = None,
@@ -207,11 +207,12 @@ def _resume(out: Path, root: Path | None, device: str | None, time_limit: float 
 def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None) -> "DistilledSet":
     """Run to the end, or for the seconds left, under a progress bar."""
     from datadam.cli.screen import bar, duration, say
+    from datadam.report.words import plural
 
     recipe, total, done = run.recipe, run.recipe.iterations, run.state.iteration
     if total:
-        say(f"{recipe.method.name}: {recipe.ipc} images for each of {len(run.frame.real.classes)} classes on {recipe.net}, "
-            f"{total} iterations of {recipe.batch_real} real images a class, into {folder}")  # fmt: skip
+        say(f"{recipe.method.name}: {plural(recipe.ipc, 'image')} for each of {len(run.frame.real.classes)} classes "
+            f"on {recipe.net}, {total} iterations of {recipe.batch_real} real images a class, into {folder}")  # fmt: skip
         if done:
             say(f"going on after {done} of {total} iterations")
         for remark in run.remarks:

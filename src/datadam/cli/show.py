@@ -67,6 +67,7 @@ def _names() -> dict[str, list[tuple[str, str]]]:
     from datadam import nets, presets, protocols, start
     from datadam.data.catalog import CATALOG as DATA
     from datadam.methods import CATALOG as METHODS
+    from datadam.report.words import plural
 
     return {
         "data": [(name, row.title) for name, row in DATA.items()],
@@ -75,7 +76,10 @@ def _names() -> dict[str, list[tuple[str, str]]]:
         "nets": [(name, row.description + _options(row.options)) for name, row in nets.CATALOG.items()],
         "starts": list(start.STARTS.items()),
         "protocols": [
-            (name, f"{rule.students} students of {rule.training.epochs} epochs on each of {rule.sets}: {rule.description}")
+            (
+                name,
+                f"{rule.students} students a set, {plural(rule.sets, 'set')}, {rule.training.epochs} epochs: {rule.description}",
+            )
             for name, rule in protocols.CATALOG.items()
         ],
     }
@@ -244,6 +248,8 @@ def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
     each = " each" if len(cards) > 1 else ""
     keys = ("net", "iterations", "batch_real", "lr_images", "start", "zca") if learned else ("net", "zca")
     settings = [(key, recipe[key]) for key in (*keys, "seed", "preset") if recipe.get(key, "none") != "none"]
+    if recipe.get("networks", "random") != "random":
+        settings.append(("networks", recipe["networks"].partition("#")[0]))
     size = " x ".join(map(str, data["shape"]))
     facts = [
         ("images", f"{count}{_images(recipe['ipc'])} for each of {len(data['classes'])} classes, {size}, "

@@ -76,12 +76,16 @@ def variant(text: str) -> Variant:
     base, *parts = split(word, ":")
     faults: list[str] = []
     settings: dict[str, str] = {}
-    if base not in bases():
+    if not word:
+        faults.append("a method is empty; write names with a comma between two of them, such as random,dm")
+    elif base not in bases():
         faults += UnknownName("method or preset", base, bases()).faults
     for part in parts:
         name, equals, value = part.partition("=")
         if not name or not equals:
             faults.append(f"{part!r} of {word!r} is no assignment; write SETTING=VALUE, such as datadam:power=1")
+        elif name in ("method", "preset"):
+            faults.append(f"{name} cannot be set in {word!r}; a word begins with its method or preset: {value or 'dm'}")
         elif name in FOR_ALL:
             faults.append(f"{name} of {word!r} belongs to the whole comparison and to no single method; give it as --{name}")
         elif name in settings:
