@@ -16,6 +16,7 @@ Json = dict[str, Any]
 SCALES = ("full", "small")
 PIVOTS = {"ablation"}  # shown as terms of the loss x kinds of network and data
 ALONE = "MMD alone"
+LONG = 600  # characters of a command above which a reader is sent to the table's own page for it
 
 
 def shown(results: Path, name: str, up: str) -> str:
@@ -99,12 +100,14 @@ def _pivots(table: Json) -> list[str]:
 
     steps = dict.fromkeys(f"{_steps(row)}, ipc {row['ipc']}" for row in rows.values())
     others = [loss for loss in losses if loss != ALONE]
-    return [
+    shown = [
         filled(accuracy, losses),
         f"Each cell: accuracy, and seconds of distilling a set. Iterations x real images of a class: {'; '.join(steps)}.",
-        f"Accuracy less that of {ALONE} in the same column, in points, with its 95 % interval and p:",
-        filled(gain, others),
     ]
+    if table["repeats"] < 2:  # no differences of pairs
+        return shown
+    gains = f"Accuracy less that of {ALONE} in the same column, in points, with its 95 % interval and p:"
+    return [*shown, gains, filled(gain, others)]
 
 
 def _loss(row: Json) -> str:
@@ -140,10 +143,11 @@ def _making(table: Json, scale: str, name: str) -> str:
         for cell in row["cells"].values()
         if cell["reason"]
     )
+    line = command(table)
+    runs = f"runs\n\n```sh\n{line}\n```\n\n" if len(line) < LONG else "runs the `datadam compare` line at the end of that page "
     lines = [
         f"Judged: {table['words']}. {reading}",
-        f"Made by `python results/evidence.py --data FOLDER --scale {scale} {name}`, which runs",
-        f"```sh\n{command(table)}\n```",
+        f"Made by `python results/evidence.py --data FOLDER --scale {scale} {name}`, which {runs}"
         f"with seed{'s' if repeats > 1 else ''} {seeds}, in {count(seconds['distilling'])} s of distilling and "
         f"{count(seconds['judging'])} s of judging: {machine(table)}. The machine may have had other work to do.",
     ]
