@@ -105,3 +105,9 @@ def test_damaged_cards_are_refused(card: object) -> None:
 def test_unknown_preset() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'paper'"):
         datadam.preset("papr", CIFAR, ipc=1)
+
+
+def test_a_method_that_reads_no_network_takes_no_setting_of_one(recipe) -> None:
+    for setting in ({"networks": "pool@20-40"}, {"init": "xavier"}, {"iterations_per_network": 2}, {"network_epochs": 1}):
+        with pytest.raises(InvalidInput, match=f"reads pixels and no network.*{next(iter(setting))}"):
+            recipe("pixel").change(setting)

@@ -109,6 +109,12 @@ def digest(images: Tensor, labels: Tensor) -> str:
     return f"sha256:{found.hexdigest()}"
 
 
+OTHER_FOLDERS = {
+    "table.json": "a comparison: read its table.md, or name a run in its folder runs",
+    "index.json": "a pool of trained networks: distil through it with --set networks=POOL@20-40",
+}
+
+
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a run folder, its structure checked. Raises `ArtifactError`."""
     path = folder / "card.json"
@@ -116,6 +122,9 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{folder} is no run folder: it does not exist")
     if not path.exists() and (folder / "checkpoint").is_dir():
         raise ArtifactError(f"{folder} is an unfinished run; finish it with: datadam distill --resume {folder}")
+    for name, what in OTHER_FOLDERS.items():
+        if not path.exists() and (folder / name).exists():
+            raise ArtifactError(f"{folder} is {what}")
     card = read_json(path)
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         came = card.get("format") if isinstance(card, dict) else type(card).__name__

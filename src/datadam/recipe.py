@@ -16,6 +16,7 @@ from datadam.train import Training
 PRECISIONS = ("auto", "float32", "float64", "bfloat16")
 ZCA = ("none", "kornia", "official")
 TRAINED = ("drawn", "between")
+OF_NETWORKS = ("networks", "init", "iterations_per_network", "network_steps", "network_epochs", "network_augment")
 NETWORK_BATCH = 256  # images a training step of a matching network
 
 
@@ -109,6 +110,12 @@ class Recipe:
             not self.method.trains_networks or (not self.trains_network and self.iterations_per_network == 1),
             f"{self.method.name} decides itself how long it trains a network and when it draws the next; leave network_steps=0, "
             "network_epochs=0, iterations_per_network=1",
+            faults,
+        )
+        asked = [f.name for f in fields(self) if f.name in OF_NETWORKS and getattr(self, f.name) != f.default]
+        require(
+            self.method.needs_network or not asked,
+            f"{self.method.name} reads pixels and no network, so it has no use for {', '.join(asked)}; leave that out",
             faults,
         )
         require(

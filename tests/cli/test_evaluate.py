@@ -37,13 +37,16 @@ def test_the_table_shows_what_is_kept_beside(cli, run: Path, pictures: Path) -> 
     assert cli("baseline", pictures, "--whole", "--epochs", 2, "--beside", run).code == 0
     outcome = cli("evaluate", run, "--students", 2, "--epochs", 2, "--note", "demo")
     lines = outcome.out.splitlines()
-    assert lines[0].split() == ["run", "of", "images", "net", "accuracy", "95", "%", "interval", "s", "a", "student"]
+    head = ["run", "of", "images", "net", "accuracy", "95", "%", "interval", "s", "a", "student", "judged"]
+    assert lines[0].split() == head
     assert [line.split()[1] for line in lines[2:5]] == ["distilled", "random", "whole"]
     assert "[demo]" in lines[2]
     assert "(students only)" in lines[2]
     assert "(sets)" in lines[3]
     assert "one student" in lines[4]
-    assert lines[5].startswith("honest: 2 of 20 students, 1 of 5 sets; 2 epochs")
+    assert [line.split()[-1] for line in lines[2:5]] == ["[1]", "[2]", "[3]"]  # each in its own words, told below
+    assert lines[5].startswith("[1] honest: 2 of 20 students, 1 of 5 sets; 2 epochs")
+    assert cli("evaluate", run, *QUICK, "--seed", 7).out.splitlines()[0].split() == head
 
 
 def test_a_damaged_evaluation_beside_is_told_and_left_out(cli, run: Path) -> None:

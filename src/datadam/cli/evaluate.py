@@ -136,7 +136,7 @@ def baseline(
     """
     from datadam import machine
     from datadam.cli.options import check_device, check_nets, load_data
-    from datadam.cli.screen import result, table
+    from datadam.cli.screen import result
     from datadam.distill import distill
     from datadam.errors import InvalidInput
     from datadam.evaluate import evaluate as judge
@@ -182,8 +182,7 @@ def baseline(
                 made.append(judge(chosen, real, **words, workers=workers, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))
-    rows = table(HEAD[1:], [row_of("", e.to_json())[1:] for e in made])
-    result("\n".join([rows, *dict.fromkeys(e.words for e in made)]), [e.to_json() for e in made], as_json=json)
+    result(judged([("", e.to_json()) for e in made], runs=False), [e.to_json() for e in made], as_json=json)
 
 
 def rule_for(name: str, students: int | None, epochs: int | None, augment: str | None, full: bool) -> "tuple[Protocol, int]":
@@ -309,22 +308,27 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
 
 def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
     """Our rows, and below them what the runs' folders hold under the same protocol, number format and network."""
-    from datadam.cli.screen import table
-
-    rows, words = [], []
+    told: list[tuple[str, dict[str, Any]]] = [(str(run), e.to_json()) for run, e in made]
     shown = {_file(run, e) for run, e in made}
-    for run, e in made:
-        rows.append(row_of(str(run), e.to_json()))
-        words.append(e.words)
     for run, e in made:
         for path, other in kept_evaluations(run):
             alike = other["of"] == "whole" or (other["of"] != e.of and other["protocol"] == e.protocol.to_card())
             computed = other.get("precision", "float32") == e.precision
             if path not in shown and alike and computed and other["net"] == e.net:
                 shown.add(path)
-                rows.append(row_of(str(run), other))
-                words.append(other["words"])
-    return table(HEAD, rows) + "\n" + "\n".join(dict.fromkeys(words))
+                told.append((str(run), other))
+    return judged(told)
+
+
+def judged(evaluations: list[tuple[str, dict[str, Any]]], runs: bool = True) -> str:
+    """A table of evaluations with their runs, and below it how they were judged; numbered where that differs."""
+    from datadam.cli.screen import table
+
+    words = list(dict.fromkeys(e["words"] for _, e in evaluations))
+    marks = {word: f"[{number}]" for number, word in enumerate(words, 1)} if len(words) > 1 else {}
+    head = (*HEAD[0 if runs else 1 :], *(["judged"] if marks else []))
+    rows = [(*row_of(run, e)[0 if runs else 1 :], *([marks[e["words"]]] if marks else [])) for run, e in evaluations]
+    return "\n".join([table(head, rows), *(f"{marks[word]} {word}" if marks else word for word in words)])
 
 
 HEAD = ("run", "of", "images", "net", "accuracy", "95 % interval", "s a student")

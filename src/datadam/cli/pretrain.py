@@ -61,7 +61,8 @@ def pretrain(
     lines = [f"{out}: {len(pool.states)} states of {pool.networks} networks {spec}, by accuracy on held-out training images"]
     lines += [f"  {cut.rjust(6)} %  {count}" for cut, count in counts.items()]
     most = max(counts, key=lambda cut: counts[cut])
-    lines.append(f"use  datadam distill {data} --ipc N --net {spec} --set networks={out}@{most}")
+    zca = real.transform.zca.variant if real.transform.zca else "none"
+    lines.append(f"use  datadam distill {data} --ipc N --net {spec} --set zca={zca} --set networks={out}@{most}")
     about = {key: pool.about[key] for key in ("net", "training", "seed", "checksum")}
     value = {"pool": str(out), "networks": pool.networks, "states": len(pool.states), "buckets": counts, **about}
     result("\n".join(lines), value, as_json=json)

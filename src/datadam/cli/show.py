@@ -215,9 +215,8 @@ def _images(count: int) -> str:
 
 
 def _run(run: Path) -> tuple[str, Any]:
-    from datadam.cli.evaluate import HEAD, kept_evaluations, row_of
+    from datadam.cli.evaluate import judged, kept_evaluations
     from datadam.cli.options import sets_of
-    from datadam.cli.screen import table
     from datadam.report.folder import read
 
     folders = sets_of(run)
@@ -225,9 +224,7 @@ def _run(run: Path) -> tuple[str, Any]:
     evaluations = [e for folder in dict.fromkeys((run, *folders)) for _, e in kept_evaluations(folder)]
     lines = [str(run), _columns(_facts(cards), indent=2)]
     if evaluations:
-        rows = [row_of("", e)[1:] for e in evaluations]
-        words = dict.fromkeys(e["words"] for e in evaluations)
-        lines += ["", *("  " + line for line in (*table(HEAD[1:], rows).splitlines(), *words))]
+        lines += ["", *("  " + line for line in judged([("", e) for e in evaluations], runs=False).splitlines())]
     else:
         lines += ["", f"  not judged yet: datadam evaluate {run}"]
     value = {"run": str(run), "cards": cards, "evaluations": evaluations}
