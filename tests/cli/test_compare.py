@@ -74,7 +74,7 @@ def test_a_killed_and_an_interrupted_grid_go_on_to_the_same_table(
         patch.setattr(Distillation, "_step", interrupted)
         stopped = cli("compare", pictures, *GRID, "--out", out)
     assert (stopped.code, stopped.out) == (130, "")
-    assert f"What is done stands in {out / 'table.md'}. Go on with the same command: datadam " in stopped.err
+    assert f"What is done stands in {out / 'table.md'}. Go on with the same command: datadam" in stopped.err
     assert "Traceback" not in stopped.err
     assert json.loads((out / "table.json").read_text())["progress"]["done"] == 10
     assert "(10 of 12 parts done)" in (out / "table.md").read_text()
