@@ -18,9 +18,8 @@ import interleave
 import numpy as np
 import torch
 from speed import noise
-from torch.nn import functional as F
 
-from datadam import machine, nets, parallel
+from datadam import machine, parallel
 from datadam.augment import STRATEGY
 from datadam.students import Rows, School, Source
 from datadam.train import Training
@@ -34,7 +33,6 @@ WAYS = {  # name -> processes (0: one a thread), whether compiled, precision
     "processes, compiled": (0, True, "float32"),
     "compiled, bfloat16": (1, True, "bfloat16"),
     "processes, compiled, bfloat16": (0, True, "bfloat16"),
-    "vmap over the students": (1, False, "float32"),
 }
 
 
@@ -73,34 +71,11 @@ def worker(name: str) -> None:
         "convnet3", (source,), real.test, 10, real.transform, training, 0, precision=precision, threads=threads, compiled=compiled
     )
 
-    if name.startswith("vmap"):
-        interleave.serve(lambda: (lambda: stacked(images), {"processes": 1, "compiled": compiled, "precision": precision}))
-        return
-
     def call() -> float:
         seconds = parallel.run(task, [(0, student) for student in range(STUDENTS)], workers=processes)
         return float(sum(seconds) / STUDENTS / (EPOCHS - 1) / processes)
 
     interleave.serve(lambda: (call, {"processes": processes, "compiled": compiled, "precision": precision}))
-
-
-def stacked(images: np.ndarray) -> float:
-    """Seconds of an epoch of one student when all are one batched computation (without augmentation, which is little)."""
-    networks = [nets.build("convnet3", shape=(3, 32, 32), classes=10) for _ in range(STUDENTS)]
-    weights, buffers = torch.func.stack_module_state(networks)
-    x, y = torch.from_numpy(images), torch.arange(10).repeat_interleave(10)
-    optimizer = torch.optim.SGD(list(weights.values()), lr=0.01, momentum=0.9, weight_decay=5e-4)
-
-    def loss(own: dict[str, torch.Tensor], rest: dict[str, torch.Tensor]) -> torch.Tensor:
-        return F.cross_entropy(torch.func.functional_call(networks[0], (own, rest), (x,)), y)
-
-    began = 0.0
-    for epoch in range(EPOCHS):
-        began = time.perf_counter() if epoch == 1 else began
-        optimizer.zero_grad(set_to_none=True)
-        torch.func.vmap(loss)(weights, buffers).sum().backward()
-        optimizer.step()
-    return (time.perf_counter() - began) / (EPOCHS - 1) / STUDENTS
 
 
 def main() -> None:

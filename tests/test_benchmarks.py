@@ -1,0 +1,43 @@
+"""The page of speed says what was measured, and the yardstick computes what the product computes."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from small import make_real
+
+from datadam import nets
+from datadam.draw import Draws
+from datadam.matching import Engine, Plan
+from datadam.methods import DataDAM
+from datadam.start import SyntheticSet, first_images
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_page_is_up_to_date() -> None:
+    outcome = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "table.py", "--check"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_the_yardstick_has_the_loss_and_the_gradient_of_the_product() -> None:
+    spec = importlib.util.spec_from_file_location("eager_reference", ROOT / "benchmarks" / "eager_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    yardstick = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(yardstick)
+    real = make_real(classes=3, per_class=8, shape=(3, 16, 16))
+    network = nets.build("convnet3:width=6", shape=real.shape, classes=3).double()
+    draw = Draws(real, network, 0, batch_real=7, dtype=torch.float64).at(2)
+    synthetic = SyntheticSet(first_images(real, 2, "noise", 0).double(), 2, real.classes)
+    ours = Engine(DataDAM(power=3.0, task_balance=0.4, scale=5.0), Plan(False, 4, 1)).gradient(synthetic, draw, norms=False)
+    loss, gradient = yardstick.iteration(
+        draw.network(), torch.stack([draw.real(k) for k in range(3)]), synthetic.images.unflatten(0, (3, 2)),
+        power=3.0, task_balance=0.4, scale=5.0,
+    )  # fmt: skip
+    torch.testing.assert_close(loss, torch.stack(list(ours.terms.values())).sum(), rtol=1e-10, atol=0)
+    torch.testing.assert_close(gradient.flatten(0, 1), ours.images, rtol=1e-8, atol=1e-12)
