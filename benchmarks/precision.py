@@ -86,7 +86,7 @@ def main() -> None:
     recipe = datadam.preset("datadam", real, ipc=IPC)
     if recipe.zca != "none":
         real = real.with_zca("kornia")
-    kept = keep(real, "bfloat16", torch.device("cpu")) if real.transform.zca else None
+    kept = keep(real, "float16", torch.device("cpu")) if real.transform.zca else None
     at = {"first images": first_images(real, IPC, "real", 0)}
     at |= {f"images of {run.name}, as they stand": latest(run) for run in given.run}
     result = {

@@ -96,16 +96,16 @@ TRAIN = 3 * 12 * 3 * 8 * 8  # numbers of all training images
     ("whitens", "precision", "device", "drawn", "free", "expected"),
     [
         (True, "float32", "cpu", 2 * 36, 1e9, "float32"),
-        (True, "bfloat16", "cpu", 2 * 36, 1e9, "bfloat16"),
+        (True, "bfloat16", "cpu", 2 * 36, 1e9, "float16"),
         (True, "float32", "cpu", 2 * 36 - 1, 1e9, ""),  # whitened less often one by one
         (False, "float32", "cpu", 10**6, 1e9, ""),  # bytes are read fast enough
         (True, "float32", "cpu", 72, 4 * 4 * TRAIN, "float32"),  # a quarter of what is free
         (True, "float32", "cpu", 72, 4 * 4 * TRAIN - 1, ""),
-        (True, "bfloat16", "cpu", 72, 4 * 4 * TRAIN - 1, "bfloat16"),
+        (True, "bfloat16", "cpu", 72, 4 * 4 * TRAIN - 1, "float16"),
         (True, "float32", "cpu", 72, -1e9, ""),
         (False, "float32", "cuda", 1, 1e9, "uint8"),  # a GPU is far from the memory, however little is drawn
         (True, "float32", "cuda", 1, 1e9, "float32"),
-        (True, "bfloat16", "cuda", 1, 1e9, "bfloat16"),
+        (True, "bfloat16", "cuda", 1, 1e9, "float16"),
         (False, "bfloat16", "cuda", 1, 4 * TRAIN - 1, ""),
     ],
 )

@@ -126,14 +126,14 @@ def kept_form(real: RealData, whitens: bool, precision: str, device: str, drawn:
     cpu = torch.device(device).type == "cpu"
     if cpu and (not whitens or drawn < KEEPING_PAYS * len(real.train)):
         return ""
-    form = ("bfloat16" if precision == "bfloat16" else "float32") if whitens else "uint8"
+    form = ("float16" if precision == "bfloat16" else "float32") if whitens else "uint8"  # float16 has three bits more
     room = min(free, KEPT_LIMIT) if cpu else free
     return form if kept_bytes(real, form) <= KEPT_SHARE * room else ""
 
 
 def kept_bytes(real: RealData, form: str) -> int:
     """Bytes of all training images in that form."""
-    return len(real.train) * math.prod(real.shape) * {"uint8": 1, "bfloat16": 2, "float32": 4}[form]
+    return len(real.train) * math.prod(real.shape) * {"uint8": 1, "float16": 2, "float32": 4}[form]
 
 
 def passes_of(recipe: Recipe, counts: list[int]) -> float:

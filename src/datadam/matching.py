@@ -41,7 +41,7 @@ class Plan:
 
     `compiled`: whether descriptors run as compiled code; `chunk`: images a forward pass at most, so that the maps of a chunk
     stay in the processor's cache; `threads`: CPU threads; `kept`: the form in which all training images are kept ready, "uint8",
-    "float32" or "bfloat16", or "" (see data/kept.py).
+    "float32" or "float16", or "" (see data/kept.py).
     """
 
     compiled: bool

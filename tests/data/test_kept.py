@@ -51,9 +51,9 @@ def test_network_space_is_kept_as_it_is_read(whitened: RealData) -> None:
     torch.testing.assert_close(taken, whitened.images(CHOSEN), rtol=1e-6, atol=1e-6)
 
 
-def test_bfloat16_is_kept_to_its_rounding(whitened: RealData) -> None:
-    kept = keep(whitened, "bfloat16", CPU)
-    assert kept.dtype == torch.bfloat16
+def test_float16_is_kept_to_its_rounding(whitened: RealData) -> None:
+    kept = keep(whitened, "float16", CPU)
+    assert kept.dtype == torch.float16
     taken, read = take(kept, CHOSEN, whitened, torch.float32), whitened.images(CHOSEN)
     assert taken.dtype == torch.float32
     error = (taken - read).abs()
@@ -62,7 +62,7 @@ def test_bfloat16_is_kept_to_its_rounding(whitened: RealData) -> None:
 
 
 def test_what_is_taken_may_be_changed(whitened: RealData) -> None:
-    for form in ("uint8", "float32", "bfloat16"):
+    for form in ("uint8", "float32", "float16"):
         kept = keep(whitened, form, CPU)
         before = kept.clone()
         take(kept, CHOSEN, whitened, torch.float32).zero_()
@@ -86,7 +86,7 @@ def plan(kept: str) -> Plan:
 
 
 @pytest.mark.parametrize("preset", ["datadam", "dc", "cafe"])
-@pytest.mark.parametrize(("form", "tolerance"), [("uint8", 0.0), ("float32", 1e-4), ("bfloat16", 0.05)])
+@pytest.mark.parametrize(("form", "tolerance"), [("uint8", 0.0), ("float32", 1e-4), ("float16", 0.05)])
 def test_a_run_with_kept_images_is_the_run_without(
     real, recipe: Callable[..., Recipe], preset: str, form: str, tolerance: float
 ) -> None:
@@ -108,7 +108,7 @@ def test_nothing_is_kept_where_nothing_is_drawn(real, recipe: Callable[..., Reci
     assert datadam.begin(real, asked.change({"iterations": 0}), plan=plan("float32")).draws.kept is None
 
 
-@pytest.mark.parametrize("form", ["float32", "bfloat16"])
+@pytest.mark.parametrize("form", ["float32", "float16"])
 def test_a_resumed_run_keeps_what_it_kept(real, recipe: Callable[..., Recipe], tmp_path: Path, form: str) -> None:
     asked = recipe(zca="official", precision="float32", iterations=5)
     straight = datadam.distill(real, asked, plan=plan(form))

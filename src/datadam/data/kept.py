@@ -13,7 +13,7 @@ WHITENED_TOGETHER = 512
 
 
 def keep(real: RealData, form: str, device: torch.device) -> Tensor:
-    """The training images [M, C, H, W] on `device`: bytes as they are ("uint8"), or in network space ("float32", "bfloat16")."""
+    """The training images [M, C, H, W] on `device`: bytes as they are ("uint8"), or in network space ("float32", "float16")."""
     kept = torch.empty(len(real.train), *real.shape, dtype=getattr(torch, form), device=device)
     for part in torch.arange(len(kept)).split(WHITENED_TOGETHER):
         first, last = int(part[0]), int(part[-1]) + 1
