@@ -143,7 +143,7 @@ def _making(table: Json, scale: str, name: str) -> str:
         for cell in row["cells"].values()
         if cell["reason"]
     )
-    line = command(table)
+    line = f"{command(table)} --out runs/{name}"
     runs = f"runs\n\n```sh\n{line}\n```\n\n" if len(line) < LONG else "runs the `datadam compare` line at the end of that page "
     lines = [
         f"Judged: {table['words']}. {reading}",

@@ -56,7 +56,7 @@ class Recipe:
     network_augment: str = "none"
     network_when: str = "drawn"
     seed: int = 0
-    precision: str = "auto"
+    precision: str = "float32"
     protocol: str = "honest"
     preset: str = ""
 
