@@ -66,7 +66,7 @@ def iteration(result: dict[str, Any]) -> str:
         f"{result['shape']}. Seconds are the least of {len(ways['yardstick']['all_seconds'])} turns.",
         rows(["real side alone", "its convolutions alone, s", "their GFLOP/s", "real side, s", "share of that speed"], peaks),
         f"Drawing, normalising and augmenting the real images takes {drawn:.1f} % of an iteration in bfloat16.",
-        made(result),
+        made(result | {"commit": found.get("commit", result["commit"])}),
     ])  # fmt: skip
 
 
