@@ -313,7 +313,8 @@ def test_a_comparison_shows_each_number_of_images_beside_the_other(keep: Callabl
     for words in (
         "**MNIST, small scale:**", "(../results/small/tables/methods-mnist/table.md)", "with seed 0, in 1 234 s of distilling",
         "Highest mean on convnet3: `b:x=1` with 50.0 at ipc 1, `random` with 61.0 at ipc 10.", "A Processor, 2 cores, 8 GB",
-        "at abcdef", "datadam compare mnist --methods a,b --ipc 1,10 --out runs/methods-mnist\n", "nothing is known of another seed",
+        "at abcdef", "datadam compare mnist --methods a,b --ipc 1,10 --out runs/methods-mnist\n",
+        "nothing is known of another seed",
         "python results/evidence.py --data FOLDER --scale small methods-mnist", "- `b:x=1`: too few images",
         "- b, ipc 1: the images hardly moved",
     ):  # fmt: skip
