@@ -26,11 +26,12 @@ from datadam.gradient import gradient_of
 from datadam.matching import Plan
 from datadam.methods import FeatureMatching
 from datadam.start import SyntheticSet
-from datadam.storage import write_tensors
+from datadam.storage import read_slices, write_tensors
 
 STILL = 0.01  # a run whose pixels moved less than this many standard deviations of the start says so
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.03  # of the time at most, where writing one is slow
+PIECE = 1_000_000  # numbers of images compared at once
 LINES = 200  # lines of metrics a run, about
 GPU_FULL = "free it and go on with --resume, or begin anew with a lower --batch-real or --ipc, or with --precision bfloat16"
 
@@ -54,7 +55,8 @@ class Distillation:
         recipe, real = frame.recipe, frame.real
         self.frame, self.recipe, self.plan, self.state, self.checkpoint = frame, recipe, plan, state, checkpoint
         self.device, dtype = device, start.dtype
-        self.start = start.to(device)
+        self.start = None if checkpoint else start.to(device)  # read from its file, where it lies in one: see _moved
+        self.spread = float(start.std())
         state.images, state.momentum = state.images.to(device), state.momentum.to(device)
         self.synthetic = SyntheticSet(state.images, recipe.ipc, real.classes)
         self.torn = False  # true only while the state is between two iterations
@@ -131,7 +133,7 @@ class Distillation:
             state.network = {name: value.clone() for name, value in self.draws.network.state_dict().items()}
         self.torn = False
         if log:
-            state.moved = float((state.images - self.start).abs().mean())
+            state.moved = self._moved()
         if log and self.checkpoint:
             parts = {
                 name: {"loss": float(term.double().sum()), "grad_norm": gradient.norms[name]}
@@ -158,6 +160,19 @@ class Distillation:
             )
         return float(per_class.sum())
 
+    def _moved(self) -> float:
+        """Mean change of a pixel since the start, taken in pieces: the images of a thousand classes are not held once more."""
+        images, total = self.state.images, 0.0
+        rows = max(1, PIECE // images[0].numel())
+        if self.checkpoint:
+            pieces = read_slices(self.checkpoint.snapshot(0), "images", rows)
+        else:
+            assert self.start is not None
+            pieces = iter(self.start.split(rows))
+        for now, then in zip(images.split(rows), pieces, strict=True):
+            total += float((now - then.to(now.device)).abs().sum(dtype=torch.float64))
+        return total / images.numel()
+
     def _train_network(self, draw: Draw) -> None:
         """Train the drawn network on the synthetic set: for `network_steps` steps, or `network_epochs` passes."""
         recipe = self.recipe
@@ -178,10 +193,10 @@ class Distillation:
         state, warnings = self.state, []
         if state.iteration < self.recipe.iterations:
             warnings.append(f"stopped after {state.iteration} of {self.recipe.iterations} iterations")
-        state.moved = float((state.images - self.start).abs().mean())
-        if state.iteration and state.moved < STILL * float(self.start.std()):
+        state.moved = self._moved()
+        if state.iteration and state.moved < STILL * self.spread:
             warnings.append(
-                f"the images hardly moved ({state.moved:.2g} a pixel; they spread by {float(self.start.std()):.2g}): this is "
+                f"the images hardly moved ({state.moved:.2g} a pixel; they spread by {self.spread:.2g}): this is "
                 "nearly the start; raise the method's scale or lr_images, or run longer"
             )
         measured = {

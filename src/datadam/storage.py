@@ -86,6 +86,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+def read_slices(path: Path, name: str, rows: int) -> Iterator[Tensor]:
+    """One tensor of a safetensors file, `rows` at a time along its first axis. Raises `ArtifactError`."""
+    first, total = 0, 1
+    try:
+        while first < total:
+            with safe_open(path, framework="pt") as file:  # anew each time: what was read through one mapping stays in memory
+                tensor = file.get_slice(name)
+                total = tensor.get_shape()[0]
+                piece = tensor[first : first + rows].clone()
+            yield piece
+            first += rows
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} does not exist; a run folder holds it") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(f"{path} is no whole safetensors file ({error}); it is truncated or not ours") from error
+
+
 def require_writable(folder: Path, *, cure: str = "choose another folder with --out") -> None:
     """Create the folder and prove that a file can be written in it. Raises `InvalidInput`, with the `cure`."""
     probe = folder / f".probe.{os.getpid()}"

@@ -1,8 +1,10 @@
 """The methods, one a file."""
 
 from datadam.methods.base import FeatureMatching, Method, State
+from datadam.methods.by_features import Herding, KCenter, KMeans
+from datadam.methods.by_training import EL2N, Forgetting, GraNd
 from datadam.methods.cafe import CAFE
-from datadam.methods.coreset import EL2N, Coreset, Forgetting, GraNd, Herding, KCenter, KMeans, Random
+from datadam.methods.coreset import Coreset, Random
 from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
