@@ -173,6 +173,7 @@ def test_other_settings_for_what_is_there_are_refused_with_the_cure(real: RealDa
     for options, told in (
         ({"iterations": 3}, "iterations was 2 and is 3 now"),
         ({"batch_real": 4}, "batch_real was 3 and is 4 now"),
+        ({"precision": "float64"}, "precision was 'float32' and is 'float64' now"),
         ({"seed": 5}, "seed was 0 and is 5 now"),
         ({"net": "convnet1:width=5"}, "net was 'convnet1:width=4'"),
     ):

@@ -32,6 +32,7 @@ def compare(
     repeats: Annotated[int, Parameter(help="independent sets of each, with seeds counting up; 3 or more for tests")] = 1,
     iterations: Annotated[int | None, Parameter(help="of every method that learns, instead of its preset's")] = None,
     batch_real: Annotated[int | None, Parameter(help="real images per class and iteration, likewise")] = None,
+    precision: Annotated[str | None, Parameter(help="likewise: auto, float32, float64, or bfloat16 on the real side")] = None,
     net: Annotated[str, Parameter(help="matching network where a preset says auto: convnet3:width=32, ...")] = "auto",
     zca: Annotated[bool | None, Parameter(help="ZCA whitening for all (--no-zca: for none; default: as the presets say)")] = None,
     protocol: ProtocolName = "honest",
@@ -97,8 +98,9 @@ def compare(
     try:
         with _shown() as progress:
             made = run(
-                real, words, ipc=counts, nets=nets, repeats=repeats, iterations=iterations, batch_real=batch_real, net=net,
-                zca=zca, protocol=rule, students=each, whole=whole, whole_epochs=whole_epochs, seed=seed, device=device,
+                real, words, ipc=counts, nets=nets, repeats=repeats, iterations=iterations, batch_real=batch_real,
+                precision=precision, net=net, zca=zca, protocol=rule, students=each, whole=whole, whole_epochs=whole_epochs,
+                seed=seed, device=device,
                 workers=workers, memory_limit=limit, out=out, note=note, command=command(), progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:

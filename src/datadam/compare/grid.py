@@ -85,8 +85,9 @@ class Grid:
 
 def plan(
     real: RealData, methods: Sequence[str] | str, ipc: Sequence[int] | int, nets_: Sequence[str] | str | None, *, repeats: int,
-    iterations: int | None, batch_real: int | None, net: str, zca: bool | None, protocol: Protocol | str, students: int,
-    whole: bool, whole_epochs: int | None, seed: int, device: str, memory_limit: int | None,
+    iterations: int | None, batch_real: int | None, precision: str | None, net: str, zca: bool | None,
+    protocol: Protocol | str, students: int, whole: bool, whole_epochs: int | None, seed: int, device: str,
+    memory_limit: int | None,
 ) -> Grid:  # fmt: skip
     """The grid that was asked for; arguments as `compare`. Raises `InvalidInput` with every fault at once."""
     faults: list[str] = []
@@ -114,7 +115,9 @@ def plan(
         "no network of students came; give one",
     )  # fmt: skip
     variants = _each(_texts(methods), variant, faults, "no method came; name one or more, such as random,dm,datadam")
-    settings = {"iterations": iterations, "batch_real": batch_real, "net": net, "zca": zca, "seed": seed}
+    settings = {
+        "iterations": iterations, "batch_real": batch_real, "precision": precision, "net": net, "zca": zca, "seed": seed,
+    }  # fmt: skip
     rows: list[Row] = []
     if not any(fault.startswith(("ipc", "seed", "no number")) for fault in faults):
         counts = list(dict.fromkeys(counts))
@@ -219,7 +222,7 @@ def _recipe(one: Variant, real: RealData, ipc: int, settings: dict[str, Any]) ->
         own = "official" if recipe.preset == "official" else "kornia"
         given["zca"] = own if settings["zca"] else "none"
     if not isinstance(recipe.method, Coreset):
-        given |= {name: settings[name] for name in ("iterations", "batch_real") if settings[name] is not None}
+        given |= {name: settings[name] for name in ("iterations", "batch_real", "precision") if settings[name] is not None}
     recipe = changed(recipe, one, given)
     return replace(recipe, net=nets.canonical(recipe.net, real.shape))
 

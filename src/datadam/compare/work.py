@@ -70,6 +70,7 @@ def compare(
     repeats: int = 1,
     iterations: int | None = None,
     batch_real: int | None = None,
+    precision: str | None = None,
     net: str = "auto",
     zca: bool | None = None,
     protocol: Protocol | str = "honest",
@@ -89,9 +90,9 @@ def compare(
 
     Arguments: `methods`, words such as "dm" or "datadam:power=1:layers=()", the first being the one that others are tested
     against; `ipc` (IPC), images per class; `nets`, the students' networks (None: `net`); `repeats`, independent sets of each,
-    with seeds from `seed` on; `iterations` and `batch_real`, instead of those of the presets, for methods that learn; `net`, the
-    network that "auto" in a preset stands for; `zca`, whitening for all or none (None: as the presets say); `protocol` and
-    `students` a set, as `evaluate`; `whole`, a last row of the whole training set, of `whole_epochs`;
+    with seeds from `seed` on; `iterations`, `batch_real` and `precision`, instead of those of the presets, for methods that
+    learn; `net`, the network that "auto" in a preset stands for; `zca`, whitening for all or none (None: as the presets say);
+    `protocol` and `students` a set, as `evaluate`; `whole`, a last row of the whole training set, of `whole_epochs`;
     `workers`, as `evaluate`; `memory_limit` in bytes;
     `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
     A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
@@ -105,9 +106,9 @@ def compare(
         check_place(out)
     with noting(faults):
         grid = plan(
-            real, methods, ipc, nets, repeats=repeats, iterations=iterations, batch_real=batch_real, net=net, zca=zca,
-            protocol=protocol, students=students, whole=whole, whole_epochs=whole_epochs, seed=seed, device=device,
-            memory_limit=memory_limit,
+            real, methods, ipc, nets, repeats=repeats, iterations=iterations, batch_real=batch_real, precision=precision,
+            net=net, zca=zca, protocol=protocol, students=students, whole=whole, whole_epochs=whole_epochs, seed=seed,
+            device=device, memory_limit=memory_limit,
         )  # fmt: skip
     refuse(faults)
     assert grid is not None
