@@ -83,7 +83,7 @@ TABLES = {
         (
             ablation("width=32"),
             "--ipc 10 --nets convnet3:width=32 --repeats 3 --iterations 300 --batch-real 64 --students 2 --epochs 300 "
-            "--precision bfloat16",  # two seeds of a minute a run: worth more than the last digit of a gradient
+            "--precision bfloat16",
         ),
         (ablation(""), "--ipc 10 --nets convnet3"),
     ),
