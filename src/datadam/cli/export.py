@@ -1,0 +1,124 @@
+"""`datadam export`: a run in a format that other programs read."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from datadam.cli.evaluate import Epochs, ProtocolName, Students, progress_of, rule_for
+from datadam.cli.options import Device, Json, RunRoot, Seed
+
+if TYPE_CHECKING:
+    from datadam.distilled import DistilledSet
+    from datadam.exchange import Exported
+
+
+def export(
+    run: Annotated[Path, Parameter(help="run folder; of repeats all sets, where the format holds several")],
+    *,
+    to: Annotated[str, Parameter(help="datadam list formats")],
+    out: Annotated[Path, Parameter(help="the new folder")],
+    keep_zca: Annotated[
+        bool, Parameter(help="leave whitened images whitened, for readers that whiten likewise", negative="")
+    ] = False,
+    measure: Annotated[
+        bool, Parameter(help="train students on the run and on what was written, and tell what it cost", negative="")
+    ] = False,
+    students: Students = None,
+    epochs: Epochs = None,
+    protocol: ProtocolName | None = None,
+    net: Annotated[str | None, Parameter(help="of --measure: students' network (default: the one it was made with)")] = None,
+    seed: Seed = 0,
+    push: Annotated[str | None, Parameter(help="USER/NAME: upload it to the Hugging Face hub (parquet)")] = None,
+    overwrite: Annotated[bool, Parameter(help="replace an earlier export", negative="")] = False,
+    root: RunRoot = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Write a run for other programs.
+
+    Normalisation is converted to what they expect, and datadam.json and README.md beside say what the numbers mean.
+    """
+    from datadam.cli.options import load_sets
+    from datadam.cli.screen import result
+    from datadam.errors import InvalidInput
+    from datadam.exchange import export as write
+    from datadam.exchange import format_named, hub
+
+    format_named(to)
+    if push is not None:
+        if to != "parquet":
+            raise InvalidInput(f"the hub takes parquet, and {to} was asked for; say --to parquet, or leave out --push")
+        hub.check(push)
+    asked = {"students": students, "epochs": epochs, "protocol": protocol, "net": net}
+    if not measure and (given := [f"--{name}" for name, value in asked.items() if value is not None]):
+        raise InvalidInput(f"{', '.join(given)} say how students are trained, and none are without --measure; add it")
+    sets = load_sets(run)
+    if measure and len(sets) > 1:
+        raise InvalidInput(f"{run} holds {len(sets)} sets; measure one of them: {run / '0'}")
+    done = write(sets, to, out, keep_zca=keep_zca, overwrite=overwrite)
+    told = done.to_json()
+    lines = [f"{out}: {to}, {_files(done)}", f"against the run: {done.error}", *(f"note: {note}" for note in done.notes)]
+    if measure:
+        cost = _measure(sets[0], done, root, net, protocol, students, epochs, seed, device)
+        told["measured"] = cost
+        lines += cost["lines"]
+        _keep(out, cost)
+    if push is not None:
+        told["pushed"] = hub.push(out, push)
+        lines.append(f"pushed: {told['pushed']}")
+    result("\n".join(lines), told, as_json=json)
+
+
+def _files(done: "Exported") -> str:
+    names = [str(file.relative_to(done.folder)) for file in done.files]
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} ... {names[-1]}, {len(names)} files"
+
+
+def _measure(
+    before: "DistilledSet", done: "Exported", root: Path | None, net: str | None, protocol: str | None, students: int | None,
+    epochs: int | None, seed: int, device: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Students of the set as it was and as it comes back from the files: same seeds, same protocol."""
+    from datadam import machine
+    from datadam.cli.options import check_device, check_nets, data_of_card
+    from datadam.errors import InvalidInput
+    from datadam.evaluate import evaluate
+    from datadam.exchange import import_
+
+    machine.tune_allocator()
+    check_device(device)
+    rule, count = rule_for(protocol or str(before.card["recipe"].get("protocol", "honest")), students, epochs, None, False)
+    real = data_of_card(before.card, root)
+    spec, *more = check_nets(net or before.card["recipe"]["net"], real)
+    if more:
+        raise InvalidInput(f"one network is measured, and {1 + len(more)} were named; give one")
+    (after,) = import_(done.folder, done.to, real)
+    made = []
+    for name, one in (("the run", before), ("the file", after)):
+        with progress_of(f"{name} {spec}") as progress:
+            made.append(
+                evaluate(
+                    one, real, net=spec, protocol=rule, students=count, seed=seed, device=device, workers=None, of=name,
+                    progress=progress,
+                )
+            )  # fmt: skip
+    gaps = [late - early for early, late in zip(made[0].all, made[1].all, strict=True)]
+    cost = made[1].mean - made[0].mean
+    spread = f" ({', '.join(f'{100 * gap:+.2f}' for gap in gaps)} student by student)" if len(gaps) > 1 else ""
+    lines = [
+        f"measured: {100 * made[0].mean:.2f} % from the run, {100 * made[1].mean:.2f} % from the file: {100 * cost:+.2f} points"
+        f"{spread}",
+        made[0].words,
+    ]
+    return {"lines": lines, "gap": cost, "gaps": gaps, "run": made[0].to_json(), "file": made[1].to_json()}
+
+
+def _keep(out: Path, cost: dict[str, Any]) -> None:
+    """The measured lines in datadam.json and README.md."""
+    from datadam.exchange.sidecar import NAME
+    from datadam.storage import read_json, write_json, write_text
+
+    write_json(out / NAME, read_json(out / NAME) | {"measured": cost})
+    page = out / "README.md"
+    write_text(page, page.read_text(encoding="utf-8") + "\n" + "\n\n".join(cost["lines"]) + "\n")

@@ -1,0 +1,71 @@
+"""`datadam import`: a set that another program wrote, as a run."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from datadam.cli.options import Json, Note, Root, command
+
+
+def import_(
+    path: Annotated[Path, Parameter(help="file or folder")],
+    *,
+    as_: Annotated[str, Parameter(name="--as", help="datadam list formats")],
+    data: Annotated[str, Parameter(help="the data that the set was made from, as for distill")],
+    out: Annotated[Path, Parameter(help="the new run folder")],
+    mean: Annotated[str | None, Parameter(help="normalisation of its numbers, one a channel: .49,.48,.45")] = None,
+    std: Annotated[str | None, Parameter(help="likewise")] = None,
+    zca: Annotated[
+        Literal["kornia", "official"] | None, Parameter(help="whitening of its numbers; of pictures, the one to be done")
+    ] = None,
+    hard: Annotated[bool, Parameter(help="take the most likely class of soft labels", negative="")] = False,
+    root: Root = None,
+    size: Annotated[int | None, Parameter(help="as for distill")] = None,
+    fit: Annotated[str | None, Parameter(help="as for distill")] = None,
+    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
+    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    overwrite: Annotated[bool, Parameter(help="replace a run that is there", negative="")] = False,
+    note: Note = "",
+    json: Json = False,
+) -> None:
+    """Read a set that another program wrote.
+
+    The run can be evaluated, shown and reported like any other. Class names, shape and normalisation come from the data and
+    from datadam.json, where there is one; nothing in the file is run.
+    """
+    from datadam.cli.options import load_data
+    from datadam.cli.screen import result
+    from datadam.errors import InvalidInput
+    from datadam.exchange import format_named
+    from datadam.exchange import import_ as read
+    from datadam.report.words import plural
+
+    format_named(as_)
+    if not path.exists():
+        raise InvalidInput(f"{path} does not exist; give the file or folder of a distilled set")
+    numbers = [None if text is None else _numbers(name, text) for name, text in (("mean", mean), ("std", std))]
+    given: dict[str, Any] = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
+    real = load_data(data, {name: value for name, value in given.items() if value is not None})
+    sets = read(
+        path, as_, real, out, mean=numbers[0], std=numbers[1], zca=zca, hard=hard, note=note, command=command(),
+        overwrite=overwrite,
+    )  # fmt: skip
+    one = sets[0]
+    count = f"{len(sets)} sets of " if len(sets) > 1 else ""
+    lines = [
+        f"{out}: {count}{plural(len(one.labels), 'image')}, {one.ipc} for each of {plural(len(one.classes), 'class', 'classes')}",
+        f"normalisation from: {one.card['imported']['normalisation']}",
+        *(f"note: {text}" for text in dict.fromkeys(text for each in sets for text in each.card["warnings"])),
+        f"judge it with: datadam evaluate {out}",
+    ]
+    result("\n".join(lines), {"run": str(out), "cards": [each.card for each in sets]}, as_json=json)
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    from datadam.errors import InvalidInput
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidInput(f"{name} is {text!r}; write one number for each channel, such as .49,.48,.45") from None

@@ -1,0 +1,112 @@
+"""The README.md beside exported files: for whoever finds them without knowing datadam; and the card of a data set of the hub."""
+
+import json
+from typing import Any
+
+from datadam.data import Transform
+from datadam.exchange.formats import FORMATS
+from datadam.report.readme import MARKS
+from datadam.report.words import method_name, plural
+
+NAMED = 1000  # classes whose names a card lists
+LOAD = {
+    "folder": """from pathlib import Path
+from PIL import Image
+
+classes = sorted(p for p in Path("path/to/this/folder").iterdir() if p.is_dir())
+images = [(Image.open(file).copy(), label) for label, folder in enumerate(classes) for file in sorted(folder.glob("*.png"))]""",
+    "parquet": """from datasets import load_dataset
+
+images = load_dataset("path/to/this/folder", split="train")  # images[0]["image"] is a picture, images[0]["label"] a number""",
+    "npz": """import numpy as np
+
+found = np.load("distilled.npz")
+images, labels = found["images"], found["labels"]  # [images, channels, height, width], class numbers
+if "zca_inverse" in found:                         # undo the whitening first
+    images = (images.reshape(len(images), -1) @ found["zca_inverse"] + found["zca_mean"]).reshape(images.shape)
+pixels = images * found["std"][:, None, None] + found["mean"][:, None, None]  # true colours, in [0, 1] but for a few""",
+    "ddranking": """import torch
+
+images, labels, lr = (torch.load(f"{name}.pt", weights_only=True) for name in ("images", "labels", "lr"))
+# LabelRobustScoreHard(...).compute_metrics(image_tensor=images, hard_labels=labels, syn_lr=lr)""",
+    "mtt": """import torch
+
+images, labels, lr = (torch.load(f"{name}_best.pt", weights_only=True) for name in ("images", "labels", "lr"))""",
+    "dm": """import torch
+
+images, labels = torch.load("{file}", weights_only=True)["data"][-1]""",
+    "eccv24": """import torch
+
+images = torch.load("{file}", weights_only=True)  # class after class""",
+    "datadam": """import torch
+
+images, labels = torch.load("{file}", weights_only=True)["data"]""",
+    "kip": """import numpy as np
+
+found = np.load("{file}")
+images, labels = found["images"], found["labels"].argmax(1)  # [images, height, width, channels]""",
+}
+
+
+def readme(card: dict[str, Any], to: str, target: Transform | None, error: str, notes: tuple[str, ...], files: list[str]) -> str:
+    """Markdown: what the files are, how to load them, what their numbers mean. Names and notes appear as plain text."""
+    data, recipe = card["data"], card["recipe"]
+    channels, height, width = data["shape"]
+    classes = [_plain(name) for name in data["classes"]]
+    each = plural(recipe["ipc"], "image")
+    parts = [
+        f"# {_plain(data['name'])}: {each} per class",
+        *(f"> **Note:** {_plain(note)}" for note in (card.get("note"), *notes) if note),
+        f"{plural(recipe['ipc'] * len(classes), 'image')} of {channels} x {height} x {width}, class after class, {_verb(card)} "
+        f"with {_plain(method_name(card))} and exported by datadam --to {to}: {FORMATS[to].title}.",
+        f"Classes, in the order of their numbers: {', '.join(classes[:NAMED])}{', ...' if len(classes) > NAMED else '.'}",
+        "```python\n" + LOAD[to].replace("{file}", files[0]) + "\n```",
+        f"Numbers: {_numbers(target)}. Against the set before: {error}.",
+        "`datadam.json` says the same to programs. Back into a run, to be judged: `datadam import PATH --as "
+        f"{to} --data {_plain(data['name'])} --out RUN`.",
+    ]
+    if card.get("citations"):
+        parts += ["## Cite", *("```bibtex\n" + str(one).replace("```", "") + "\n```" for one in card["citations"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def hub_card(
+    card: dict[str, Any], to: str, target: Transform | None, error: str, notes: tuple[str, ...], files: list[str]
+) -> str:
+    """The card of a data set, as the hub reads it: settings in YAML, then the README."""
+    data, count = card["data"], card["recipe"]["ipc"] * len(card["data"]["classes"])
+    low = next(f"n<{top}" if not below else f"{below}<n<{top}" for below, top, most in SIZES if count < most)
+    names = "".join(f"            '{k}': {json.dumps(str(name))}\n" for k, name in enumerate(data["classes"]))
+    head = (
+        "---\n"
+        f"pretty_name: {json.dumps(data['name'] + ', distilled')}\n"
+        f"task_categories:\n- image-classification\nsize_categories:\n- {low}\ntags:\n- dataset-distillation\n- datadam\n"
+        "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*\n"
+        "dataset_info:\n  features:\n  - name: image\n    dtype: image\n  - name: label\n    dtype:\n      class_label:\n"
+        f"        names:\n{names}"
+        f"  splits:\n  - name: train\n    num_examples: {count}\n"
+        "---\n\n"
+    )
+    return head + readme(card, to, target, error, notes, files)
+
+
+SIZES = (("", "1K", 1000), ("1K", "10K", 10_000), ("10K", "100K", 100_000), ("100K", "1M", 1_000_000), ("1M", "10M", 10**12))
+
+
+def _numbers(target: Transform | None) -> str:
+    if target is None:
+        return "pixels in 8 bits, true colours"
+    mean, std = (", ".join(f"{number:.6g}" for number in numbers) for numbers in (target.mean, target.std))
+    words = f"float32, (pixel - mean) / std with pixels in [0, 1], mean {mean}, std {std}"
+    if target.zca is None:
+        return words
+    return f"{words}, then ZCA whitening (variant {target.zca.variant}, eps {target.zca.eps:g})"
+
+
+def _verb(card: dict[str, Any]) -> str:
+    return {"coreset": "chosen", "distilled": "distilled"}.get(card["kind"], "made by others,")
+
+
+def _plain(text: object) -> str:
+    """Text on one line that Markdown shows as it is."""
+    return MARKS.sub(r"\\\1", " ".join(str(text).split()))

@@ -1,0 +1,97 @@
+"""`dm`: res_METHOD_DATASET_NET_Nipc.pt of DatasetCondensation (DC, DSA, DM), DataDAM and DC-Bench; `datadam`: released sets."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datadam.errors import ArtifactError
+from datadam.exchange import torch_file
+from datadam.exchange.base import Found, Outgoing, Wanted
+from datadam.exchange.limits import bytes_of
+from datadam.exchange.spelling import of_data, of_method, of_net
+
+MOST_SETS = 100
+NAMED = re.compile(r"res_([A-Za-z0-9-]{1,40})_.*ipc_?\.pt")
+
+
+def write(folder: Path, sets: Sequence[Outgoing]) -> None:
+    """{"data": [[images, labels], ...], "accs_all_exps": {}}: one pair for each set; no accuracy of theirs is claimed."""
+    one = sets[0]
+    end = "ipc_" if one.method == "datadam" else "ipc"  # the authors of DataDAM end it so
+    name = f"res_{of_method(one.method)}_{of_data(one.data)}_{of_net(one.net)}_{one.ipc}{end}.pt"
+    pairs = [[each.images.clone(), each.labels.clone()] for each in sets]
+    torch_file.save(folder / name, {"data": pairs, "accs_all_exps": {}})
+
+
+def files(path: Path) -> list[Path]:
+    """The file itself, or the one res_*.pt of a folder."""
+    return _one(path, "res_*.pt")
+
+
+def read(path: Path, wanted: Wanted) -> list[Found]:
+    """Every set of the file. Raises `ArtifactError`."""
+    (place,) = files(path)
+    pairs = _data(place, wanted, MOST_SETS)
+    if not isinstance(pairs, list | tuple) or not 1 <= len(pairs) <= MOST_SETS:
+        raise ArtifactError(
+            f'{place}: ["data"] must list pairs of images and labels, 1 to {MOST_SETS} of them; {_came(pairs)} came'
+        )
+    named = NAMED.fullmatch(place.name)
+    return [_pair(pair, place, wanted, named[1] if named else "") for pair in pairs]
+
+
+def write_released(folder: Path, sets: Sequence[Outgoing]) -> None:
+    """syn_data_DATASET_ipc_N.pt with ["data"] = [images, labels], as the authors of DataDAM released theirs."""
+    (one,) = sets
+    name = f"syn_data_{of_data(one.data).lower()}_ipc_{one.ipc}.pt"
+    torch_file.save(folder / name, {"data": [one.images.clone(), one.labels.clone()]})
+
+
+def files_released(path: Path) -> list[Path]:
+    """The file itself, or the one syn_data_*.pt of a folder."""
+    return _one(path, "syn_data_*.pt")
+
+
+def read_released(path: Path, wanted: Wanted) -> list[Found]:
+    """One set. Raises `ArtifactError`."""
+    (place,) = files_released(path)
+    return [_pair(_data(place, wanted, 1), place, wanted, "DataDAM" if place.name.startswith("syn_data_") else "")]
+
+
+def _one(path: Path, pattern: str) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob(pattern))
+    if len(found) != 1:
+        raise ArtifactError(f"{path} has {len(found)} files {pattern}; give the file itself")
+    return found
+
+
+def _data(place: Path, wanted: Wanted, sets: int) -> Any:
+    whole = torch_file.load(place, bytes_of(wanted, sets))
+    if not isinstance(whole, dict) or "data" not in whole:
+        keys = ", ".join(str(key)[:20] for key in list(whole)[:5]) if isinstance(whole, dict) else type(whole).__name__
+        cure = " Those are the weights of a network, not images." if isinstance(whole, dict) and "net_parameters" in whole else ""
+        raise ArtifactError(f'{place} holds {keys or "nothing"}, and no "data".{cure} Look with datadam list formats')
+    return whole["data"]
+
+
+def _pair(pair: Any, place: Path, wanted: Wanted, method: str) -> Found:
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        raise ArtifactError(f"{place}: a set is a pair of images and labels; {_came(pair)} came")
+    shapes: tuple[tuple[int, ...], ...] = (wanted.shape, ())
+    images, labels = (torch.stack(part) if _listed(part, s, wanted) else part for part, s in zip(pair, shapes, strict=True))
+    return Found(images=images, labels=labels, method=method)
+
+
+def _listed(part: Any, shape: tuple[int, ...], wanted: Wanted) -> bool:
+    """Whether this is a list of tensors of this shape, no longer than it may be."""
+    tensors = isinstance(part, list) and 0 < len(part) <= wanted.most and all(isinstance(t, torch.Tensor) for t in part)
+    return tensors and all(tuple(t.shape) == shape and t.dtype == part[0].dtype for t in part)
+
+
+def _came(value: Any) -> str:
+    return f"{len(value)} items" if isinstance(value, list | tuple) else type(value).__name__

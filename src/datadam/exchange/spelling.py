@@ -1,0 +1,83 @@
+"""What other programs call data sets, networks and methods, and how they normalise images.
+
+A folder of one's own may be called like a known data set; its normalisation counts when the number of channels fits.
+
+Sources: the loaders of DatasetCondensation (DC, DSA, DM), MTT, DataDAM and of the package ddranking 0.2.0; the rules of the
+ECCV 2024 challenge.
+"""
+
+import re
+from collections.abc import Mapping
+
+from datadam.data import Transform
+from datadam.data.catalog import CATALOG
+
+DATA = {
+    "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100",
+    "tiny-imagenet": "TinyImageNet", "imagenet-1k": "ImageNet1K", "imagenette": "ImageNette", "imagewoof": "ImageWoof",
+    "imagesquawk": "ImageSquawk", "mhist": "MHIST",
+}  # fmt: skip
+METHODS = {"datadam": "DataDAM", "random": "Random", "herding": "Herding"}  # others in capitals
+NETS = {
+    "convnet": "ConvNet",
+    "alexnet": "AlexNet",
+    "vgg": "VGG",
+    "resnet": "ResNet",
+    "lenet": "LeNet",
+    "mlp": "MLP",
+    "vit": "ViT",
+}
+
+CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))  # the deviation is a mean over batches, and stayed
+CIFAR100 = ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))
+FIELD: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "mnist": ((0.1307,), (0.3081,)),
+    "fashion-mnist": ((0.2861,), (0.3530,)),
+    "cifar10": CIFAR,
+    "cifar100": CIFAR100,
+}
+
+
+def field(data: str, own: Transform) -> Transform:
+    """The normalisation of DC, DSA, DM, MTT, DATM, PAD and DataDAM; of data that they do not know, ours."""
+    known = FIELD.get(data)
+    return Transform(*known) if known and len(known[0]) == len(own.mean) else plain(data, own)
+
+
+def ranking(data: str, own: Transform) -> Transform:
+    """The normalisation of DD-Ranking, which takes the statistics of CIFAR-10 for CIFAR-100 too."""
+    return field("cifar10" if data == "cifar100" else data, own)
+
+
+def plain(data: str, own: Transform) -> Transform:
+    """Mean and standard deviation of the data, without whitening; (0, 1), bare pixels, where only whitening is known."""
+    row = CATALOG.get(data)
+    if row is not None and row.mean is not None and row.std is not None and len(row.mean) == len(own.mean):
+        return Transform(row.mean, row.std)
+    return Transform(own.mean, own.std)
+
+
+def same(data: str, own: Transform) -> Transform:
+    """The set's own space, whatever it is."""
+    return own
+
+
+def of_data(name: str) -> str:
+    """A data set as the field spells it: CIFAR10; of data of one's own, its name without what a file name may not hold."""
+    return DATA.get(name, safe(name))
+
+
+def of_method(name: str) -> str:
+    """A method as the field spells it: DM, DataDAM."""
+    return METHODS.get(name, safe(name.upper()))
+
+
+def of_net(spec: str) -> str:
+    """A network as the field spells it: "convnet3:width=64" is a ConvNet."""
+    kind = re.match(r"[a-z]*", spec)
+    return NETS.get(kind[0] if kind else "", safe(spec))
+
+
+def safe(text: str) -> str:
+    """Text as a part of a file name: letters, digits, dot and hyphen."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.")[:60] or "unnamed"
