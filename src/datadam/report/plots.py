@@ -5,7 +5,7 @@ One unit is one CSS pixel at natural size. matplotlib is imported only when a pl
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -79,11 +79,11 @@ def accuracy(rows: Sequence[Row], *, width: int = 680) -> str:
     row_height, foot, left, right = (50, 34, 250, 76) if wide else (56, 34, 8, 8)
     height = row_height * len(rows) + foot
     values = [value for row in rows for students in row.accuracies for value in students]
-    values += [value for row in rows for value in (row.low, row.high) if value is not None]
+    values += [min(max(value, 0.0), 1.0) for row in rows for value in (row.low, row.high) if value is not None]
     spare = max(0.06 * (max(values) - min(values)), 0.004)
     with _figure(width, height) as figure:
         axes = figure.add_axes((left / width, foot / height, 1 - (left + right) / width, 1 - foot / height))
-        axes.set_xlim(min(values) - spare, max(values) + spare)
+        axes.set_xlim(max(min(values), 0) - spare, min(max(values), 1) + spare)
         axes.set_ylim(0.5 - len(rows), 0.5)
         axes.grid(axis="x")
         for number, row in enumerate(rows):
@@ -129,6 +129,51 @@ def _names(axes: "Axes", row: Row, y: float, wide: bool) -> None:
             textcoords="offset points", ha=side, va="center", fontsize=12 if detail or not wide else 13,
             color=QUIET if detail else ACCENT if x and row.own else INK, weight="normal" if detail else "bold",
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One network's accuracy with its interval; `marks`, other accuracies by name, drawn as ticks; `own`: in accent colour."""
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    marks: Mapping[str, float]
+    own: bool
+
+
+def bars(rows: Sequence[Bar], *, width: int = 680) -> str:
+    """Horizontal bars from zero, the interval as a line, other accuracies as ticks with their names."""
+    row_height, foot, right = 58, 34, 70
+    height = row_height * len(rows) + foot
+    ends = [value for row in rows for value in (row.value, row.high, *row.marks.values()) if value is not None]
+    with _figure(width, height) as figure:
+        axes = figure.add_axes((8 / width, foot / height, 1 - (8 + right) / width, 1 - foot / height))
+        axes.set_xlim(0, max(min(1.0, max(ends) * 1.05), 0.01))
+        axes.set_ylim(0.5 - len(rows), 0.5)
+        axes.grid(axis="x")
+        for number, row in enumerate(rows):
+            colour = ACCENT if row.own else QUIET
+            axes.barh(-number - 0.18, row.value, height=0.3, color=colour, alpha=0.5, zorder=3)
+            if row.low is not None and row.high is not None:
+                axes.plot([max(row.low, 0), row.high], [-number - 0.18] * 2, color=colour, linewidth=2.5, zorder=4)
+            for value in row.marks.values():
+                axes.plot([value, value], [-number - 0.38, -number + 0.02], color=INK, linewidth=2, zorder=5)
+            beside = "".join(f"  ·  {name} {percent(value)}" for name, value in row.marks.items())
+            axes.annotate(
+                shorten(row.label, 30) + ("" if width < 600 else beside), xy=(0, -number + 0.22), va="center", fontsize=12,
+                color=INK, weight="bold",
+            )  # fmt: skip
+            axes.annotate(
+                percent(row.value), xy=(1, -number - 0.18), xycoords=axes.get_yaxis_transform(), xytext=(right, 0),
+                textcoords="offset points", ha="right", va="center", fontsize=13, color=colour if row.own else INK, weight="bold",
+            )  # fmt: skip
+        _bare(axes)
+        axes.set_yticks([])
+        axes.locator_params(axis="x", nbins=max(3, width // 130), steps=[1, 2, 5, 10])
+        axes.xaxis.set_major_formatter(lambda value, _: percent(value, 0))
+        return _svg(figure, "Accuracy by network: " + "; ".join(f"{row.label} {percent(row.value)}" for row in rows))
 
 
 def curves(lines: Sequence[Line], *, width: int = 340, height: int = 230, name: str = "") -> str:

@@ -15,13 +15,16 @@ def run_readme(card: dict[str, Any]) -> str:
     Argument: `card`, the content of card.json. Names and notes in it appear as plain text, whatever they hold.
     """
     data, recipe = card["data"], card["recipe"]
-    chosen = card["kind"] == "coreset"
+    chosen, imported = card["kind"] == "coreset", card["kind"] == "imported"
     classes = [_plain(name) for name in data["classes"]]
     images = plural(recipe["ipc"] * len(classes), "image")
     channels, height, width = data["shape"]
     real = f"{count(data['train'])} " if data.get("train") else ""
-    origin = f"{'chosen' if chosen else 'distilled'} from the {real}training images of {_plain(data['name'])}" + (
-        "." if chosen else ", so that a network trained on them alone learns as much as it can of what all of those teach."
+    verb = "chosen" if chosen else "imported; made" if imported else "distilled"
+    origin = f"{verb} from the {real}training images of {_plain(data['name'])}" + (
+        "."
+        if chosen or imported
+        else ", so that a network trained on them alone learns as much as it can of what all of those teach."
     )
     colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     warnings = [card.get("note"), *(card.get("warnings") or []), *(data.get("notes") or [])]
@@ -36,7 +39,7 @@ def run_readme(card: dict[str, Any]) -> str:
         _fence(LOAD, "python"),
         "`report.html`, where there is one, shows every image, the way to them, and how well networks learn from them.",
         "## How they were made",
-        _making(card, chosen),
+        _origin(card) if imported else _making(card, chosen),
         *([_fence(card["command"], "sh")] if card.get("command") else []),
         "`card.json` holds every setting, the versions, the seed and the checksum of the data.",
     ]
@@ -65,6 +68,16 @@ def _making(card: dict[str, Any], chosen: bool) -> str:
     version = (card.get("versions") or {}).get("datadam")
     made = f", with datadam {_plain(version)}" if version else ""
     return ", ".join(words) + made + "."
+
+
+def _origin(card: dict[str, Any]) -> str:
+    """File, format, method and what nobody knows of imported images."""
+    came = card.get("imported") or {}
+    unknown = ", ".join(map(str, came.get("unknown") or []))
+    return (
+        f"Imported from {_plain(came.get('file', 'a file'))} (format {_plain(came.get('format', '?'))}, "
+        f"{_plain(came.get('sha256', 'no checksum'))}); method {_plain(method_name(card))}. Not known: {unknown or 'nothing'}."
+    )
 
 
 def _plain(text: object) -> str:

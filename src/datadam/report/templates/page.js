@@ -1,0 +1,89 @@
+for (const gallery of document.querySelectorAll(".gallery")) {
+  const slider = gallery.querySelector("input"), play = gallery.querySelector(".play"), said = gallery.querySelector("output");
+  const dialog = gallery.querySelector("dialog"), tiles = [...gallery.querySelectorAll("button.tile")];
+  const near = dialog.querySelector(".near"), middle = dialog.querySelector(".now strong");
+  let shown = 0, timer = 0;
+  const show = (frame) => {
+    slider.value = gallery.dataset.frame = frame;
+    said.textContent = slider.list.options[frame].label;
+  };
+  const enlarge = (number) => {
+    shown = (number + tiles.length) % tiles.length;
+    const tile = tiles[shown];
+    if (near) {
+      near.hidden = !tile.dataset.near;
+      near.querySelector("span").textContent = tile.dataset.near ?? "";
+    }
+    if (said) middle.textContent = said.textContent === slider.list.options[slider.max].label ? "Now" : said.textContent;
+    const figures = [...dialog.querySelectorAll("figure:not([hidden])")];
+    const room = Math.min(innerWidth - 56 - 18 * figures.length, 1080) / figures.length;
+    const { w, h } = gallery.dataset;
+    const scale = Math.min(room / w, innerHeight * 0.6 / h, 512 / w);
+    for (const big of dialog.querySelectorAll(".tile")) {
+      big.style.cssText = tile.style.cssText;
+    }
+    dialog.style.setProperty("--s", scale >= 1 ? Math.floor(scale) : scale);
+    dialog.querySelector("p").textContent = tile.getAttribute("aria-label");
+    if (!dialog.open) dialog.showModal();
+  };
+  if (slider) {
+    gallery.querySelector(".way").hidden = false;
+    slider.oninput = () => { clearInterval(timer); show(slider.value); };
+    play.onclick = () => {
+      clearInterval(timer);
+      show(0);
+      timer = setInterval(() => slider.value === slider.max ? clearInterval(timer) : show(+slider.value + 1), 700);
+    };
+  }
+  tiles.forEach((tile, number) => { tile.onclick = () => enlarge(number); });
+  dialog.querySelector(".back").onclick = () => enlarge(shown - 1);
+  dialog.querySelector(".on").onclick = () => enlarge(shown + 1);
+  dialog.querySelector(".close").onclick = () => dialog.close();
+  dialog.onclick = (event) => { if (event.target === dialog) dialog.close(); };
+  dialog.onclose = () => tiles[shown].focus();
+  dialog.onkeydown = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) { event.preventDefault(); enlarge(shown + step); }
+  };
+}
+for (const maps of document.querySelectorAll(".attention")) {
+  for (const layer of maps.querySelectorAll(".layers input")) {
+    layer.onchange = () => { maps.dataset.layer = layer.value; };
+  }
+}
+for (const where of document.querySelectorAll(".where")) {
+  const buttons = [...where.querySelectorAll(".legend button")];
+  for (const button of buttons) {
+    button.onclick = () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      for (const other of buttons) other.setAttribute("aria-pressed", on && other === button);
+      for (const group of where.querySelectorAll("svg g")) group.classList.toggle("on", group.classList.contains(button.className));
+      where.toggleAttribute("data-only", on);
+    };
+  }
+}
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  const value = (row, column) => {
+    const cell = row.cells[column], text = cell.dataset.v ?? cell.textContent.trim();
+    return text === "" || text === "–" ? null : Number.isNaN(+text) ? text : +text;
+  };
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    head.setAttribute("aria-sort", "none");
+    button.onclick = () => {
+      const numeric = [...body.rows].some((row) => typeof value(row, column) === "number");
+      const before = head.getAttribute("aria-sort");
+      const up = before === "none" ? !numeric : before === "descending";
+      for (const other of heads) other.setAttribute("aria-sort", "none");
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+      const rows = [...body.rows].map((row) => [value(row, column), row]);
+      rows.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : compare(a, b) * (up ? 1 : -1));
+      body.append(...rows.map(([, row]) => row));
+    };
+  });
+}
