@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tasks
 
 from datadam import parallel
 from datadam.errors import InvalidInput, NonFiniteLoss, RunFailed
+from datadam.parallel.schedule import Schedule
 
 PROGRAM = """
 import sys, tasks
@@ -52,7 +54,7 @@ def test_results_come_in_the_order_of_the_items(workers: int) -> None:
 
 
 def test_no_process_is_started_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "get_context", None)
+    monkeypatch.setattr(parallel.local, "get_context", None)
     assert parallel.run(tasks.square, [], workers=4) == []
     assert parallel.run(tasks.square, [5], workers=4) == [25]
     assert parallel.run(lambda item, tell: item, [1, 2]) == [1, 2]  # what cannot be sent stays here
@@ -124,7 +126,7 @@ def test_a_task_that_cannot_be_sent_leaves_nobody_waiting() -> None:
 
 def test_a_worker_lost_before_it_begins_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed while it imports: what was sent to it was never read, which the system tells in another way than an end."""
-    monkeypatch.setattr(parallel, "_serve", tasks.lost)
+    monkeypatch.setattr(parallel.local, "_serve", tasks.lost)
     with pytest.raises(RunFailed, match="ended with code -9"):
         parallel.run(tasks.idle, [b"x" * 1_000_000, b"y"], workers=2)
     assert multiprocessing.active_children() == []
@@ -179,3 +181,90 @@ def test_a_program_without_its_guard_is_told(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert 'keeps its start behind if __name__ == "__main__"' in done.stderr.splitlines()[-1]
+
+
+def test_a_lost_item_is_taken_again_before_all_others() -> None:
+    plan = Schedule(4, losses=2)
+    assert [plan.take(0.0) for _ in range(2)] == [(1, 0), (2, 1)]
+    assert plan.lost(1) == (0, False)
+    assert plan.take(1.0) == (3, 0)
+    assert plan.lost(3) == (0, False)
+    assert plan.take(2.0) == (4, 0)
+    assert plan.lost(4) == (0, True)  # a third time without a word: no sense in another
+
+
+def test_an_item_that_is_heard_of_is_never_given_up() -> None:
+    plan = Schedule(1, losses=1)
+    for attempt in range(1, 20):
+        assert plan.take(0.0) == (attempt, 0)
+        assert plan.heard(attempt) == 0
+        assert plan.lost(attempt) == (0, False)
+
+
+def test_a_straggler_is_copied_once_and_the_first_to_end_counts() -> None:
+    plan = Schedule(3)
+    for _ in range(3):
+        plan.take(0.0)
+    assert plan.done(1, 10.0) == []
+    assert plan.take(12.0) is None  # not much longer than the other
+    assert plan.take(13.1) == (4, 1)
+    assert plan.take(13.1) == (5, 2)
+    assert plan.take(50.0) is None
+    assert plan.lost(4) == (1, False)
+    assert plan.take(51.0) == (6, 1)  # the copy was lost, not its item
+    assert plan.done(6, 60.0) == [2]
+    assert plan.done(3, 61.0) == [5]
+    assert plan.finished
+    assert plan.take(99.0) is None
+
+
+def test_without_copies_a_free_worker_rests() -> None:
+    plan = Schedule(2, copies=False)
+    plan.take(0.0)
+    plan.take(0.0)
+    plan.done(1, 1.0)
+    assert plan.take(1e9) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_each_item_is_done_once(seed: int) -> None:
+    chance, plan, now, done = random.Random(seed), Schedule(12, losses=10**6), 0.0, []
+    while not plan.finished:
+        now += chance.random()
+        while plan.running() < 5 and plan.take(now):
+            pass
+        attempt = chance.choice(sorted(plan.attempts))
+        number = plan.attempts[attempt]
+        assert number not in done
+        if chance.random() < 0.4:
+            plan.lost(attempt)
+        else:
+            others = plan.done(attempt, now)
+            assert all(other not in plan.attempts for other in others)
+            done.append(number)
+    assert sorted(done) == list(range(12))
+
+
+def test_a_process_that_is_lost_is_replaced_where_its_item_stood(tmp_path: Path) -> None:
+    """`stream` asks for the item again, which may know what was told meanwhile."""
+    signpost, made = tmp_path / "signpost", []
+    signpost.touch()
+
+    def make(number: int) -> tuple[str, Path]:
+        made.append(number)
+        return ("killed" if len(made) == 1 else "value", signpost)
+
+    events = list(parallel.stream(tasks.fate, 2, make, workers=1))
+    assert made == [0, 0, 1]
+    notes = [event.value["event"] for event in events if event.kind == "note"]
+    assert notes == ["start", "lost", "start", "start"]
+    assert [(event.number, event.value) for event in events if event.kind == "done"] == [(0, 5), (1, 5)]
+
+
+def test_a_process_that_is_lost_each_time_ends_the_work(tmp_path: Path) -> None:
+    (tmp_path / "signpost").touch()
+    made = []
+    with pytest.raises(RunFailed, match="ended with code -9"):
+        list(parallel.stream(tasks.fate, 1, lambda n: made.append(n) or ("killed", tmp_path / "signpost"), workers=1, losses=1))
+    assert made == [0, 0]
+    assert multiprocessing.active_children() == []

@@ -6,18 +6,23 @@ FOLDER/runs/METHOD-ipcN/evaluations/*.json      over all repeats as sets
 FOLDER/whole/*.json                             evaluations of the whole training set
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from datadam.augment import STRATEGY, strategy_for
+from datadam.checkpoint import Checkpoint
+from datadam.compare.grid import Grid
 from datadam.data import RealData
-from datadam.errors import ArtifactError, InvalidInput
+from datadam.errors import ArtifactError, InvalidInput, noting
 from datadam.evaluate import FORMAT
+from datadam.lock import LOCK
 from datadam.methods import Coreset
+from datadam.methods.base import refuse
 from datadam.protocols import Protocol
 from datadam.recipe import Recipe
-from datadam.storage import LOCK, read_json
+from datadam.storage import read_json
+from datadam.temporary import END
 
 Json = dict[str, Any]
 TABLE = "table.json"
@@ -29,7 +34,8 @@ def check_place(out: Path) -> None:
     """Raise `InvalidInput` unless a comparison may go to `out`, or goes on there."""
     if out.exists() and not out.is_dir():
         raise InvalidInput(f"{out} is a file; a comparison needs a folder")
-    if out.is_dir() and not (out / TABLE).exists() and any(path.name != LOCK for path in out.iterdir()):
+    names = {path.name for path in out.iterdir() if not path.name.endswith(END)} if out.is_dir() else set()
+    if not (out / TABLE).exists() and names - {LOCK}:
         raise InvalidInput(f"{out} holds files that are no comparison; choose another folder with --out")
 
 
@@ -61,7 +67,7 @@ class Store:
             self._require_same(run, card, recipe)
             if path.name == "card.json" and card.get("iterations_done") == recipe.iterations:
                 return dict(card)
-        return (run / "checkpoint" / "state.safetensors").exists()
+        return Checkpoint(run).exists()
 
     def _require_same(self, run: Path, card: Any, recipe: Recipe) -> None:
         if not isinstance(card, dict) or not isinstance(card.get("data"), dict):
@@ -105,3 +111,29 @@ class Store:
             and all(isinstance(found.get(name), int | float) for name in ("seconds", "seconds_per_student", "images"))
         )
         return found if sound and all(found.get(name) == value for name, value in wanted.items()) else None
+
+
+def require_same(grid: Grid, store: Store) -> None:
+    """Raise `InvalidInput` when the folder holds runs of the grid that were made otherwise."""
+    faults: list[str] = []
+    for row in grid.rows:
+        for r in range(grid.repeats if row.recipe is not None else 0):
+            with noting(faults):
+                store.state(store.run(row.folder, r), row.of_repeat(r))
+    refuse(faults)
+
+
+def settled(grid: Grid, store: Store) -> Grid:
+    """The grid without the refusals of what is there already (made where there was more memory, say).
+
+    Raises `InvalidInput` when every row is refused.
+    """
+    rows = []
+    for row in grid.rows:
+        there = row.recipe is not None and all(
+            isinstance(store.state(store.run(row.folder, r), row.of_repeat(r)), dict) for r in range(grid.repeats)
+        )
+        rows.append(replace(row, refused="") if there else row)
+    if all(row.refused for row in rows):
+        raise InvalidInput(*(f"{row.variant.word}, ipc {row.ipc}: {row.refused}" for row in rows))
+    return replace(grid, rows=tuple(rows))

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 
 from datadam import machine
 from datadam.checkpoint import clear_folder
+from datadam.compare.cells import Ended, Far, on_workers
 from datadam.compare.clock import Clock, Key
 from datadam.compare.grid import Column, Grid, plan
-from datadam.compare.store import Store, check_place, of_recipe
+from datadam.compare.store import Store, check_place, of_recipe, require_same, settled
 from datadam.compare.table import WHOLE, Comparison, Results, assemble, over_sets
 from datadam.data import RealData
 from datadam.distill import begin, resume, whitened
@@ -23,11 +24,12 @@ from datadam.errors import ArtifactError, DatadamError, InvalidInput, noting
 from datadam.evaluate import DEFAULT_STUDENTS, Evaluation, evaluate, evaluate_whole
 from datadam.evaluate import Progress as Judging
 from datadam.forecast import BACKWARD, PROBED, SECONDS_MATTER, passes_a_second
+from datadam.lock import alone_in
 from datadam.methods import Coreset
 from datadam.methods.base import refuse
+from datadam.parallel import Ray
 from datadam.protocols import Protocol
 from datadam.report.words import duration
-from datadam.storage import alone_in
 
 TABLE_SECONDS = 1.0  # between two tables while the work goes on, at least
 PICTURE_SECONDS = 60.0  # between two pictures
@@ -80,6 +82,7 @@ def compare(
     seed: int = 0,
     device: str = "cpu",
     workers: int | None = 1,
+    engine: Ray | None = None,
     memory_limit: int | None = None,
     out: Path | str,
     note: str = "",
@@ -93,7 +96,8 @@ def compare(
     with seeds from `seed` on; `iterations`, `batch_real` and `precision`, instead of those of the presets, for methods that
     learn; `net`, the network that "auto" in a preset stands for; `zca`, whitening for all or none (None: as the presets say);
     `protocol` and `students` a set, as `evaluate`; `whole`, a last row of the whole training set, of `whole_epochs`;
-    `workers`, as `evaluate`; `memory_limit` in bytes;
+    `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side (all its machines must see
+    `out`); `memory_limit` in bytes;
     `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
     A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
     Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
@@ -114,45 +118,20 @@ def compare(
     assert grid is not None
     store = Store(out, real)
     with noting(faults):
-        _require_same(grid, store)
+        require_same(grid, store)
     refuse(faults)
-    grid = _settled(grid, store)
+    grid = settled(grid, store)
     with alone_in(out):
-        work = _Work(grid, store, device, workers, memory_limit, note, command, progress)
-        return work.run()
+        work = Work(grid, store, device, workers, memory_limit, note, command, progress)
+        return work.run(engine)
 
 
-def _require_same(grid: Grid, store: Store) -> None:
-    faults: list[str] = []
-    for row in grid.rows:
-        for r in range(grid.repeats if row.recipe is not None else 0):
-            with noting(faults):
-                store.state(store.run(row.folder, r), row.of_repeat(r))
-    refuse(faults)
-
-
-def _settled(grid: Grid, store: Store) -> Grid:
-    """The grid without the refusals of what is there already (made where there was more memory, say).
-
-    Raises `InvalidInput` when every row is refused.
-    """
-    rows = []
-    for row in grid.rows:
-        there = row.recipe is not None and all(
-            isinstance(store.state(store.run(row.folder, r), row.of_repeat(r)), dict) for r in range(grid.repeats)
-        )
-        rows.append(replace(row, refused="") if there else row)
-    if all(row.refused for row in rows):
-        raise InvalidInput(*(f"{row.variant.word}, ipc {row.ipc}: {row.refused}" for row in rows))
-    return replace(grid, rows=tuple(rows))
-
-
-class _Work:
+class Work:
     """One call of `compare`: what is done, what is to do, and how long that takes."""
 
     def __init__(
         self, grid: Grid, store: Store, device: str, workers: int | None, memory_limit: int | None, note: str, command: str,
-        progress: Callable[[GridProgress], None] | None,
+        progress: Callable[[GridProgress], None] | None = None,
     ) -> None:  # fmt: skip
         self.grid, self.store, self.real, self.device = grid, store, store.real, device
         self.workers, self.memory_limit, self.note, self.command = workers, memory_limit, note, command
@@ -166,24 +145,44 @@ class _Work:
         }  # fmt: skip
         self.changed, self.saved, self.pictured = True, -math.inf, time.monotonic()
 
-    def run(self) -> Comparison:
+    def run(self, engine: Ray | None = None) -> Comparison:
         """Do all that is to do; returns the table. Whatever stops it, the table on disk is that of the finished parts."""
         self._save()
         self._announce()
         try:
+            if engine is not None:
+                on_workers(self, engine, self.workers)
             while self.todo:
                 part = self.todo[0]
                 began = time.monotonic()
                 self._tell(part, 0.0, 0.0)
-                ended, remark = self._attempt(part)
+                ended, remark = self.attempt(part)
                 if ended:
                     self.clock.learn(part.key, part.units, time.monotonic() - began)
-                self.todo = [other for other in self.todo[1:] if not self._is_lost(other)]
+                self.todo = [other for other in self.todo[1:] if not self.is_lost(other)]
                 self.changed = True
                 self._tell(part, 1.0, 0.0, remark)
         finally:
             comparison = self._save(picture=True)
         return comparison
+
+    def hear(self, told: Ended | Far) -> None:
+        """A worker tells of a part: how far it is, or what became of it; then its files are there."""
+        part = told.part
+        if isinstance(told, Far):
+            self._tell(part, told.share, None)
+            return
+        if told.ended:
+            self._is_done(part)
+        self.results.refused |= told.refused
+        self.results.failed |= told.failed
+        self.todo = [other for other in self.todo if other != part and not self.is_lost(other)]
+        self.changed = True
+        self._tell(part, 1.0, 0.0, told.remark)
+
+    def say(self, part: Part, remark: str) -> None:
+        """Tell something once."""
+        self._tell(part, 0.0, None, remark)
 
     def _announce(self) -> None:
         """Tell how much there is to do, and what is long in it."""
@@ -281,7 +280,7 @@ class _Work:
             name = f"{path.stem.removesuffix(f'-seed{self.grid.seed + part.repeat}')}-sets{self.grid.repeats}.json"
             together.save(path.parents[2] / "evaluations" / name)
 
-    def _attempt(self, part: Part) -> tuple[bool, str]:
+    def attempt(self, part: Part) -> tuple[bool, str]:
         """Do a part. Returns whether it came to its end, and what to tell of it."""
         try:
             return True, {"make": self._make, "judge": self._judge, "whole": self._judge_whole}[part.kind](part)
@@ -295,7 +294,7 @@ class _Work:
             self.results.failed[part.row, part.repeat, part.column] = why
             return False, f"{part.doing}: failed: {why}"
 
-    def _is_lost(self, part: Part) -> bool:
+    def is_lost(self, part: Part) -> bool:
         """Whether a part cannot be done since what it needs was refused or failed."""
         if part.kind == "whole":
             return False
@@ -337,7 +336,7 @@ class _Work:
             part, path,
             evaluate(
                 distilled, self.real, net=net, protocol=protocol, students=students, seed=seed, device=self.device,
-                workers=self.workers, note=self.note, progress=self._watch(part),
+                workers=self.workers, note=self.note, progress=self._watch(part), keep=path.parent,
             ),
         )  # fmt: skip
 
@@ -348,7 +347,7 @@ class _Work:
             part, path,
             evaluate_whole(
                 real, net=net, protocol=protocol, students=students, seed=seed, device=self.device, note=self.note,
-                progress=self._watch(part),
+                progress=self._watch(part), keep=path.parent,
             ),
         )  # fmt: skip
 

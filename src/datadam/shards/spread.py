@@ -1,0 +1,86 @@
+"""Over whom a run is spread, and which runs can be."""
+
+from dataclasses import dataclass
+
+import torch
+
+from datadam import nets
+from datadam.data import RealData
+from datadam.errors import InvalidInput
+from datadam.methods import Coreset
+from datadam.parallel import Ray
+from datadam.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Arguments: `workers`, at once (None: as many as there are cores or GPUs for); `shards`, pieces of neighbouring classes
+    (None: one a worker; more of them cost a little and level out machines that differ or fail); `engine`, a Ray cluster (None:
+    processes of this machine). Raises `InvalidInput` for numbers below 1.
+    """
+
+    workers: int | None = None
+    shards: int | None = None
+    engine: Ray | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "shards"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InvalidInput(f"{name} is {value}; it must be at least 1")
+
+    def settle(self, classes: int) -> "Places":
+        """What this comes to for so many classes, on the machines as they are now.
+
+        Raises `InvalidInput` when there are fewer classes than shards or the cluster is too small, `RunFailed` when it does not
+        answer.
+        """
+        if self.shards is not None and self.shards > classes:
+            raise InvalidInput(f"shards is {self.shards}, and there are {classes} classes; ask for at most one shard a class")
+        most = classes if self.shards is None else self.shards
+        if self.engine is not None:
+            workers, threads = self.engine.settle(None if self.workers is None else min(self.workers, most), most)
+        else:
+            workers = min(torch.get_num_threads() if self.workers is None else self.workers, most)
+            threads = max(1, torch.get_num_threads() // workers)
+        return Places(workers, self.shards or workers, threads, self.engine)
+
+
+@dataclass(frozen=True)
+class Places:
+    """So many `workers` of so many CPU `threads` each take turns at so many `shards`."""
+
+    workers: int
+    shards: int
+    threads: int
+    engine: Ray | None
+
+
+def cut(classes: int, shards: int) -> list[tuple[int, int]]:
+    """Even ranges (first, last + 1) of neighbouring classes."""
+    return [(classes * s // shards, classes * (s + 1) // shards) for s in range(shards)]
+
+
+def require_separable(recipe: Recipe, real: RealData) -> None:
+    """Raise `InvalidInput`, with the cure, unless each class of the run can be distilled without the others.
+
+    The recipe's net is canonical.
+    """
+    method, alone = recipe.method, "leave out --workers, --shards and --engine"
+    if isinstance(method, Coreset):
+        raise InvalidInput(f"{method.name} chooses real images and learns nothing, so there is nothing to spread; {alone}")
+    if not method.separable:
+        raise InvalidInput(
+            f"{method.name} looks at all classes together, so they cannot be spread over workers; {alone}, or spread what judges "
+            "the run: datadam evaluate RUN --workers N"
+        )
+    if recipe.trains_network:
+        raise InvalidInput(
+            "network_steps and network_epochs train the matching networks on the images of all classes, so these cannot be "
+            f"spread over workers; {alone}, or set both to 0"
+        )
+    if method.needs_network and nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).couples_images:
+        name = recipe.net.split(":")[0]
+        raise InvalidInput(
+            f"{recipe.net} couples the images of a batch (batch norm), and with them the classes, so these cannot be spread over "
+            f"workers; use a norm that looks at one image (--net {name}:norm=instance), or {alone}"
+        )
