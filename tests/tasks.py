@@ -50,6 +50,8 @@ def fate(item: tuple[str, Path], tell: Tell) -> object:
         os.kill(os.getpid(), signal.SIGKILL)
     if end == "quit":
         os._exit(7)
+    if end == "value":
+        return 5
     if end == "ours":
         raise UnknownName("net", "resnt18", ["resnet18"])
     if end == "broken":

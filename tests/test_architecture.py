@@ -11,19 +11,20 @@ import datadam
 
 SOURCE = Path(datadam.__file__).parent
 LAYERS = [
-    {"errors", "rng"},
-    {"storage", "machine", "augment", "data", "nets", "parallel"},
-    {"policies", "buckets"},
+    {"errors", "rng", "temporary"},
+    {"storage", "machine", "augment", "data", "nets", "parallel", "nearest", "scores", "watching"},
+    {"policies", "buckets", "lock"},
     {"train"},
     {"coresets"},
     {"start", "draw"},
     {"methods", "protocols", "pretrain", "students"},
-    {"recipe", "matching", "distilled", "report"},
-    {"gradient", "forecast", "presets", "frame", "evaluate"},
+    {"recipe", "matching", "distilled", "report", "unfinished"},
+    {"gradient", "forecast", "presets", "frame", "evaluate", "board", "exchange"},
     {"checkpoint"},
     {"loop"},
+    {"shards"},
     {"distill"},
-    {"compare"},
+    {"compare", "audit", "inspect"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

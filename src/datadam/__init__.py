@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datadam.audit import audit as audit
     from datadam.compare import Comparison as Comparison
     from datadam.compare import compare as compare
     from datadam.data import RealData as RealData
@@ -49,6 +50,7 @@ _HOME = {
     "RealData": "data",
     "Recipe": "recipe",
     "RunFailed": "errors",
+    "audit": "audit",
     "begin": "distill",
     "compare": "compare",
     "distill": "distill",
@@ -72,6 +74,7 @@ __all__ = [
     "RealData",
     "Recipe",
     "RunFailed",
+    "audit",
     "begin",
     "compare",
     "distill",

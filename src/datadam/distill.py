@@ -1,6 +1,7 @@
 """Begin a run, go on with one, or make one from start to end."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput
 from datadam.forecast import Forecast, forecast
 from datadam.frame import Frame
+from datadam.lock import alone_in
 from datadam.loop import Distillation
 from datadam.matching import Plan
 from datadam.methods import Coreset
 from datadam.presets import remarks
 from datadam.recipe import Recipe
+from datadam.shards import Sharded, Spread, records_of, require_separable
 from datadam.start import check_ipc, first_images, require_members
 from datadam.storage import require_writable
 
@@ -43,6 +46,7 @@ def begin(
     note: str = "",
     command: str = "",
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> Distillation:
     """A new run, refused before any work when the recipe cannot run on the data.
 
@@ -50,12 +54,17 @@ def begin(
     on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`,
     images [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the
     quarters); `memory_limit` in bytes; `note` and `command`, words for the card; `progress(what, done, total)`,
-    called while a coreset trains the networks it chooses by. Raises `InvalidInput`, `NotEnoughMemory`.
+    called while a coreset trains the networks it chooses by; `spread`, over which workers the classes go (None: this process).
+    Raises `InvalidInput`, `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
+    if spread:
+        require_separable(recipe, real)
     if out is not None:
         check_folder(Path(out), overwrite=overwrite)
-    foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier)
+    places = spread.settle(len(real.classes)) if spread else None
+    with machine.threads(places.threads) if places else nullcontext():  # those of each worker
+        foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier)
     recipe = replace(recipe, precision=foreseen.precision)
     real = whitened(real, recipe.zca)
     if bucket := open_bucket(recipe.networks, real, recipe.net):
@@ -79,12 +88,14 @@ def begin(
     peak = machine.peak_memory_mb() if seconds else 0.0
     state = RunState(start.clone(), torch.zeros_like(start), seconds=seconds, peak_mb=peak)
     checkpoint = Checkpoint(Path(out)) if out is not None else None
-    run = Distillation(frame, plan or foreseen.plan, start, state, torch.device(device), checkpoint)
-    run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds
+    parts = (frame, plan or foreseen.plan, start, state, torch.device(device), checkpoint)
+    run = Sharded(*parts, places) if places else Distillation(*parts)
+    run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
     if checkpoint:
         clear_folder(checkpoint.out)
-        checkpoint.begin(frame, start, device)
+        checkpoint.begin(frame, start)
         run.save()
+        checkpoint.seal(frame, device)
     return run
 
 
@@ -109,15 +120,24 @@ def _check_start(real: RealData, recipe: Recipe, earlier: Tensor | None) -> None
         check_ipc(real, recipe.ipc, recipe.start)
 
 
-def resume(out: Path | str, real: RealData, *, device: str | None = None) -> Distillation:
+def resume(out: Path | str, real: RealData, *, device: str | None = None, spread: Spread | None = None) -> Distillation:
     """Continue a run where its last checkpoint stands.
 
     Arguments: `out`, the run folder; `real`, the same data as then (its normalisation and whitening are those of the run);
-    `device` (None: where the run began). Raises `ArtifactError`, `InvalidInput`.
+    `device` (None: where the run began); `spread`, over which workers the classes go, however it was before (None: this process,
+    or one other where shards were left at different iterations). Raises `ArtifactError`, `InvalidInput`.
     """
     checkpoint = Checkpoint(Path(out))
-    frame, start, state, plan = checkpoint.read(real)
-    return Distillation(frame, plan, start, state, torch.device(device or checkpoint.card()["device"]), checkpoint)
+    records = records_of(checkpoint, len(real.classes))
+    frame, start, state, plan = checkpoint.read(real, reached=records.reached() if records else 0)
+    parts = (frame, plan, start, state, torch.device(device or checkpoint.card()["device"]), checkpoint)
+    if spread is None and not records:
+        records.clear()
+        return Distillation(*parts)
+    require_separable(frame.recipe, real)
+    run = Sharded(*parts, (spread or Spread(workers=1)).settle(len(real.classes)))
+    run.recall(checkpoint)
+    return run
 
 
 def whitened(real: RealData, zca: str) -> RealData:
@@ -135,7 +155,9 @@ def distill(real: RealData, recipe: Recipe, *, time_limit: float | None = None, 
 
     Arguments: as `begin`, and `time_limit` in seconds. Returns the distilled set; with `out`, its run folder is complete on disk.
     """
-    run = begin(real, recipe, **options)
-    for _ in run.steps(time_limit):
-        pass
-    return run.result()
+    out = options.get("out")
+    with alone_in(Path(out), options.get("command", "")) if out is not None else nullcontext(""):
+        run = begin(real, recipe, **options)
+        for _ in run.steps(time_limit):
+            pass
+        return run.result()

@@ -4,6 +4,7 @@ Letters: M images, C channels, H rows, W columns, K classes.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from datadam.data import Transform
+from datadam.data import RealData, Transform
 from datadam.errors import ArtifactError
 from datadam.storage import read_json, read_tensors, write_json, write_tensors, write_text
 
@@ -21,7 +22,7 @@ FORMAT = "datadam/1"
 
 @dataclass(frozen=True)
 class DistilledSet:
-    """Synthetic (or chosen real) images with hard labels.
+    """Synthetic (or chosen real, or imported) images with hard labels.
 
     Arguments: `images` [M, C, H, W], float32 in network space, class after class; `labels` [M], int64 class numbers;
     `transform`, between network space and pixels; `card`, everything about its making, as kept in card.json.
@@ -102,6 +103,21 @@ class DistilledSet:
         return cls(images, labels, transform, card)
 
 
+def data_card(real: RealData) -> dict[str, Any]:
+    """What a card says of the data that a set was made from."""
+    return {
+        "name": real.name,
+        "source": real.source,
+        "options": real.options,
+        "checksum": real.checksum,
+        "classes": list(real.classes),
+        "shape": list(real.shape),
+        "train": len(real.train),
+        "test": len(real.test),
+        "notes": list(real.notes),
+    }
+
+
 def digest(images: Tensor, labels: Tensor) -> str:
     """ "sha256:<hex>" of images and labels: what the card remembers of them."""
     found = hashlib.sha256(images.contiguous().numpy().data)
@@ -142,8 +158,11 @@ def read_card(folder: Path) -> dict[str, Any]:
         and type(recipe.get("ipc")) is int
         and isinstance(recipe.get("net"), str)
         and {"mean", "std", "zca"} <= set(transform)
-        and card.get("kind") in ("distilled", "coreset")
+        and card.get("kind") in ("distilled", "coreset", "imported")
     )
+    if sound and card["kind"] == "coreset":  # its method names the files of evaluations
+        method = card["recipe"].get("method")
+        sound = re.fullmatch(r"\w[\w.+-]{0,79}", str(method.get("name") if isinstance(method, dict) else method)) is not None
     if not sound:
         raise ArtifactError(
             f"{path} lacks parts that every card has (data, recipe, transform, kind); it was changed or is from another program"

@@ -19,13 +19,16 @@ from datadam.data import RealData
 from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput, UnknownName
 from datadam.nets import Network
+from datadam.parallel import Ray
 from datadam.policies import check_words
 from datadam.protocols import CATALOG, Protocol
 from datadam.storage import write_json
 from datadam.students import PRECISIONS, Rows, School, Source, Student, workers_for
+from datadam.unfinished import Unfinished, key_of
 
 FORMAT = "datadam-evaluation/1"
 DEFAULT_STUDENTS = 5
+DECIDE = ("threads", "hardware", "versions", "commit")  # what of `made` decides the last bits of a student
 LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
        2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
@@ -49,7 +52,7 @@ class Evaluation:
     `of`, what was judged; `accuracies`, one list a set with one fraction a student; `interval`, 95 %, over the sets when there
     are two or more, else over the students; `per_class` [K] accuracies and `confusion` [K][K] counts over all students;
     `seconds_per_student`, training time of one; `iteration` of a snapshot, or None for the end; `made`, hardware, versions,
-    threads, commit and time; `words`, the protocol in words.
+    threads, commit and time; `kept`, its students on disk until it is saved; `words`, the protocol in words.
     """
 
     of: str
@@ -68,6 +71,7 @@ class Evaluation:
     note: str = ""
     precision: str = "float32"
     made: dict[str, Any] = field(default_factory=dict)
+    kept: Unfinished | None = field(default=None, repr=False, compare=False)
 
     @property
     def all(self) -> tuple[float, ...]:
@@ -134,8 +138,10 @@ class Evaluation:
         }  # fmt: skip
 
     def save(self, path: Path) -> None:
-        """Write the JSON file, whole or not at all."""
+        """Write the JSON file, whole or not at all; the students kept until now are removed."""
         write_json(path, self.to_json())
+        if self.kept:
+            self.kept.forget()
 
 
 def protocol_named(name: str, *, epochs: int | None = None, augment: str | None = None) -> Protocol:
@@ -162,10 +168,12 @@ def evaluate(
     device: str = "cpu",
     precision: str = "float32",
     workers: int | None = 1,
+    engine: Ray | None = None,
     of: str | None = None,
     note: str = "",
     iteration: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    keep: Path | None = None,
 ) -> Evaluation:
     """Train students on distilled sets and test them on the test part of the real data.
 
@@ -173,16 +181,19 @@ def evaluate(
     taken from the set); `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object;
     `students` a set; `seed`, of the students' streams; `precision`: "float32", "float64", or "bfloat16" for convolutions and
     products alone; `workers`, processes that train students side by side, the threads shared among them (None: as many as
-    pay; a program then keeps its start behind `if __name__ == "__main__"`); `of`, what is judged; `progress`, called after each
-    epoch.
+    pay; a program then keeps its start behind `if __name__ == "__main__"`); `engine`, a Ray cluster that
+    has the workers; `of`, what is judged; `progress`, called after each
+    epoch; `keep`, a folder where students are kept until the evaluation is saved: called again after a kill, only those that
+    were in progress are trained anew.
     Raises `InvalidInput` when the set does not fit the data.
     """
     sets = [sets] if isinstance(sets, DistilledSet) else list(sets)
     if not sets:
         raise InvalidInput("no set to judge came; give one or more")
     return _judge_sets(
-        sets, real, net, protocol, students, seed, device, precision, workers, progress, of=of, note=note, iteration=iteration
-    )[0]
+        sets, real, net, protocol, students, seed, device, precision, workers, progress, of=of, note=note, iteration=iteration,
+        engine=engine, keep=keep,
+    )[0]  # fmt: skip
 
 
 def train_student(
@@ -218,6 +229,7 @@ def evaluate_whole(
     precision: str = "float32",
     note: str = "",
     progress: Callable[[Progress], None] | None = None,
+    keep: Path | None = None,
 ) -> Evaluation:
     """Train students on the whole training part: the bar that a distilled set is held against.
 
@@ -228,35 +240,36 @@ def evaluate_whole(
     source = Source(0, lambda i: real.images(i, device=device), real.train.labels)
     return _judge(
         (source,), real, spec, protocol, students, seed, device, precision, 1, progress,
-        of="whole", ipc=None, images=len(real.train), note=note, iteration=None,
+        keep=keep, of="whole", ipc=None, images=len(real.train), note=note, iteration=None,
     )[0]  # fmt: skip
 
 
 def _judge_sets(
     sets: list[DistilledSet], real: RealData, net: str | None, protocol: Protocol | str, students: int, seed: int, device: str,
     precision: str, workers: int | None, progress: Callable[[Progress], None] | None, *, of: str | None, note: str,
-    iteration: int | None, keep_weights: bool = False,
+    iteration: int | None, keep_weights: bool = False, engine: Ray | None = None, keep: Path | None = None,
 ) -> tuple[Evaluation, Student]:  # fmt: skip
     first = sets[0]
     for one in sets:
-        _require_fit(one, real)
+        require_fit(one, real)
         if one.transform.to_card() != first.transform.to_card():
             raise InvalidInput("the sets have different normalisations; judge them one by one")
     spec = nets.canonical(net or first.card["recipe"]["net"], real.shape)
     method = first.card["recipe"].get("method")
     chosen = str(method.get("name") if isinstance(method, dict) else method)
-    name = of or ("distilled" if first.card["kind"] == "distilled" else chosen)
+    name = of or (chosen if first.card["kind"] == "coreset" else "distilled")
     sources = tuple(Source(s, Rows(one.images.numpy()), one.labels.numpy()) for s, one in enumerate(sets))
     return _judge(
         sources, replace(real, transform=first.transform), spec, protocol, students, seed, device, precision, workers, progress,
-        keep_weights, of=name, ipc=first.ipc, images=len(first.labels), note=note or first.card.get("note", ""),
+        keep_weights, engine, keep, of=name, ipc=first.ipc, images=len(first.labels), note=note or first.card.get("note", ""),
         iteration=iteration,
     )  # fmt: skip
 
 
 def _judge(
     sources: tuple[Source, ...], real: RealData, spec: str, protocol: Protocol | str, students: int, seed: int, device: str,
-    precision: str, workers: int | None, progress: Callable[[Progress], None] | None, keep_weights: bool = False, **about: Any,
+    precision: str, workers: int | None, progress: Callable[[Progress], None] | None, keep_weights: bool = False,
+    engine: Ray | None = None, keep: Path | None = None, **about: Any,
 ) -> tuple[Evaluation, Student]:  # fmt: skip
     """The evaluation, and the student that comes last."""
     protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
@@ -276,8 +289,11 @@ def _judge(
         keep_weights=keep_weights,
     )  # fmt: skip
     items = [(s, student) for s in range(len(sources)) for student in range(students)]
-    workers = workers_for(school, len(items)) if workers is None else min(workers, len(items))
-    school.threads = max(1, threads // workers)
+    if engine is not None:
+        workers, school.threads = engine.settle(workers, len(items))
+    else:
+        workers = workers_for(school, len(items)) if workers is None else min(workers, len(items))
+        school.threads = max(1, threads // workers)
     done = [0] * len(items)
 
     def tell(item: int, epoch: int) -> None:
@@ -286,7 +302,16 @@ def _judge(
             student, last = divmod(sum(done) - 1, epochs)
             progress(Progress(student + 1, len(items), last + 1, epochs))
 
-    results: list[Student] = parallel.run(school, items, workers=workers, report=tell)
+    made = {
+        "threads": school.threads, "workers": workers, "hardware": machine.hardware(torch.device(device)),
+        "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
+    }  # fmt: skip
+    kept = None
+    if keep is not None:
+        kept = Unfinished(keep, school, key_of(school, real.checksum) | {n: v for n, v in made.items() if n in DECIDE})
+    results: list[Student] = parallel.run(
+        kept or school, items, workers=workers, report=tell, engine=engine, threads=school.threads
+    )
     accuracies = [float(one.counts.trace() / one.counts.sum()) for one in results]
     evaluation = Evaluation(
         net=spec, protocol=protocol, precision=precision,
@@ -294,16 +319,14 @@ def _judge(
         confusion=tuple(map(tuple, np.sum([one.counts for one in results], axis=0).tolist())),
         classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began,
         seconds_per_student=sum(one.seconds for one in results) / len(items),
-        made={
-            "threads": school.threads, "workers": workers, "hardware": machine.hardware(torch.device(device)),
-            "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
-        },
+        made=made, kept=kept,
         **about,
     )  # fmt: skip
     return evaluation, results[-1]
 
 
-def _require_fit(distilled: DistilledSet, real: RealData) -> None:
+def require_fit(distilled: DistilledSet, real: RealData) -> None:
+    """Raise `InvalidInput` unless the set has the classes and the shape of the data."""
     data = distilled.card["data"]
     if tuple(data["classes"]) != real.classes or tuple(data["shape"]) != real.shape:
         raise InvalidInput(

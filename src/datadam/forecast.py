@@ -27,7 +27,8 @@ REAL_COPIES, TRAINING_COPIES = 4, 5  # how many maps of a block are alive at onc
 BACKWARD = 3  # forward passes that a training step counts for an image
 KEEPING_PAYS = 2  # times that a run draws an image, on average, above which whitening all of them first pays
 KEPT_SHARE, KEPT_LIMIT = 0.25, 8_000_000_000  # of free memory that they may take; on a CPU at most a share of so many bytes
-ZCA_COPIES = 3  # mean and two matrices [D, D], or what fitting them takes beside
+ZCA_COPIES, FIT_COPIES = 3, 16  # of a matrix [D, D] in float32: while whitening, and while that is fitted (measured)
+MAPPED_ABOVE = 8  # data larger than this part of a limit that was asked for stay on disk
 FLOOR = 500_000_000  # bytes: interpreter, torch, compiled code
 
 
@@ -76,8 +77,10 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     real_map = max(blocks) // (2 if precision == "bfloat16" else 1)
     chunk = machine.chunk_for(real_map, device) if matches and not couples else machine.images_at_once(real.shape, device)
     needed: float = FLOOR + 4 * width * len(counts) * recipe.ipc * image.numel()  # images, start, momentum, gradient
-    if recipe.zca != "none" or real.transform.zca is not None:
-        needed += ZCA_COPIES * 4 * image.numel() ** 2
+    needed += in_memory(real) if memory_limit is not None else 0  # what is free does not hold them any more
+    matrix = 4 * image.numel() ** 2 if recipe.zca != "none" or real.transform.zca is not None else 0
+    fitting = needed + FIT_COPIES * matrix  # comes first, and gives back what it took
+    needed += ZCA_COPIES * matrix
     chooses = isinstance(recipe.method, Coreset) and recipe.method.training_epochs > 0
     if chooses:
         needed += TRAINING_COPIES * min(NETWORK_BATCH, len(real.train)) * sum(blocks)
@@ -89,6 +92,7 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
             f"{recipe.net} couples the images of a batch (batch norm), so all {sum(counts)} real images of an iteration go "
             f"through it together: about {needed / 1e9:.1f} GB of memory"
         )
+    needed = max(needed, fitting if memory_limit is not None else 0)
     limit = machine.available_memory(device) if memory_limit is None else memory_limit
     kept = ""
     if learns and precision != "float64":
@@ -101,9 +105,13 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
             cure += f", lower --batch-real (now {recipe.batch_real})"
         elif chooses:
             cure = "choose by random features, or at random"
+        whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
+        another = f"raise --memory-limit ({smallest_limit(int(whole), real)} is the smallest that does)"
+        if on_gpu and memory_limit is None:
+            another = "another --device"
         raise NotEnoughMemory(
-            f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; "
-            f"{cure}, take a narrower net, or {'another --device' if on_gpu and memory_limit is None else 'raise --memory-limit'}"
+            f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; {cure}, "
+            f"take a narrower net, or {another}"
         )
     plan = Plan(compiled=compiled, chunk=chunk, threads=torch.get_num_threads(), kept=kept)
     if pays and not compiled:
@@ -114,6 +122,19 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
         seconds = recipe.iterations * passes / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds)
+
+
+def in_memory(real: RealData) -> int:
+    """Bytes of the pixels that lie in memory; those of a map on disk do not."""
+    return sum(part.pixels.nbytes for part in (real.train, real.test) if getattr(part.pixels, "_mmap", None) is None)
+
+
+def smallest_limit(needed: int, real: RealData) -> str:
+    """The limit of a run that needs so many bytes, in words: under it, mapped data may be small enough to be read into memory."""
+    mapped = real.train.pixels.nbytes + real.test.pixels.nbytes - in_memory(real)
+    if mapped * MAPPED_ABOVE <= needed + mapped:
+        needed += mapped
+    return f"{-(-needed // 1_000_000)}MB"
 
 
 def kept_form(real: RealData, whitens: bool, precision: str, device: str, drawn: int, free: float) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from datadam import machine
 from datadam.data import RealData
-from datadam.distilled import FORMAT, DistilledSet, digest
+from datadam.distilled import FORMAT, DistilledSet, data_card, digest
 from datadam.methods import Coreset
 from datadam.recipe import Recipe
 
@@ -30,24 +30,12 @@ class Frame:
 
     def to_card(self) -> dict[str, Any]:
         """The parts of the card that are known before the run."""
-        real = self.real
-        data = {
-            "name": real.name,
-            "source": real.source,
-            "options": real.options,
-            "checksum": real.checksum,
-            "classes": list(real.classes),
-            "shape": list(real.shape),
-            "train": len(real.train),
-            "test": len(real.test),
-            "notes": list(real.notes),
-        }
         return {
             "note": self.note,
             "command": self.command,
             "recipe": self.recipe.to_card(),
-            "data": data,
-            "transform": real.transform.to_card(),
+            "data": data_card(self.real),
+            "transform": self.real.transform.to_card(),
             "labels": "class",
         }
 

@@ -10,20 +10,21 @@ from collections.abc import Generator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from datadam import machine, nets
-from datadam.buckets import open_bucket
+from datadam.buckets import Bucket, open_bucket
 from datadam.checkpoint import Checkpoint, RunState
 from datadam.data.kept import keep
 from datadam.distilled import DistilledSet
 from datadam.draw import Draw, Draws
-from datadam.errors import NonFiniteLoss
+from datadam.errors import ArtifactError, NonFiniteLoss
 from datadam.frame import Frame
 from datadam.gradient import gradient_of
-from datadam.matching import Plan
+from datadam.matching import Gradient, Plan
 from datadam.methods import FeatureMatching
 from datadam.start import SyntheticSet
 from datadam.storage import read_slices, write_tensors
@@ -61,15 +62,24 @@ class Distillation:
         self.synthetic = SyntheticSet(state.images, recipe.ipc, real.classes)
         self.torn = False  # true only while the state is between two iterations
         self.saved = state.iteration  # of the last checkpoint
-        self.remarks: tuple[str, ...] = ()  # what a user should be told before it starts
+        torn = checkpoint.remark if checkpoint else ""
+        self.remarks: tuple[str, ...] = (torn,) if torn else ()  # what a user should be told before it starts
         self.expected = 0.0  # seconds the whole run takes, about; 0.0 for moments, or where nobody has asked
-        network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).to(device, dtype)
+        self.pause = CHECKPOINT_SECONDS  # between two checkpoints, at least
+        self.facts: dict[str, Any] = {}  # more for the card
+        self._prepare(dtype)
+
+    def _prepare(self, dtype: torch.dtype) -> None:
+        """Make what computes: the network, what is drawn, the gradient."""
+        recipe, real, plan, state, device = self.recipe, self.frame.real, self.plan, self.state, self.device
+        classes, bucket = self._matching()
+        network = nets.build(recipe.net, shape=real.shape, classes=classes).to(device, dtype)
         if plan.compiled:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the engine lays images out
         self.draws = Draws(
             real, network, recipe.seed, recipe.batch_real, recipe.augment, recipe.init, recipe.iterations_per_network,
             device=device, dtype=dtype, training=recipe.network_training, chunk=plan.chunk,
-            bucket=open_bucket(recipe.networks, real, recipe.net),
+            bucket=bucket,
         )  # fmt: skip
         state.method = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.method.items()}
         with machine.threads(plan.threads):
@@ -81,6 +91,11 @@ class Distillation:
         matches = isinstance(recipe.method, FeatureMatching) and recipe.method.needs_network
         self.draws_ahead = device.type == "cuda" and matches and not recipe.trains_network
 
+    def _matching(self) -> tuple[int, Bucket | None]:
+        """How many classes the matching networks tell apart, and the trained ones to draw from (None: random weights)."""
+        real = self.frame.real
+        return len(real.classes), open_bucket(self.recipe.networks, real, self.recipe.net)
+
     def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
         """Run to the end, or until `time_limit` seconds from now are nearly over; yields after each iteration.
 
@@ -89,10 +104,13 @@ class Distillation:
         state, total = self.state, self.recipe.iterations
         self.draws.drawn = -1  # an interruption may have left a network half trained
         if state.network:  # it was trained on the images of then: drawing it again is not enough
-            self.draws.at(state.iteration - 1).network().load_state_dict(state.network)
+            try:
+                self.draws.at(state.iteration - 1).network().load_state_dict(state.network)
+            except RuntimeError as error:
+                raise ArtifactError(f"the network in the checkpoint is no {self.recipe.net}; make the run again") from error
         began, before = time.monotonic(), self.state.seconds
         recent: deque[float] = deque(maxlen=5)  # seconds of the last iterations; the first one may compile
-        saved, pause = began, CHECKPOINT_SECONDS
+        saved, pause = began, self.pause
         try:
             while state.iteration < total:
                 now = time.monotonic()
@@ -106,7 +124,7 @@ class Distillation:
                 if (now := time.monotonic()) - saved > pause:
                     self.save()
                     saved = time.monotonic()
-                    pause = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
+                    pause = max(self.pause, (saved - now) / CHECKPOINT_SHARE)
                 yield Step(state.iteration, total, loss, state.moved)
         finally:
             if not self.torn:
@@ -134,16 +152,22 @@ class Distillation:
         self.torn = False
         if log:
             state.moved = self._moved()
-        if log and self.checkpoint:
-            parts = {
-                name: {"loss": float(term.double().sum()), "grad_norm": gradient.norms[name]}
-                for name, term in gradient.terms.items()
-            }
-            line = {"iteration": state.iteration, "loss": loss, "terms": parts, "moved": state.moved}
-            self.checkpoint.log(line | {"seconds": round(state.seconds, 3)})
-        if self.checkpoint and state.iteration in self.frame.snapshots:
-            write_tensors(self.checkpoint.snapshot(state.iteration), {"images": state.images})
+            self._log(gradient)
+        if state.iteration in self.frame.snapshots:
+            self._snapshot()
         return loss
+
+    def _log(self, gradient: Gradient) -> None:
+        """Write a line of metrics."""
+        if self.checkpoint:
+            terms = {name: term.double() for name, term in gradient.terms.items()}
+            state = self.state
+            self.checkpoint.log(metrics(state.iteration, terms, gradient.norms, state.moved, state.seconds))
+
+    def _snapshot(self) -> None:
+        """Keep the images as they are now."""
+        if self.checkpoint:
+            write_tensors(self.checkpoint.snapshot(self.state.iteration), {"images": self.state.images})
 
     def _finite(self, terms: dict[str, Tensor]) -> float:
         """The loss, summed in class order. Raises `NonFiniteLoss` with the class."""
@@ -185,14 +209,21 @@ class Distillation:
     def save(self) -> None:
         """Write a checkpoint, whole or not at all."""
         self.state.gpu_peak_mb = max(self.state.gpu_peak_mb, machine.gpu_peak_mb(self.device))
+        if self.checkpoint and self.saved == self.state.iteration and self.checkpoint.state.exists():
+            return  # written again, it would push out the one before
         if self.checkpoint and self.checkpoint.write(self.state, self.plan):
             self.saved = self.state.iteration
+
+    def _unfinished(self) -> str:
+        """What to say of a run that has stopped before its end; "" for none."""
+        done, total = self.state.iteration, self.recipe.iterations
+        return f"stopped after {done} of {total} iterations" if done < total else ""
 
     def result(self) -> DistilledSet:
         """The set as it stands, with its card; written to the run folder when there is one."""
         state, warnings = self.state, []
-        if state.iteration < self.recipe.iterations:
-            warnings.append(f"stopped after {state.iteration} of {self.recipe.iterations} iterations")
+        if words := self._unfinished():
+            warnings.append(words)
         state.moved = self._moved()
         if state.iteration and state.moved < STILL * self.spread:
             warnings.append(
@@ -206,6 +237,16 @@ class Distillation:
             "peak_memory_mb": round(state.peak_mb, 1),
             **({"gpu_peak_memory_mb": round(state.gpu_peak_mb, 1)} if state.gpu_peak_mb else {}),
             "plan": self.plan.to_json(),
+            **self.facts,
             "warnings": warnings,
         }
         return self.frame.finish(state.images, measured, self.device, self.checkpoint.out if self.checkpoint else None)
+
+
+def metrics(
+    iteration: int, terms: dict[str, Tensor], norms: dict[str, float], moved: float, seconds: float
+) -> dict[str, Any]:
+    """A line of metrics: `terms`, each one number a class [K], float64, summed in class order; `norms`, of their gradients."""
+    parts = {name: {"loss": float(term.sum()), "grad_norm": norms[name]} for name, term in terms.items()}
+    loss = float(torch.stack(list(terms.values())).cpu().sum(0).sum())
+    return {"iteration": iteration, "loss": loss, "terms": parts, "moved": moved, "seconds": round(seconds, 3)}

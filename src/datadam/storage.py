@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside their place, flushed, then renamed."""
+"""Files that are either whole or absent: written beside their place, flushed, then renamed; and read without trust."""
 
 import json
 import os
@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from datadam.errors import ArtifactError, InvalidInput, RunFailed
+from datadam.temporary import beside, sweep, sync_folder
 
-LOCK = ".lock"  # the file by which `alone_in` holds a folder; it stays
+LARGEST_JSON = 256_000_000  # bytes: an evaluation of a thousand classes has some millions
 
 
 @contextmanager
@@ -22,14 +23,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises `RunFailed` when the file cannot be written (full disk, read-only folder).
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
         yield partial
         partial.chmod(0o666 & ~_umask())  # safetensors makes files that only their owner may read
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         raise RunFailed(
             f"cannot write {path}: {error}. Free space or choose another folder; what stood there before is untouched"
@@ -62,15 +65,33 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON. Raises `ArtifactError` when it is missing, unreadable or no JSON."""
+    """Read JSON. Raises `ArtifactError` when it is missing, unreadable, no JSON, or JSON with two values of one name."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(LARGEST_JSON + 1)
+        if len(text) > LARGEST_JSON:
+            raise ValueError(f"it is larger than {LARGEST_JSON // 1_000_000} MB")
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_number)
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist; a finished run folder holds it") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{path} cannot be read as JSON ({error}); it is truncated or not ours: make the run again"
         ) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, each name of which stands there once: who reads the first and who the last would disagree."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {name[:80]!r} stands there twice")
+        found[name] = value
+    return found
+
+
+def _number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -112,24 +133,3 @@ def require_writable(folder: Path, *, cure: str = "choose another folder with --
         probe.unlink()
     except OSError as error:
         raise InvalidInput(f"cannot write into {folder}: {error.strerror}; {cure}") from error
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder and keep other processes out of it until the block ends, or the process does, however it ends.
-
-    Raises `InvalidInput` when another process is at work there. Where the system has no such locks, none is kept out.
-    """
-    require_writable(folder)
-    with (folder / LOCK).open("a") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InvalidInput(
-                f"another process is at work in {folder}; let it finish, stop it, or choose another folder with --out"
-            ) from None
-        except (ImportError, OSError):  # Windows; some network disks
-            pass
-        yield

@@ -6,7 +6,6 @@ Letters: K classes, N images, M test images.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from datadam import machine, nets
 from datadam.data import Transform
 from datadam.data.real import Part, gather
 from datadam.nets import Network
-from datadam.parallel import Tell
+from datadam.parallel import Tell, in_worker
 from datadam.rng import carry, stream
 from datadam.train import Training, confusion, forward_of, train
 
@@ -83,7 +82,7 @@ class School:
 
     def __call__(self, item: tuple[int, int], tell: Tell) -> Student:
         """Student number `item[1]` of source `item[0]`; tells each finished epoch, from 1."""
-        if parent_process() is not None:  # a process of our own, which may be set up as we like
+        if in_worker():  # a process of our own, which may be set up as we like
             torch.set_num_threads(self.threads or torch.get_num_threads())
             machine.tune_allocator()
         with machine.telling_full_memory("use fewer --workers, or a smaller batch or net"):

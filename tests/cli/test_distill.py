@@ -153,7 +153,8 @@ def test_repeats_share_a_time_limit(cli, pictures: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(verb.time, "monotonic", lambda: 0.0)  # no time passes
     shares = []
     drive = verb._drive
-    monkeypatch.setattr(verb, "_drive", lambda run, folder, out, left: (shares.append(left), drive(run, folder, out, None))[1])
+    short = lambda run, folder, out, left, events: (shares.append(left), drive(run, folder, out, None, events))[1]  # noqa: E731
+    monkeypatch.setattr(verb, "_drive", short)
     assert cli("distill", pictures, "--ipc", 1, *TINY, "--repeats", 3, "--time-limit", 60, "--out", tmp_path / "r").code == 0
     assert shares == [20, 30, 60]
 

@@ -9,10 +9,11 @@ from cli.conftest import QUICK, TINY
 from datadam import methods, nets, presets, protocols, start
 from datadam.data.catalog import CATALOG as DATA
 from datadam.distilled import DistilledSet
+from datadam.exchange import FORMATS
 
 NAMES = {
     "data": DATA, "methods": methods.CATALOG, "presets": presets.CATALOG, "nets": nets.CATALOG, "starts": start.STARTS,
-    "protocols": protocols.CATALOG,
+    "protocols": protocols.CATALOG, "formats": FORMATS,
 }  # fmt: skip
 
 

@@ -23,7 +23,8 @@ from datadam.compare.work import GridProgress
 from datadam.data import RealData
 from datadam.errors import InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
 from datadam.evaluate import protocol_named
-from datadam.storage import alone_in, read_json
+from datadam.lock import alone_in
+from datadam.storage import read_json
 
 NET = "convnet1:width=4"
 METHODS = "random,dm:start=noise,datadam:power=1"
@@ -61,8 +62,8 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is made and judged from now on."""
     done: list[str] = []
     for name in ("_make", "_judge", "_judge_whole"):
-        own = getattr(work._Work, name)
-        monkeypatch.setattr(work._Work, name, lambda self, part, own=own: done.append(part.doing) or own(self, part))
+        own = getattr(work.Work, name)
+        monkeypatch.setattr(work.Work, name, lambda self, part, own=own: done.append(part.doing) or own(self, part))
     return done
 
 
@@ -279,10 +280,10 @@ def test_only_its_own_folder_and_one_process_at_a_time(real: RealData, tmp_path:
         tiny(real, tmp_path / "other/thesis.txt")
     with alone_in(tmp_path / "held"), pytest.raises(InvalidInput, match="another process is at work"):
         tiny(real, tmp_path / "held")
-    assert [path.name for path in (tmp_path / "held").iterdir()] == [".lock"]
+    assert list((tmp_path / "held").iterdir()) == []
     holder = """
 import pathlib, sys
-from datadam.storage import alone_in
+from datadam.lock import alone_in
 with alone_in(pathlib.Path(sys.argv[1])):
     print(1, flush=True)
     input()

@@ -11,14 +11,18 @@ from typing import Any
 import cyclopts
 from cyclopts import App, Parameter, Token
 
+from datadam.cli.audit import audit
 from datadam.cli.compare import compare
 from datadam.cli.distill import distill
 from datadam.cli.evaluate import baseline, evaluate
+from datadam.cli.export import export
+from datadam.cli.import_ import import_
 from datadam.cli.pretrain import pretrain
 from datadam.cli.report import report
 from datadam.cli.screen import complain
 from datadam.cli.show import list_names, show
 from datadam.cli.train import train
+from datadam.cli.watch import watch
 from datadam.errors import DatadamError, InvalidInput
 
 
@@ -38,8 +42,9 @@ app = App(
     suppress_keyboard_interrupt=False,  # ours says how to go on
 )
 VERBS: dict[str, Callable[..., None]] = {
-    "distill": distill, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train, "pretrain": pretrain,
-    "report": report, "show": show, "list": list_names,
+    "distill": distill, "watch": watch, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train,
+    "pretrain": pretrain,
+    "audit": audit, "report": report, "export": export, "import": import_, "show": show, "list": list_names,
 }  # fmt: skip
 for place, (name, verb) in enumerate(VERBS.items()):
     app.command(verb, name=name, sort_key=place)

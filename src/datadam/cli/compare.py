@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, Full, ProtocolName, Students, Workers
+from datadam.cli.many import Address, Engine, Gpus
 from datadam.cli.options import Device, Json, Note, Root, Seed
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def compare(
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
     device: Device = "cpu",
     workers: Workers = None,
+    engine: Engine = None,
+    gpus_per_worker: Gpus = None,
+    address: Address = None,
     memory_limit: Annotated[str | None, Parameter(help="as for distill")] = None,
     note: Note = "",
     json: Json = False,
@@ -61,7 +65,8 @@ def compare(
     """
     from datadam import machine
     from datadam.cli.evaluate import rule_for
-    from datadam.cli.options import check_device, command, load_data, size_in_bytes
+    from datadam.cli.many import engine_of
+    from datadam.cli.options import check_device, command, data_limit, load_data, size_in_bytes
     from datadam.cli.screen import result
     from datadam.compare import compare as run
     from datadam.compare.store import check_place
@@ -73,13 +78,15 @@ def compare(
     faults: list[str] = []
     counts: list[int] = []
     words: list[str] = []
-    rule, limit = None, None
+    rule, limit, ray = None, None, None
     with noting(faults):
         check_place(out)
     with noting(faults):
         check_device(device)
     with noting(faults):
         rule, each = rule_for(protocol, students, epochs, augment, full)
+    with noting(faults):
+        ray = engine_of(engine, gpus_per_worker, address)
     with noting(faults):
         counts = _numbers(ipc)
     with noting(faults):
@@ -93,7 +100,7 @@ def compare(
             variant(word)  # before the data are read
     if faults or rule is None:
         raise InvalidInput(*faults)
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "memory_limit": limit}
+    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, **data_limit(limit)}
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     try:
         with _shown() as progress:
@@ -101,7 +108,7 @@ def compare(
                 real, words, ipc=counts, nets=nets, repeats=repeats, iterations=iterations, batch_real=batch_real,
                 precision=precision, net=net, zca=zca, protocol=rule, students=each, whole=whole, whole_epochs=whole_epochs,
                 seed=seed, device=device,
-                workers=workers, memory_limit=limit, out=out, note=note, command=command(), progress=progress,
+                workers=workers, engine=ray, memory_limit=limit, out=out, note=note, command=command(), progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done stands in {out / 'table.md'}. Go on with the same command: {command()}") from None

@@ -18,7 +18,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     "net": (str,), "start": (str,), "seed": (int,), "repeats": (int,), "root": (str,), "size": (int,), "fit": (str,),
     "test": (str,), "skip_bad": (bool,), "zca": (bool,), "device": (str,), "precision": (str,), "memory_limit": (str, int),
     "time_limit": (int, float), "snapshots": (str, list, int), "out": (str,), "overwrite": (bool,), "note": (str,),
-    "json": (bool,),
+    "json": (bool,), "engine": (str,), "workers": (int,), "shards": (int,), "gpus_per_worker": (int, float),
+    "address": (str,), "tensorboard": (str, bool),
 }  # fmt: skip
 """What a file may say, and as what; names as on the command line, with - or _."""
 
@@ -34,6 +35,7 @@ def merge(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
 
     Raises `InvalidInput` with every fault that can be found without the data.
     """
+    from datadam.cli.many import spread_of
     from datadam.cli.options import size_in_bytes
     from datadam.presets import Sketch
 
@@ -48,6 +50,8 @@ def merge(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
         faults.append("no DATA given; name a data set (datadam list data) or a path, or --resume RUN")
     if "ipc" not in asked:
         faults.append("no --ipc given; say how many images per class to make, such as --ipc 10")
+    with noting(faults):
+        spread_of(asked)
     for name in ("ipc", "repeats"):
         if asked.get(name, 1) < 1:
             faults.append(f"{name} is {asked[name]}; it must be at least 1")

@@ -2,23 +2,27 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from datadam.cli import STARTED
+from datadam.cli.many import MANY, Address, Engine, Gpus
 from datadam.cli.options import Device, Json, Note, Root
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from datadam.board import Board
     from datadam.coresets.insight import Progress
     from datadam.data import RealData
     from datadam.distilled import DistilledSet
     from datadam.loop import Distillation
     from datadam.recipe import Recipe
 
+Events = str | bool | None  # the folder for TensorBoard's events, or whether they go into the run's
 Made = list[tuple[Path, "DistilledSet"]]  # run folders and what came of them
 TELL = 60.0  # seconds above which a run's time is told before it starts
 FINISHING = 3.0  # seconds kept back from --time-limit for writing the result
@@ -52,7 +56,16 @@ def distill(
     memory_limit: Annotated[str | None, Parameter(help="such as 4GB: larger data stay on disk, larger runs are refused")] = None,
     time_limit: Annotated[float | None, Parameter(help="seconds after which the command has ended with a complete set")] = None,
     snapshots: Annotated[str | None, Parameter(help="iterations after which the images are kept, such as 0,100,500")] = None,
+    engine: Engine = None,
+    workers: Annotated[int | None, Parameter(help="processes, or workers on Ray, that share the classes out among them")] = None,
+    shards: Annotated[int | None, Parameter(help="pieces that the classes are cut into (default: one a worker)")] = None,
+    gpus_per_worker: Gpus = None,
+    address: Address = None,
     config: Annotated[Path | None, Parameter(help="YAML file of these options; the command line goes first")] = None,
+    tensorboard: Annotated[
+        list[Path] | None,
+        Parameter(consume_multiple=(0, 1), help="scalars and pictures for it, in RUN/tensorboard or FOLDER/RUN", negative=""),
+    ] = None,
     out: Annotated[Path | None, Parameter(help="run folder (default: runs/DATA-METHOD-ipcN-seedS)")] = None,
     overwrite: Annotated[bool, Parameter(help="replace the run that is there", negative="")] = False,
     resume: Annotated[Path | None, Parameter(help="go on with this run folder; no other option is needed")] = None,
@@ -64,6 +77,8 @@ def distill(
     Ctrl-C saves; `datadam distill --resume RUN` goes on and ends with the same images as an uninterrupted run.
     """
     given = {k.rstrip("_"): v for k, v in locals().items() if v is not None and v != ""}
+    if tensorboard is not None:
+        given["tensorboard"] = str(tensorboard[0]) if tensorboard else True
     given = {k: v for k, v in given.items() if v is not False or k == "zca"}  # --no-zca says something, other switches do not
     from datadam import machine
     from datadam.cli.config import check_seconds, merge
@@ -74,51 +89,57 @@ def distill(
     if resume is None:
         asked = merge(given, config)
         check_device(asked.get("device", "cpu"))
+        _check_events(asked.get("tensorboard"))
         _tell(_begin(asked, command(), asked.get("time_limit")), as_json=asked.get("json", False))
         return
-    if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "json"}):
+    if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "tensorboard", "json", *MANY}):
         raise InvalidInput(f"--resume goes on with a run as it was begun; leave out {', '.join(extra)}")
     check_seconds(time_limit)
     if device is not None:
         check_device(device)
-    _tell(_resume(resume, root, device, time_limit), as_json=json)
+    _check_events(given.get("tensorboard"))
+    many = {name: given[name] for name in MANY if name in given}
+    _tell(_resume(resume, root, device, time_limit, given.get("tensorboard"), many), as_json=json)
 
 
 def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False) -> "Made":
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
-    from datadam.cli.options import load_data, size_in_bytes
+    from datadam.cli.many import spread_of
+    from datadam.cli.options import data_limit, load_data, size_in_bytes
     from datadam.distill import begin, resume, whitened
     from datadam.start import STARTS
 
     limit = size_in_bytes(asked.get("memory_limit"))
     options = {k: asked[k] for k in ("root", "size", "fit", "test", "skip_bad") if k in asked}
-    real = load_data(asked["data"], options | ({"memory_limit": limit} if limit else {}))
+    real = load_data(asked["data"], options | data_limit(limit))
     recipe = recipe_for(asked, real)
     repeats = asked.get("repeats", 1)
     if repeats > 1 or recipe.start not in STARTS:
         real = whitened(real, recipe.zca)  # once for all
     earlier = _earlier(recipe, real)
     out = Path(asked.get("out") or f"runs/{real.name}-{recipe.preset}-ipc{recipe.ipc}-seed{recipe.seed}")
-    overwrite, device = asked.get("overwrite", False), asked.get("device", "cpu")
+    overwrite, device, spread = asked.get("overwrite", False), asked.get("device", "cpu"), spread_of(asked)
     if repeats > 1 and not again:
         _check_repeats(out, overwrite=overwrite)
     made = []
-    for r in range(repeats):
-        folder = out / str(r) if repeats > 1 else out
-        if again and (folder / "checkpoint" / "run.json").exists():
-            run = resume(folder, real, device=device)
-        else:
-            with _choosing(recipe) as advance:
-                run = begin(
-                    real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device,
-                    earlier=earlier, snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""),
-                    command=command, progress=advance,
-                )  # fmt: skip
-        if repeats > 1 and r == 0 and not again:  # not before: what cannot begin leaves nothing behind
-            _keep_repeats(out, asked, command)
-        left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
-        made.append((folder, _drive(run, folder, out, None if left is None else left / (repeats - r))))
+    with _held(out, command):
+        for r in range(repeats):
+            folder = out / str(r) if repeats > 1 else out
+            if again and (folder / "checkpoint" / "run.json").exists():
+                run = resume(folder, real, device=device, spread=spread)
+            else:
+                with _choosing(recipe) as advance:
+                    run = begin(
+                        real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device,
+                        earlier=earlier, snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""),
+                        command=command, progress=advance, spread=spread,
+                    )  # fmt: skip
+            if repeats > 1 and r == 0 and not again:  # not before: what cannot begin leaves nothing behind
+                _keep_repeats(out, asked, command)
+            left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
+            share = None if left is None else left / (repeats - r)
+            made.append((folder, _drive(run, folder, out, share, asked.get("tensorboard"))))
     return made
 
 
@@ -144,8 +165,11 @@ def _check_repeats(out: Path, *, overwrite: bool) -> None:
     if (out / "repeats.json").exists():
         if not overwrite:
             raise InvalidInput(f"{out} already holds repeats; continue with --resume {out}, or replace them with --overwrite")
-    elif out.is_dir() and any(out.iterdir()):
-        raise InvalidInput(f"{out} holds files that are no repeats; choose another folder")
+    elif out.is_dir() and (names := {path.name for path in out.iterdir() if not path.name.startswith(".")}):
+        if names != {"0"} or not (out / "0" / "checkpoint").is_dir():
+            raise InvalidInput(f"{out} holds files that are no repeats; choose another folder")
+        if not overwrite:
+            raise InvalidInput(f"{out} holds the first of some repeats that was stopped as it began; replace it with --overwrite")
 
 
 def _keep_repeats(out: Path, asked: dict[str, Any], command: str) -> None:
@@ -184,9 +208,12 @@ def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
     return first.images
 
 
-def _resume(out: Path, root: Path | None, device: str | None, time_limit: float | None) -> "Made":
+def _resume(
+    out: Path, root: Path | None, device: str | None, time_limit: float | None, events: Events, many: dict[str, Any]
+) -> "Made":
     from datadam.checkpoint import Checkpoint
-    from datadam.cli.options import data_of_card
+    from datadam.cli.many import spread_of
+    from datadam.cli.options import command, data_of_card
     from datadam.distill import resume
     from datadam.errors import ArtifactError
     from datadam.storage import read_json
@@ -197,14 +224,52 @@ def _resume(out: Path, root: Path | None, device: str | None, time_limit: float 
         if not isinstance(asked, dict) or not {"data", "ipc", "repeats", "set"} <= set(asked):
             raise ArtifactError(f"{out / 'repeats.json'} lacks what was asked for; it was changed: make the runs again")
         asked = asked | {"out": str(out)} | ({"root": root} if root else {}) | ({"device": device} if device else {})
+        asked |= many | ({"tensorboard": events} if events else {})
         return _begin(asked, str(kept.get("command", "")), time_limit, again=True)
     real = data_of_card(Checkpoint(out).card(), root)
-    run = resume(out, real, device=device)
-    left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
-    return [(out, _drive(run, out, out, left))]
+    with _held(out, command()):
+        run = resume(out, real, device=device, spread=spread_of(many))
+        left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
+        return [(out, _drive(run, out, out, left, events))]
 
 
-def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None) -> "DistilledSet":
+@contextlib.contextmanager
+def _held(out: Path, command: str) -> Iterator[None]:
+    """Keep other processes out of the run folder, and say where a killed one was in it."""
+    from datadam.cli.screen import say
+    from datadam.lock import alone_in
+
+    with alone_in(out, command) as taken_over:
+        if taken_over:
+            say(f"note: {taken_over}")
+        yield
+
+
+def _check_events(events: Events) -> None:
+    """Raise `InvalidInput` where TensorBoard is asked for and not installed."""
+    if events:
+        from datadam.board import require_tensorboard
+
+        require_tensorboard()
+
+
+def _board(run: "Distillation", folder: Path, whole: Path, events: Events) -> "contextlib.AbstractContextManager[Board] | None":
+    """What writes for TensorBoard, where that was asked for now or when the run was begun."""
+    from datadam.board import Board, kept_folder
+
+    name = whole.resolve().name
+    if isinstance(events, str):
+        place: Path | None = Path(events) / name if folder == whole else Path(events) / name / folder.name
+    else:
+        place = kept_folder(folder) or (folder / "tensorboard" if events else None)
+    if place is None:
+        return None
+    real = run.frame.real
+    board = Board(folder, place, real.transform, real.classes, run.recipe.ipc, run.state.iteration)
+    return contextlib.closing(board)
+
+
+def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None, events: Events) -> "DistilledSet":
     """Run to the end, or for the seconds left, under a progress bar."""
     from datadam.cli.screen import bar, duration, say
     from datadam.report.words import plural
@@ -222,8 +287,14 @@ def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None) -
         if run.plan.compiled and done < total:
             say("compiling first: the first iterations take about half a minute longer")
     try:
-        with bar(recipe.method.name) as advance, contextlib.closing(run.steps(left)) as steps:
+        with (
+            _board(run, folder, whole, events) or contextlib.nullcontext() as board,
+            bar(recipe.method.name) as advance,
+            contextlib.closing(run.steps(left)) as steps,
+        ):
             for step in steps:
+                if board:
+                    board.update()
                 advance(f"{recipe.method.name}  loss {step.loss:.4g}  moved {step.moved:.3f}", step.iteration, total)
     except KeyboardInterrupt:
         saved = f"{run.saved} of {total} iterations are saved"

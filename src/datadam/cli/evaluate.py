@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
+from datadam.cli.many import Address, Engine, Gpus
 from datadam.cli.options import Device, Json, Note, Root, RunRoot, Seed
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def evaluate(
     device: Device = "cpu",
     precision: Precision = "float32",
     workers: Workers = None,
+    engine: Engine = None,
+    gpus_per_worker: Gpus = None,
+    address: Address = None,
     note: Note = "",
     json: Json = False,
 ) -> None:
@@ -61,12 +65,14 @@ def evaluate(
     printed beside those kept there under the same protocol.
     """
     from datadam import machine
+    from datadam.cli.many import engine_of
     from datadam.cli.options import check_device, sets_of
     from datadam.cli.screen import result, say
     from datadam.evaluate import evaluate as judge
 
     machine.tune_allocator()
     check_device(device)
+    ray = engine_of(engine, gpus_per_worker, address)
     jobs = _jobs(runs, net, root)
     names = {str(job.sets[0].card["recipe"].get("protocol", "honest")) for job in jobs}
     name = protocol or (names.pop() if len(names) == 1 else "honest")
@@ -85,7 +91,8 @@ def evaluate(
                 with progress_of(f"{run.name} {spec}" + ("" if iteration is None else f" @{iteration}")) as progress:
                     evaluation = judge(
                         sets, real, net=spec, protocol=rule, students=count, seed=seed, device=device, precision=precision,
-                        workers=workers, note=note, iteration=iteration, progress=progress,
+                        workers=workers, engine=ray, note=note, iteration=iteration, progress=progress,
+                        keep=run / "evaluations",
                     )  # fmt: skip
                 evaluation.save(_file(run, evaluation))
                 made.append((run, evaluation))
@@ -127,6 +134,9 @@ def baseline(
     device: Device = "cpu",
     precision: Precision = "float32",
     workers: Workers = None,
+    engine: Engine = None,
+    gpus_per_worker: Gpus = None,
+    address: Address = None,
     note: Note = "",
     json: Json = False,
 ) -> None:
@@ -135,6 +145,7 @@ def baseline(
     The code is that of `datadam evaluate`, so the numbers can be compared.
     """
     from datadam import machine
+    from datadam.cli.many import engine_of
     from datadam.cli.options import check_device, check_nets, load_data
     from datadam.cli.screen import result
     from datadam.distill import distill
@@ -147,6 +158,9 @@ def baseline(
         raise InvalidInput("a baseline is either --ipc N random images per class or the --whole set; give one of them")
     if whole and (full or sets is not None):
         raise InvalidInput("the whole set is one set with one student, or --students N; leave out --full and --sets")
+    ray = engine_of(engine, gpus_per_worker, address)
+    if whole and ray is not None:
+        raise InvalidInput("students of the whole set are trained in one process; leave out --engine")
     if whole and workers not in (None, 1):
         raise InvalidInput(f"workers is {workers}, and students of the whole set are trained in one process; leave out --workers")
     if sets is not None and sets < 1:
@@ -174,12 +188,13 @@ def baseline(
                 "precision": precision,
                 "note": note,
             }
+            words["keep"] = beside / "evaluations" if beside is not None else None
             if whole:
                 made.append(evaluate_whole(real, **words, progress=progress))
             else:
                 recipe = preset("random", real, ipc=ipc or 0)
                 chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or (rule.sets if full else 1))]
-                made.append(judge(chosen, real, **words, workers=workers, progress=progress))
+                made.append(judge(chosen, real, **words, workers=workers, engine=ray, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))
     result(judged([("", e.to_json()) for e in made], runs=False), [e.to_json() for e in made], as_json=json)

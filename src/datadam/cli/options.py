@@ -52,6 +52,13 @@ def size_in_bytes(text: str | None) -> int | None:
     return int(float(match[1]) * 1000 ** " kmgt".index(match[2] or " "))
 
 
+def data_limit(limit: int | None) -> dict[str, int]:
+    """What `load` is told of a limit of memory in bytes: data larger than a part of it stay on disk."""
+    from datadam.forecast import MAPPED_ABOVE
+
+    return {} if limit is None else {"memory_limit": max(1, limit // MAPPED_ABOVE)}
+
+
 def check_nets(specs: str, real: "RealData") -> list[str]:
     """Networks from a list separated by commas, each once, in their one spelling. Raises `InvalidInput` with every misfit."""
     from datadam import nets

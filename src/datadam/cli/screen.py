@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+OBEYED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}  # what terminals obey
+
 
 def say(text: str) -> None:
     """A remark, on standard error."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{text.translate(OBEYED)}\n")
 
 
 def complain(error: object) -> None:
@@ -20,7 +22,7 @@ def complain(error: object) -> None:
 
 def result(text: str, value: Any, *, as_json: bool) -> None:
     """A result, on standard output: the text, or with --json the value."""
-    sys.stdout.write(json.dumps(value, indent=1) + "\n" if as_json else text.rstrip("\n") + "\n")
+    sys.stdout.write(json.dumps(value, indent=1) + "\n" if as_json else text.translate(OBEYED).rstrip("\n") + "\n")
     sys.stdout.flush()
 
 

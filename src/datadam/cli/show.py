@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from datadam.methods import Method
     from datadam.recipe import Recipe
 
-What = Literal["data", "methods", "presets", "nets", "starts", "protocols"]
+What = Literal["data", "methods", "presets", "nets", "starts", "protocols", "formats"]
 EXAMPLE = "cifar10"  # the data for which a preset is shown unless told otherwise
 EXAMPLE_IPC = 10
+ORIGIN = {"distilled": "distilled", "coreset": "chosen", "imported": "imported"}
 WIDTH = 100  # letters of a line about a method
 
 
@@ -50,7 +51,7 @@ def list_names(
     *,
     json: Json = False,
 ) -> None:
-    """List data, methods, presets, nets, starts and protocols."""
+    """List data, methods, presets, nets, starts, protocols, formats."""
     from datadam.cli.screen import result
 
     rows = _names()
@@ -66,6 +67,7 @@ def _names() -> dict[str, list[tuple[str, str]]]:
     """Every name with a description, by kind."""
     from datadam import nets, presets, protocols, start
     from datadam.data.catalog import CATALOG as DATA
+    from datadam.exchange import FORMATS
     from datadam.methods import CATALOG as METHODS
     from datadam.report.words import plural
 
@@ -82,6 +84,7 @@ def _names() -> dict[str, list[tuple[str, str]]]:
             )
             for name, rule in protocols.CATALOG.items()
         ],
+        "formats": [(name, f"{form.title}: for {form.readers}") for name, form in FORMATS.items()],
     }
 
 
@@ -215,19 +218,24 @@ def _images(count: int) -> str:
 
 
 def _run(run: Path) -> tuple[str, Any]:
+    from datadam.cli.audit import score_lines
     from datadam.cli.evaluate import judged, kept_evaluations
     from datadam.cli.options import sets_of
     from datadam.report.folder import read
+    from datadam.scores import scores
 
     folders = sets_of(run)
     cards = [read(folder).card for folder in folders]
     evaluations = [e for folder in dict.fromkeys((run, *folders)) for _, e in kept_evaluations(folder)]
     lines = [str(run), _columns(_facts(cards), indent=2)]
+    ranked = scores(cards[0], evaluations, str(run)).to_json() if evaluations else None
     if evaluations:
         lines += ["", *("  " + line for line in judged([("", e) for e in evaluations], runs=False).splitlines())]
     else:
         lines += ["", f"  not judged yet: datadam evaluate {run}"]
-    value = {"run": str(run), "cards": cards, "evaluations": evaluations}
+    if ranked:
+        lines += ["", *("  " + line for line in score_lines(ranked))]
+    value = {"run": str(run), "cards": cards, "evaluations": evaluations, "scores": ranked}
     return "\n".join(lines), value
 
 
@@ -250,7 +258,7 @@ def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
     size = " x ".join(map(str, data["shape"]))
     facts = [
         ("images", f"{count}{_images(recipe['ipc'])} for each of {len(data['classes'])} classes, {size}, "
-                   f"{'distilled' if learned else 'chosen'}"),
+                   f"{ORIGIN[card['kind']]}"),
         ("data", f"{data['name']}, {data.get('train', '?')} training and {data.get('test', '?')} test images"),
         ("method", "  ".join([str(name), *(f"{key}={_shown(value)}" for key, value in method.items())])),
         ("settings", "  ".join(f"{key}={_shown(value)}" for key, value in settings)),
@@ -258,6 +266,8 @@ def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
     if learned:
         done = "/".join(dict.fromkeys(str(c.get("iterations_done", "?")) for c in cards))
         facts.append(("run", f"{done} iterations in {duration(seconds)}{each}, pixels moved {moved:.2f} in network space"))
+    if isinstance(came := card.get("imported"), dict):
+        facts.append(("from", f"{came.get('file')}, format {came.get('format')}, {came.get('sha256')}"))
     facts += [("made", f"{card.get('created', '?')}, datadam {(card.get('versions') or {}).get('datadam', '?')}")]
     facts += [("note", text) for text in dict.fromkeys(c.get("note") for c in cards) if text]
     facts += [("data note", text) for text in data.get("notes") or []]

@@ -63,9 +63,13 @@ class Insight:
 
     def embeddings(self, k: int, epochs: int = 0) -> Tensor:
         """Embeddings [n, D], float32, of class k under a network trained for some epochs; 0: one with random weights."""
-        network = self._trained(Training(epochs=epochs), 0)[0] if epochs else self._random()
+        network = self.network(epochs)
         with torch.no_grad():
             return torch.cat([network.features(x).embedding.cpu() for x, _ in self._batches(self.members(k))])
+
+    def network(self, epochs: int = 0) -> Network:
+        """A network trained for some epochs, in evaluation mode; 0: one with random weights."""
+        return self._trained(Training(epochs=epochs), 0)[0] if epochs else self._random()
 
     def forgetting(self, k: int, epochs: int) -> tuple[Tensor, Tensor]:
         """Of class k: how often each image was forgotten in a training, int32 [n], and whether ever learned, bool [n]."""

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datadam.errors import DataError
+from datadam.temporary import beside, sweep, sync_folder
 
 Shape = tuple[int, int, int]
 Pixels = npt.NDArray[np.uint8]
@@ -94,6 +95,7 @@ def good_pixels(
                 part.touch()
                 _build(part, count, shape, fill, progress)
                 part.replace(final)
+                sync_folder(home)
             part.unlink(missing_ok=True)
         found = _open(final, count, shape)
     assert found is not None
@@ -109,9 +111,13 @@ def remembered(key: str, find: Callable[[], T], *, folder: Path | None = None) -
     found = find()
     with suppress(OSError):  # a convenience: nobody fails for want of it
         home.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(found))
-        beside.replace(file)
+        sweep(home, file.name)
+        partial = beside(file)
+        with partial.open("w", encoding="utf-8") as made:
+            json.dump(found, made)
+            made.flush()
+            os.fsync(made.fileno())
+        partial.replace(file)
     return found
 
 

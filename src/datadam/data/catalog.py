@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TORONTO = "https://www.cs.toronto.edu/~kriz"
-FASHION_HOST = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+FASHION_HOST = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion"
 FASTAI = "https://s3.amazonaws.com/fast-ai-imageclas"
 ASK_IMAGENET = (
     "ImageNet is given on request at https://image-net.org/download. Put its images under "
@@ -140,7 +141,7 @@ CATALOG: dict[str, Row] = {
         image_files=True,
         size=64,
         fit="squash",
-        downloads=(Download("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de"),),
+        downloads=(Download("https://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de"),),
     ),
     "imagenet-1k": Row(
         title="ImageNet-1K: 1 000 classes, resized to 3 x 64 x 64, 1 281 167 + 50 000 (the validation part)",
@@ -283,8 +284,22 @@ def _read_named(name: str, row: Row, root: Path, asked: Asked, download: bool) -
         places = ", ".join(str(root / layout.folder) for layout in row.layouts)
         cure = row.ask.format(root=root) if row.ask else f"Fetch {', '.join(file.url for file in row.downloads)}"
         raise DataError(f"{name} is not there (looked in {places}, and in {root} itself). {cure}; or give root=.")
+    _tidy(row, root)
     layout, place = found
     return layout.read(place, asked)
+
+
+def _tidy(row: Row, root: Path) -> None:
+    """Remove what a download left that was killed when the set was whole already; its lock is the sign."""
+    from datadam.data import cache
+
+    place, lock = root / "downloads", row.layouts[0].folder.replace("/", "-")
+    if row.downloads and (place / f"{lock}.lock").exists():
+        with suppress(OSError), cache.hold(place / lock):
+            for file in row.downloads:
+                name = file.url.rpartition("/")[2]
+                shutil.rmtree(place / f"{name}.unpacked", ignore_errors=True)
+                (place / name).unlink(missing_ok=True)
 
 
 def _find(row: Row, root: Path) -> tuple[Layout, Path] | None:

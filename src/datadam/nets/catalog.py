@@ -51,6 +51,10 @@ CATALOG: dict[str, Row] = {
 }
 
 
+DEEPEST = 999
+MOST_WEIGHTS = 500_000_000  # of a network: what a file asks for must not fill the memory
+
+
 def build(spec: str, *, shape: Shape, classes: int) -> Network:
     """The network that `spec` says, in training mode.
 
@@ -64,6 +68,8 @@ def build(spec: str, *, shape: Shape, classes: int) -> Network:
     row, depth = _row(name)
     with torch.device("meta"):  # nothing is drawn there; PyTorch's constructors would draw from the global generator
         net = row.make(tuple(shape), classes, **depth, **options)
+    if (numbers := sum(weights.numel() for weights in net.parameters())) > MOST_WEIGHTS:
+        raise InvalidInput(f"{spec} would have {numbers:,} weights and {MOST_WEIGHTS:,} are allowed; take a narrower net")
     net.to_empty(device="cpu")
     initialise(net, stream(0, "build"))
     return net
@@ -129,6 +135,8 @@ def _value(name: str, row: Row, option: str, text: str) -> str | int:
         return text
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
         raise InvalidInput(f"{option} of {name} must be a positive whole number, such as {values}, and {text!r} came")
+    if option == "depth" and int(text) > DEEPEST:
+        raise InvalidInput(f"depth of {name} must be at most {DEEPEST}, and {text} came")
     return int(text)
 
 

@@ -1,0 +1,148 @@
+"""One process at a time in a run folder: a lock that names its owner.
+
+FOLDER/.lock holds the owner as JSON: process, machine, command and since when. While the owner lives the system holds a lock on
+that file, which ends with the process, however it ends; a file that lies there unlocked was left by one that was killed.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+from datadam.errors import InvalidInput
+from datadam.storage import require_writable
+from datadam.temporary import alive, sweep
+
+LOCK = ".lock"
+LARGEST = 10_000  # bytes of the file that are read
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a folder: process number, machine, what it was started as, and since when (seconds of the wall clock)."""
+
+    pid: int
+    host: str
+    command: str
+    since: float
+
+    def __str__(self) -> str:
+        age = time.time() - self.since
+        held = f"for {_words(age)}" if age >= 0 else "since a moment that this clock has yet to reach"
+        what = f" ({self.command})" if self.command else ""
+        return f"process {self.pid} on {self.host}{what}, {held}"
+
+
+@contextmanager
+def alone_in(folder: Path, command: str = "") -> Iterator[str]:
+    """Make the folder and keep other processes out of it until the block ends, or the process does, however it ends.
+
+    Arguments: `command`, what others are told about us. Gives "" or, where a killed process had left its lock, words that say
+    so; what that process had half written is removed. Raises `InvalidInput` when another process is at work there, saying who
+    and how to go on; also for the lock of another machine, whose process cannot be looked at from here.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file; a run needs a folder")
+    ours = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        with _held(folder, command) as words:
+            yield words
+    finally:
+        with suppress(OSError):  # what could not begin leaves nothing behind: of folders, only empty ones can be removed
+            for place in ours:
+                place.rmdir()
+
+
+@contextmanager
+def _held(folder: Path, command: str) -> Iterator[str]:
+    require_writable(folder)
+    path = folder / LOCK
+    with _locked(path, folder) as file:
+        left = _read(file)
+        here = socket.gethostname()
+        if left and left.host != here:
+            raise InvalidInput(
+                f"{folder} is held by {left}: another machine. When it is no longer at work there, remove {path} and start again"
+            )
+        if left and _at_work(left) and not _system_locks(file):
+            raise InvalidInput(_busy(folder, str(left)))
+        words = f"took over the lock of {left}, which had ended without giving it back" if left else ""
+        sweep(folder, deep=True)
+        _write(file, Owner(os.getpid(), here, command[:2000], time.time()))
+        try:
+            yield words
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path, folder: Path) -> Iterator[TextIO]:
+    """The lock file, open and locked. Raises `InvalidInput` when another process has it."""
+    while True:
+        with path.open("a+", encoding="utf-8", errors="replace") as file:
+            try:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = _read(file)
+                raise InvalidInput(_busy(folder, str(owner) if owner else "it is just starting")) from None
+            except (ImportError, OSError):  # Windows, or a disk without locks: the owner's number must do
+                pass
+            try:
+                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                same = False
+            if not same:
+                continue  # who held it has removed it meanwhile
+            yield file
+            return
+
+
+def _busy(folder: Path, who: str) -> str:
+    return f"another process is at work in {folder}: {who}. Let it finish, stop it, or choose another folder with --out"
+
+
+def _system_locks(file: TextIO) -> bool:
+    """Whether the system's lock is ours: then nobody else is at work, whatever the file says."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _at_work(owner: Owner) -> bool:
+    return owner.pid != os.getpid() and alive(owner.pid)
+
+
+def _read(file: TextIO) -> Owner | None:
+    """Who the file names; None for an empty one, or one that is no owner's."""
+    try:
+        file.seek(0)
+        found = json.loads(file.read(LARGEST))
+        owner = Owner(int(found["pid"]), str(found["host"])[:255], str(found["command"])[:2000], float(found["since"]))
+        return owner if owner.pid > 0 and abs(owner.since) < 1e12 else None
+    except (OSError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def _write(file: TextIO, owner: Owner) -> None:
+    """Not by renaming: the system's lock is on this very file."""
+    with suppress(OSError):  # a disk without room: the system's lock still holds
+        file.seek(0)
+        file.truncate()
+        json.dump(asdict(owner), file)
+        file.flush()
+
+
+def _words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

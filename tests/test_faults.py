@@ -1,0 +1,209 @@
+"""What a run survives: the quick version of benchmarks/faults.py, whose long one is in results/faults.json."""
+
+import importlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import datadam
+from datadam import loop
+from datadam.checkpoint import Checkpoint
+from datadam.cli import app
+from datadam.data import RealData
+from datadam.errors import ArtifactError, NonFiniteLoss
+from datadam.recipe import Recipe
+from datadam.storage import read_tensors
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def cases() -> ModuleType:
+    """The cases of the long harness."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module("faults_cases")
+    finally:
+        sys.path.pop(0)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signals stay as they are, and checkpoints come often."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e9)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def killed(driver: str, arguments: list[str], there: Callable[[], bool], environment: dict[str, str]) -> None:
+    """Start a process and kill it as soon as something is there."""
+    with subprocess.Popen(
+        [sys.executable, "-c", driver, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        while not there() and process.poll() is None:
+            time.sleep(0.002)
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        process.kill()
+
+
+def test_a_distillation_killed_three_times_is_bit_equal(cases: ModuleType, tmp_path: Path) -> None:
+    case, whole, place = cases.CASES[0], tmp_path / "whole", tmp_path / "place"
+    for folder in (whole, place):
+        folder.mkdir()
+        cases.prepare(case, tmp_path, folder)
+    assert app.run(case.arguments(whole, None)) == 0
+    run = place / "run"
+    slow = cases.CLI.replace("from datadam.cli", "import time\nstep = datadam.loop.Distillation._step\n"
+                             "datadam.loop.Distillation._step = lambda run: (time.sleep(0.02), step(run))[1]\nfrom datadam.cli")  # fmt: skip
+    moments = ("snapshots/00000000.safetensors", "checkpoint/before.safetensors", "snapshots/00000075.safetensors")
+    for there in (run / moment for moment in moments):
+        killed(slow, case.arguments(place, None), there.exists, cases.environment(place))
+        assert not (run / "card.json").exists()
+    assert app.run(case.arguments(place, None)) == 0
+    assert case.outcome(place) == case.outcome(whole)
+    assert [path for path in place.rglob("*") if case.is_left_over(path)] == []
+
+
+def test_an_evaluation_loses_the_student_in_progress_alone(cases: ModuleType, tmp_path: Path, monkeypatch) -> None:
+    from datadam.students import School
+
+    case, place = cases.CASES[1], tmp_path / "place"
+    place.mkdir()
+    cases.prepare(cases.CASES[0], tmp_path, place)
+    run = place / "run"
+    assert app.run(["distill", str((place / "data").resolve()), *cases.TINY, "--iterations", "3", "--out", str(run)]) == 0
+    shutil.copytree(run, tmp_path / "whole")
+    arguments = case.arguments(place, None)
+    second = run / "evaluations/.partial"
+    killed(cases.CLI, arguments, lambda: len(list(second.glob("*/*.safetensors"))) == 2, cases.environment(place))
+    kept = {path.name for path in second.glob("*/*.safetensors")}
+    assert {"0-0.safetensors", "0-1.safetensors"} <= kept
+    taught, teach = [], School._teach
+    monkeypatch.setattr(School, "_teach", lambda school, item, tell: (taught.append(item), teach(school, item, tell))[1])
+    torn = next(second.glob("*/0-1.safetensors"))
+    torn.write_bytes(torn.read_bytes()[:-3])
+    with torch.random.fork_rng():
+        assert app.run(arguments) == 0
+    assert taught == [(0, s) for s in range(4) if f"0-{s}.safetensors" not in kept - {"0-1.safetensors"}]
+    assert not second.exists()
+    assert app.run([arg if arg != str(run) else str(tmp_path / "whole") for arg in arguments]) == 0
+    assert cases.of_evaluations(run / "evaluations") == cases.of_evaluations(tmp_path / "whole" / "evaluations")
+
+
+def test_a_download_and_a_cache_are_gone_on_with(cases: ModuleType, tmp_path: Path) -> None:
+    by_name = {case.name: case for case in cases.CASES}
+    with cases.Server() as server:
+        for name, there in (("download", "root/downloads/*.part"), ("cache", "cache/pixels/*.part")):
+            case, place, whole = by_name[name], tmp_path / name, tmp_path / f"{name}-whole"
+            for folder in (place, whole):
+                folder.mkdir()
+                cases.prepare(case, tmp_path, folder)
+            killed(
+                case.driver, case.arguments(place, server), lambda: any(f.stat().st_size > 0 for f in place.glob(there)),  # noqa: B023
+                cases.environment(place),
+            )  # fmt: skip
+            for folder in (place, whole):
+                subprocess.run(
+                    [sys.executable, "-c", case.driver, *case.arguments(folder, server)], check=True, capture_output=True,
+                    env=cases.environment(folder),
+                )  # fmt: skip
+            assert case.outcome(place) == case.outcome(whole)
+            assert [path for path in place.rglob("*") if case.is_left_over(path)] == []
+
+
+@pytest.fixture
+def torn_run(real: RealData, recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
+    """A run stopped after five of eight iterations, with two checkpoints and snapshots of every iteration."""
+    run = datadam.begin(real, recipe(iterations=8), out=tmp_path / "run", snapshots=tuple(range(9)))
+    steps = run.steps()
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "gone", "numbers"])
+def test_a_torn_checkpoint_gives_way_to_the_one_before(
+    torn_run: Path, real: RealData, recipe: Callable[..., Recipe], tmp_path: Path, damage: str
+) -> None:
+    state, before = (torn_run / "checkpoint" / f"{name}.safetensors" for name in ("state", "before"))
+    content, earlier = bytearray(state.read_bytes()), json.loads(read_tensors(before)[1]["state"])["iteration"]
+    assert 0 < earlier < 5
+    if damage == "cut":
+        state.write_bytes(content[: len(content) // 2])
+    elif damage == "empty":
+        state.write_bytes(b"")
+    elif damage == "flipped":  # one bit of one pixel: only a checksum can tell
+        content[-1] ^= 1
+        state.write_bytes(content)
+    elif damage == "gone":
+        state.unlink()
+    else:
+        state.write_bytes(bytes(content).replace(b'iteration\\": 5', b'iteration\\": 4'))
+    assert state.stat().st_ino != before.stat().st_ino if state.exists() else True
+    run = datadam.resume(torn_run, real)
+    assert run.state.iteration == earlier
+    assert len(run.remarks) == 1
+    assert f"going on from the checkpoint before that, after {earlier} iterations" in run.remarks[0]
+    assert "state.safetensors" in run.remarks[0]
+    kept = {int(path.stem) for path in (torn_run / "snapshots").iterdir()}
+    assert kept == set(range(earlier + 1))  # what came later is made anew
+    for _ in run.steps():
+        pass
+    whole = datadam.distill(real, recipe(iterations=8), out=tmp_path / "whole", snapshots=tuple(range(9)))
+    assert torch.equal(run.result().images, whole.images)
+    assert {p.name for p in (torn_run / "snapshots").iterdir()} == {p.name for p in (tmp_path / "whole/snapshots").iterdir()}
+
+
+def test_with_both_checkpoints_torn_the_run_is_refused(torn_run: Path, real: RealData) -> None:
+    for name in ("state", "before"):
+        (torn_run / "checkpoint" / f"{name}.safetensors").write_bytes(b"x" * 50)
+    with pytest.raises(ArtifactError, match=r"state.safetensors"):
+        datadam.resume(torn_run, real)
+
+
+def test_a_run_that_never_was_begun_is_no_obstacle(torn_run: Path, real: RealData, recipe: Callable[..., Recipe]) -> None:
+    (torn_run / "checkpoint/run.json").unlink()  # killed before its first checkpoint was whole
+    assert not Checkpoint(torn_run).exists()
+    small = datadam.distill(real, recipe(iterations=2), out=torn_run)
+    assert small.card["iterations_done"] == 2
+
+
+def test_not_a_number_leaves_the_last_good_checkpoint(real: RealData, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteLoss, match=r"the last good checkpoint is in .*Lower lr_images"):
+        datadam.distill(real, recipe(iterations=50, lr_images=1e200), out=tmp_path / "run")
+    tensors, _ = read_tensors(tmp_path / "run/checkpoint/state.safetensors")
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert not (tmp_path / "run/card.json").exists()
+    assert not (tmp_path / "run/.lock").exists()
+
+
+def test_the_page_says_what_was_measured() -> None:
+    found, page = json.loads((ROOT / "results/faults.json").read_text()), (ROOT / "docs/faults.md").read_text()
+    names = {
+        "distill": "a distillation",
+        "evaluate": "an evaluation",
+        "compare": "a grid",
+        "download": "a download",
+        "cache": "a cache",
+    }
+    for case, words in names.items():
+        row = found["summary"][case]
+        assert re.search(rf"\| SIGKILL of {words} .*\| {row['survived']} of {row['kills']} \|", page), words
+        assert row["survived"] == row["kills"] >= (100 if case == "distill" else 25)
+    assert all(other["survived"] for other in found["others"].values())
+    assert {"SIGTERM", "Ctrl-C", "full disk", "read-only folder", "clock that jumps", "two processes", "NaN"} == set(
+        found["others"]
+    )
