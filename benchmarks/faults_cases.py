@@ -268,5 +268,8 @@ CASES = (
         "download", DOWNLOAD, lambda place, server: [server.url, server.checksum, str(place / "root")],
         lambda place: of_files(place / "root"), _downloaded,
     ),
-    Case("cache", CACHE, lambda place, _: [str((place / "data").resolve())], lambda place: of_files(place / "cache"), _cached, ("data",)),
+    Case(
+        "cache", CACHE, lambda place, _: [str((place / "data").resolve())],
+        lambda place: of_files(place / "cache"), _cached, ("data",),
+    ),
 )  # fmt: skip

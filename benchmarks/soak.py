@@ -36,7 +36,7 @@ def sample(pid: int) -> tuple[float, int] | None:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         rss = next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS:"))
-        return rss, len(os.listdir(f"/proc/{pid}/fd"))
+        return rss, len(list(Path(f"/proc/{pid}/fd").iterdir()))
     except (OSError, StopIteration):
         return None
 

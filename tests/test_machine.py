@@ -1,6 +1,8 @@
 """What is asked of a machine, where the answer does not depend on which one it is."""
 
 import dataclasses
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,31 @@ def test_only_full_memory_is_told_as_such() -> None:
     assert isinstance(told.value.__cause__, torch.OutOfMemoryError)
     with pytest.raises(RuntimeError, match=r"^something else$"), machine.telling_full_memory("do less"):
         raise RuntimeError("something else")
+
+
+def test_an_interruption_waits_for_what_belongs_together_and_a_second_one_does_not() -> None:
+    done = []
+
+    def both(times: int) -> None:
+        with machine.unbroken():
+            for number in range(times):
+                signal.raise_signal(signal.SIGINT)
+                done.append(number)
+            done.append("end")
+
+    usual = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        both(1)
+    assert done == [0, "end"]
+    with pytest.raises(KeyboardInterrupt):
+        both(2)
+    assert done == [0, "end", 0]
+    both(0)
+    assert signal.getsignal(signal.SIGINT) is usual
+    thread = threading.Thread(target=both, args=(0,))  # signals are none of its business, and it may not ask for them
+    thread.start()
+    thread.join()
+    assert done == [0, "end", 0, "end", "end"]
 
 
 def test_a_cpu_has_no_memory_of_a_gpu() -> None:

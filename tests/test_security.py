@@ -17,12 +17,12 @@ import torch
 from small import make_real
 
 import datadam
-from datadam import checkpoint, nets
+from datadam import checkpoint, machine, nets
 from datadam.cli import app
 from datadam.data import catalog, download
 from datadam.distilled import DistilledSet
-from datadam.errors import ArtifactError, DownloadError, InvalidInput
-from datadam.evaluate import evaluate
+from datadam.errors import ArtifactError, DownloadError, InvalidInput, NotEnoughMemory
+from datadam.evaluate import evaluate, protocol_named
 from datadam.storage import read_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -192,9 +192,19 @@ def test_a_card_names_no_file_outside_its_folder(made: Path, tmp_path: Path, nam
         DistilledSet.load(run)
 
 
-@pytest.mark.parametrize(
-    "net", ["convnet1:width=999999", "convnet2:width=60000", "vgg11:width=9", "vit:width=99999", "vit:depth=9999"]
-)
+def test_a_student_whose_maps_would_fill_the_memory_is_refused(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = changed(made / "run", tmp_path / "run", "card.json", "recipe.net", "convnet1:width=100000")
+    monkeypatch.setattr(machine, "available_memory", lambda device="cpu": 400_000_000)
+    with pytest.raises(NotEnoughMemory, match="take a narrower --net"):
+        evaluate(DistilledSet.load(run), make_real(), students=1)
+    monkeypatch.setattr(machine, "available_memory", lambda device="cpu": 3 * 4 * 6 * 4 * 64)  # blocks of 4 x 8 x 8, six images
+    epoch = protocol_named("honest", epochs=1)
+    assert evaluate(DistilledSet.load(made / "run"), make_real(), students=1, protocol=epoch).accuracies
+
+
+@pytest.mark.parametrize("net", ["convnet2:width=60000", "vgg11:width=9", "vit:width=99999", "vit:depth=9999"])
 def test_a_network_that_would_fill_the_memory_is_refused(made: Path, tmp_path: Path, net: str) -> None:
     run = changed(made / "run", tmp_path / "run", "card.json", "recipe.net", net)
     with pytest.raises(InvalidInput):

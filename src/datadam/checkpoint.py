@@ -146,7 +146,7 @@ class Checkpoint:
 
     def card(self) -> dict[str, Any]:
         """What `begin` wrote. Raises `ArtifactError`."""
-        if not self.folder.is_dir():
+        if not (self.folder / "run.json").exists():
             raise ArtifactError(
                 f"{self.out} holds no checkpoint, so there is nothing to resume; start a run with: datadam distill DATA --out"
             )

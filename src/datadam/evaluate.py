@@ -23,7 +23,7 @@ from datadam.parallel import Ray
 from datadam.policies import check_words
 from datadam.protocols import CATALOG, Protocol
 from datadam.storage import write_json
-from datadam.students import PRECISIONS, Rows, School, Source, Student, workers_for
+from datadam.students import PRECISIONS, Rows, School, Source, Student, require_memory, workers_for
 from datadam.unfinished import Unfinished, key_of
 
 FORMAT = "datadam-evaluation/1"
@@ -283,6 +283,8 @@ def _judge(
         raise InvalidInput("the data have no test part to judge on; give one with --test")
     if protocol.training.augment == "dsa":
         protocol = protocol.with_augment(strategy_for(real.name))
+    together = min(protocol.training.batch, max(len(one.labels) for one in sources))
+    require_memory(spec, real.shape, len(real.classes), together, device)
     began, epochs, threads = time.monotonic(), protocol.training.epochs, torch.get_num_threads()
     school = School(
         spec, sources, real.test, len(real.classes), real.transform, protocol.training, seed, device, precision,

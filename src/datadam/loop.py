@@ -61,6 +61,7 @@ class Distillation:
         state.images, state.momentum = state.images.to(device), state.momentum.to(device)
         self.synthetic = SyntheticSet(state.images, recipe.ipc, real.classes)
         self.torn = False  # true only while the state is between two iterations
+        self.written = state.iteration  # in the file of the state; shards keep more
         self.saved = state.iteration  # of the last checkpoint
         torn = checkpoint.remark if checkpoint else ""
         self.remarks: tuple[str, ...] = (torn,) if torn else ()  # what a user should be told before it starts
@@ -142,19 +143,20 @@ class Distillation:
         with self.draws.ahead(state.iteration + 1) if more else nullcontext():
             gradient = self.gradient(state.method, self.synthetic, draw, log)
         loss = self._finite(gradient.terms)
-        self.torn = True
-        state.momentum.mul_(recipe.momentum).add_(gradient.images)
-        state.images.sub_(state.momentum, alpha=recipe.lr_images)
-        state.method = recipe.method.after_step(state.method, self.synthetic, draw)
-        state.iteration += 1
-        if recipe.trains_network:  # kept apart: an interruption in the next training must find it as it is now
-            state.network = {name: value.clone() for name, value in self.draws.network.state_dict().items()}
-        self.torn = False
-        if log:
-            state.moved = self._moved()
-            self._log(gradient)
-        if state.iteration in self.frame.snapshots:
-            self._snapshot()
+        with machine.unbroken():  # Ctrl-C waits: these belong together
+            self.torn = True
+            state.momentum.mul_(recipe.momentum).add_(gradient.images)
+            state.images.sub_(state.momentum, alpha=recipe.lr_images)
+            state.method = recipe.method.after_step(state.method, self.synthetic, draw)
+            state.iteration += 1
+            if recipe.trains_network:  # kept apart: an interruption in the next training must find it as it is now
+                state.network = {name: value.clone() for name, value in self.draws.network.state_dict().items()}
+            if log:
+                state.moved = self._moved()
+                self._log(gradient)
+            if state.iteration in self.frame.snapshots:
+                self._snapshot()
+            self.torn = False  # not after an error: a checkpoint would go on without the line or the snapshot that is missing
         return loss
 
     def _log(self, gradient: Gradient) -> None:
@@ -209,10 +211,10 @@ class Distillation:
     def save(self) -> None:
         """Write a checkpoint, whole or not at all."""
         self.state.gpu_peak_mb = max(self.state.gpu_peak_mb, machine.gpu_peak_mb(self.device))
-        if self.checkpoint and self.saved == self.state.iteration and self.checkpoint.state.exists():
+        if self.checkpoint and self.written == self.state.iteration and self.checkpoint.state.exists():
             return  # written again, it would push out the one before
         if self.checkpoint and self.checkpoint.write(self.state, self.plan):
-            self.saved = self.state.iteration
+            self.saved = self.written = self.state.iteration
 
     def _unfinished(self) -> str:
         """What to say of a run that has stopped before its end; "" for none."""
@@ -243,9 +245,7 @@ class Distillation:
         return self.frame.finish(state.images, measured, self.device, self.checkpoint.out if self.checkpoint else None)
 
 
-def metrics(
-    iteration: int, terms: dict[str, Tensor], norms: dict[str, float], moved: float, seconds: float
-) -> dict[str, Any]:
+def metrics(iteration: int, terms: dict[str, Tensor], norms: dict[str, float], moved: float, seconds: float) -> dict[str, Any]:
     """A line of metrics: `terms`, each one number a class [K], float64, summed in class order; `norms`, of their gradients."""
     parts = {name: {"loss": float(term.sum()), "grad_norm": norms[name]} for name, term in terms.items()}
     loss = float(torch.stack(list(terms.values())).cpu().sum(0).sum())

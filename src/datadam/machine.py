@@ -7,8 +7,10 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +59,31 @@ def compiled(function: Callable[..., Any], device: str = "cpu") -> Callable[...,
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     made: Callable[..., Any] = torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
     return made
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Ctrl-C and the request to end wait until the block has ended; a second one does not. Only the main thread hears of them."""
+    heard: list[tuple[int, Any]] = []
+    usual: dict[int, Any] = {}
+
+    def hear(number: int, frame: Any) -> None:
+        heard.append((number, frame))
+        if len(heard) > 1:
+            usual[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        usual = {number: handler for number, handler in usual.items() if callable(handler)}
+    try:
+        for number in usual:
+            signal.signal(number, hear)
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    if len(heard) == 1:
+        usual[heard[0][0]](*heard[0])
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import Tensor
 from datadam import machine, nets
 from datadam.data import Transform
 from datadam.data.real import Part, gather
+from datadam.errors import NotEnoughMemory
 from datadam.nets import Network
 from datadam.parallel import Tell, in_worker
 from datadam.rng import carry, stream
@@ -25,6 +26,7 @@ from datadam.train import Training, confusion, forward_of, train
 PRECISIONS = ("float32", "float64", "bfloat16")
 WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
 WORKER_BYTES = 1_200_000_000  # of a process that trains one, beside the data
+MAPS_ALIVE = 3  # of each block while a student learns, at least
 GPU_WORKERS, GPU_WORKER_BYTES = 4, 3_000_000_000  # processes that one GPU serves, and its memory for each
 
 
@@ -152,6 +154,19 @@ class School:
         card, arrays = state["transform"]
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()} if arrays else None
         vars(self).update(state | {"transform": Transform.from_card(card, tensors)})
+
+
+@torch.no_grad()
+def require_memory(spec: str, shape: tuple[int, int, int], classes: int, together: int, device: str) -> None:
+    """Raise `NotEnoughMemory` where a student's maps of so many images `together` do not fit into what is free."""
+    network = nets.build(spec, shape=shape, classes=classes).to("meta")  # which computes sizes alone
+    maps = sum(block.numel() for block in network.eval().features(torch.zeros(1, *shape, device="meta")).blocks)
+    needed, free = MAPS_ALIVE * 4 * together * maps, machine.available_memory(device)
+    if needed > free:
+        raise NotEnoughMemory(
+            f"a student {spec} needs about {needed / 1e9:.3g} GB of memory for {together} images at once, and "
+            f"{free / 1e9:.3g} GB are free; take a narrower --net"
+        )
 
 
 def workers_for(school: School, students: int) -> int:

@@ -189,7 +189,7 @@ def test_a_full_disk_ends_a_run_without_half_a_file(cli, pictures: Path, tmp_pat
             safetensors.torch.load_file(path)
         for path in out.rglob("*.json"):
             json.loads(path.read_text())
-        if (out / "checkpoint/state.safetensors").exists():  # with space again it goes on
+        if (out / "checkpoint/run.json").exists():  # with space again it goes on
             assert cli("distill", "--resume", out).code == 0
             assert DistilledSet.load(out).card["iterations_done"] == 3
     assert after >= 5  # start, checkpoint, images, preview, card at least
