@@ -61,7 +61,8 @@ def judged(samples: list[tuple[float, float, int]], total: float) -> dict[str, A
         fd["an_hour"] - fd["half"] > 0 and fd["an_hour"] > GROWTH_FILES
     )
     return {
-        "samples": len(late), "memory_mb": {"first": round(memory[0], 1), "last": round(memory[-1], 1), "most": round(max(memory), 1)},
+        "samples": len(late),
+        "memory_mb": {"first": round(memory[0], 1), "last": round(memory[-1], 1), "most": round(max(memory), 1)},
         "memory_slope_mb": mb, "open_files": {"first": int(files[0]), "last": int(files[-1]), "most": int(max(files))},
         "open_files_slope": fd, "grows": grows,
     }  # fmt: skip
@@ -83,7 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
         snapshots = ",".join(str(i) for i in range(0, 400_001, 200))
         (place / "soak.yaml").write_text(f'snapshots: "{snapshots}"\n')
         work = {
-            "distill": ["distill", data, "--ipc", "5", "--net", "convnet2:width=16", "--batch-real", "20", "--iterations", "400000",
+            "distill": ["distill", data, "--ipc", "5", "--net", "convnet2:width=16", "--batch-real", "20",
+                        "--iterations", "400000",
                         "--config", str(place / "soak.yaml"), "--tensorboard", "--out", str(run)],
             "evaluate": ["evaluate", str(place / "run"), "--students", "100000", "--epochs", "100", "--workers", "1"],
             "watch": ["watch", str(run), "--every", "1"],
@@ -118,7 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
         json.dumps(
             {
                 "command": f"python benchmarks/soak.py --minutes {given.minutes:g}", "minutes": given.minutes, "done": done,
-                "exit": codes, "processes": found, "samples": {name: rows[:: max(1, len(rows) // 60)] for name, rows in samples.items()},
+                "exit": codes, "processes": found,
+                "samples": {name: rows[:: max(1, len(rows) // 60)] for name, rows in samples.items()},
                 "hardware": machine.hardware(torch.device("cpu")), "versions": machine.versions(), "created": machine.now(),
             },
             indent=1,

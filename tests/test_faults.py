@@ -1,12 +1,14 @@
 """What a run survives: the quick version of benchmarks/faults.py, whose long one is in results/faults.json."""
 
 import importlib
+import io
 import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,7 @@ from datadam import loop
 from datadam.checkpoint import Checkpoint
 from datadam.cli import app
 from datadam.data import RealData
-from datadam.errors import ArtifactError, NonFiniteLoss
+from datadam.errors import ArtifactError, NonFiniteLoss, RunFailed
 from datadam.recipe import Recipe
 from datadam.storage import read_tensors
 
@@ -184,6 +186,35 @@ def test_a_run_that_never_was_begun_is_no_obstacle(torn_run: Path, real: RealDat
     assert not Checkpoint(torn_run).exists()
     small = datadam.distill(real, recipe(iterations=2), out=torn_run)
     assert small.card["iterations_done"] == 2
+
+
+def test_a_snapshot_that_could_not_be_written_is_made_when_the_run_goes_on(
+    real: RealData, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, write = datadam.begin(real, recipe(iterations=6), out=tmp_path / "run", snapshots=(3, 5)), loop.write_tensors
+
+    def full(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+        raise RunFailed(f"no room for {path}")
+
+    monkeypatch.setattr(loop, "write_tensors", full)
+    with pytest.raises(RunFailed, match=r"no room for .*00000003"):
+        list(run.steps())
+    monkeypatch.setattr(loop, "write_tensors", write)
+    again = datadam.resume(tmp_path / "run", real)
+    assert again.state.iteration < 3
+    list(again.steps())
+    assert {path.stem for path in (tmp_path / "run/snapshots").iterdir()} == {"00000000", "00000003", "00000005"}
+
+
+def test_what_a_download_left_that_was_killed_at_its_end_is_removed(cases: ModuleType, tmp_path: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(cases.archive())) as tar:
+        tar.extractall(tmp_path, filter="data")
+    place = tmp_path / "downloads"
+    (place / "cifar-10-binary.tar.gz.unpacked").mkdir(parents=True)
+    for name in ("cifar-10-binary.tar.gz", "cifar-10-batches-bin.lock", "mine.tar.gz"):
+        (place / name).touch()
+    assert len(datadam.load("cifar10", root=tmp_path).train) == 1000
+    assert [path.name for path in place.iterdir()] == ["mine.tar.gz"]
 
 
 def test_not_a_number_leaves_the_last_good_checkpoint(real: RealData, recipe: Callable[..., Recipe], tmp_path: Path) -> None:

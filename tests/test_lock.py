@@ -80,7 +80,7 @@ def test_the_owner_is_written_while_it_lives(tmp_path: Path) -> None:
 
 
 def test_what_was_made_stays_and_so_does_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), alone_in(tmp_path / "run"):
+    with pytest.raises(RuntimeError), alone_in(tmp_path / "run"):  # noqa: PT012
         (tmp_path / "run" / "images").touch()
         raise RuntimeError
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["images"]
@@ -100,7 +100,8 @@ def test_another_machine_is_not_believed_dead(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"\xff\xfe", b"[" * 9000, b'{"pid": -1}', b"9" * 9999, b'{"pid": "x", "host": 1, "command": 2, "since": {}}',
+    [b"", b"{", b"[]", b"\xff\xfe", b"[" * 9000, b'{"pid": -1}', b"9" * 9999,
+     b'{"pid": "x", "host": 1, "command": 2, "since": {}}',
      b'{"pid": 1e999, "host": "", "command": "", "since": NaN}'],
 )  # fmt: skip
 def test_a_lock_that_names_nobody_holds_nobody_off(tmp_path: Path, content: bytes) -> None:

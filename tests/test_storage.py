@@ -21,7 +21,7 @@ def test_a_file_is_flushed_then_named_then_its_folder_flushed(tmp_path: Path, mo
     fsync, replace = os.fsync, Path.replace
 
     def flush(descriptor: int) -> None:
-        told.append(f"flush {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        told.append(f"flush {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", flush)
@@ -39,10 +39,10 @@ def test_a_folder_that_cannot_be_flushed_is_no_failure(tmp_path: Path, monkeypat
 
 def test_a_failure_leaves_what_stood_there(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"x": 1})
-    with pytest.raises(RunFailed, match="what stood there before is untouched"), replacing(tmp_path / "a.json") as partial:
+    with pytest.raises(RunFailed, match="what stood there before is untouched"), replacing(tmp_path / "a.json") as partial:  # noqa: PT012
         partial.write_text("half")
         raise OSError("disk full")
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.json") as partial:
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.json") as partial:  # noqa: PT012
         partial.write_text("half")
         raise KeyboardInterrupt
     with pytest.raises(ValueError, match="JSON"):
@@ -146,12 +146,9 @@ def test_forged_safetensors(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
     tracemalloc.start()
-    try:
-        tensors, _ = read_tensors(path)
-    except ArtifactError as error:
-        assert "a.safetensors is no whole safetensors file" in str(error)
-    else:
-        assert tensors == {}  # an empty file is one
+    if content[8:10] != b"{}":  # a file without tensors is one
+        with pytest.raises(ArtifactError, match=r"a.safetensors is no whole safetensors file"):
+            read_tensors(path)
     with pytest.raises(ArtifactError):
         list(read_slices(path, "a", 1))
     most = tracemalloc.get_traced_memory()[1]

@@ -20,10 +20,12 @@ from datadam.buckets import WIDTH, Pool, State, about
 from datadam.data import RealData
 from datadam.data.real import Raw, hold_out
 from datadam.errors import InvalidInput
+from datadam.lock import LOCK, alone_in
 from datadam.nets import Network
 from datadam.policies import check_words
 from datadam.rng import stream
 from datadam.storage import require_writable, write_json, write_tensors
+from datadam.temporary import END
 from datadam.train import Training, confusion, forward_of, train_steps
 
 MEASURED = 2000  # held-out images that accuracy is measured on, at most
@@ -72,18 +74,21 @@ def pretrain(
         check_words(augment)
     training = Training(epochs=epochs, augment=strategy_for(real.name) if augment == "dsa" else augment)
     network = nets.build(spec, shape=real.shape, classes=len(real.classes)).to(device)
-    pool = _begun(folder, {**about(real, spec), "training": asdict(training), "seed": seed})
-    part = _held_out(real)
-    forward = forward_of(network, epochs * _steps(part, training))
-    for number in range(pool.networks, count):
+    settings = {**about(real, spec), "training": asdict(training), "seed": seed}
+    _begun(folder, settings)
+    with alone_in(folder):
+        pool = _begun(folder, settings)  # as it stands now that nobody else is at work on it
+        part = _held_out(real)
+        forward = forward_of(network, epochs * _steps(part, training))
+        for number in range(pool.networks, count):
 
-        def told(epoch: int, number: int = number) -> None:
-            if progress:
-                progress(Progress(number + 1, count, epoch, epochs))
+            def told(epoch: int, number: int = number) -> None:
+                if progress:
+                    progress(Progress(number + 1, count, epoch, epochs))
 
-        kept = _train(network, forward, part, training, seed, number, told)
-        pool = _with(pool, number, kept)
-        write_json(folder / "index.json", pool.to_json() | {"versions": machine.versions(), "commit": machine.commit()})
+            kept = _train(network, forward, part, training, seed, number, told)
+            pool = _with(pool, number, kept)
+            write_json(folder / "index.json", pool.to_json() | {"versions": machine.versions(), "commit": machine.commit()})
     return pool
 
 
@@ -95,7 +100,7 @@ def _begun(folder: Path, settings: dict[str, Any]) -> Pool:
         if differs:
             raise InvalidInput(f"{folder} holds a pool made with another {', '.join(differs)}; choose another folder with --out")
         return pool
-    if folder.is_dir() and any(path.name != "states" for path in folder.iterdir()):
+    if folder.is_dir() and any(p.name not in ("states", LOCK) and not p.name.endswith(END) for p in folder.iterdir()):
         raise InvalidInput(f"{folder} holds files that are no pool; choose another folder with --out")
     require_writable(folder)
     return Pool(folder, settings, 0, ())

@@ -32,10 +32,13 @@ def sweep(folder: Path, name: str = "", *, deep: bool = False) -> int:
     Arguments: `name`, only what should have become this; `deep`, in the folders below too. What a living process writes, or one
     of another machine, stays.
     """
-    found = folder.rglob(f".*{END}") if deep else folder.glob(f".*{END}")
     removed = 0
     with suppress(OSError):  # it is a convenience: another process may sweep as well
-        for path in list(found):
+        if deep:
+            found = list(folder.rglob(f".*{END}"))
+        else:  # before each file that is written: no paths are made of all that lies there
+            found = [folder / one for one in os.listdir(folder) if one.startswith(".") and one.endswith(END)]  # noqa: PTH208
+        for path in found:
             of, _, who = path.name.removeprefix(".").removesuffix(END).rpartition(".")
             host, _, pid = who.partition("-")
             if host != _host() or not pid.isdecimal() or (name and of != name[:LONGEST]) or alive(int(pid)):
