@@ -176,6 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     found |= {
         "command": f"python benchmarks/faults.py --kills {given.kills} --others {given.others} --seed {given.seed}",
         "seed": given.seed, "chain": CHAIN, "hardware": machine.hardware(torch.device("cpu")), "versions": machine.versions(),
+        "commit": machine.commit(),
     }  # fmt: skip
 
     def save() -> None:

@@ -97,7 +97,7 @@ class World:
                     attempt = self.running.pop(number)
                     told = attempt.told(self.now)
                     if self.now - attempt.begun > START:  # a worker tells how far it is as soon as it is at work
-                        plan.heard(number)
+                        plan.saved(number)
                     done = min(attempt.left, max(0.0, self.now - attempt.begun - START) * attempt.speed)
                     self.repeated += done - (attempt.left - told)
                     left[attempt.item] = min(left[attempt.item], told)

@@ -193,12 +193,15 @@ def test_a_lost_item_is_taken_again_before_all_others() -> None:
     assert plan.lost(4) == (0, True)  # a third time without a word: no sense in another
 
 
-def test_an_item_that_is_heard_of_is_never_given_up() -> None:
+def test_an_item_that_comes_further_is_never_given_up_and_words_alone_do_not_help() -> None:
     plan = Schedule(1, losses=1)
     for attempt in range(1, 20):
         assert plan.take(0.0) == (attempt, 0)
-        assert plan.heard(attempt) == 0
+        plan.saved(attempt)
         assert plan.lost(attempt) == (0, False)
+    assert plan.take(0.0) == (20, 0)
+    assert plan.heard(20) == 0
+    assert plan.lost(20) == (0, True)
 
 
 def test_a_straggler_is_copied_once_and_the_first_to_end_counts() -> None:

@@ -309,7 +309,7 @@ def _judge(
         "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
     }  # fmt: skip
     kept = None
-    if keep is not None:
+    if keep is not None and engine is None:  # on a cluster, workers have other disks
         kept = Unfinished(keep, school, key_of(school, real.checksum) | {n: v for n, v in made.items() if n in DECIDE})
     results: list[Student] = parallel.run(
         kept or school, items, workers=workers, report=tell, engine=engine, threads=school.threads

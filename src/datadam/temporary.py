@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 END = ".partial"
-LONGEST = 200  # letters of a name that fit beside ours in the 255 bytes of a file name
+LONGEST = 200  # bytes of a name that fit beside ours in the 255 bytes of a file name
 
 
 @cache
@@ -23,7 +23,11 @@ def _host() -> str:
 
 def beside(path: Path) -> Path:
     """Where this process writes what shall become `path`."""
-    return path.with_name(f".{path.name[:LONGEST]}.{_host()}-{os.getpid()}{END}")
+    return path.with_name(f".{_cut(path.name)}.{_host()}-{os.getpid()}{END}")
+
+
+def _cut(name: str) -> str:
+    return name.encode()[:LONGEST].decode(errors="ignore")
 
 
 def sweep(folder: Path, name: str = "", *, deep: bool = False) -> int:
@@ -41,7 +45,7 @@ def sweep(folder: Path, name: str = "", *, deep: bool = False) -> int:
         for path in found:
             of, _, who = path.name.removeprefix(".").removesuffix(END).rpartition(".")
             host, _, pid = who.partition("-")
-            if host != _host() or not pid.isdecimal() or (name and of != name[:LONGEST]) or alive(int(pid)):
+            if host != _host() or not pid.isdecimal() or (name and of != _cut(name)) or alive(int(pid)):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)

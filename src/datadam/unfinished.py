@@ -53,7 +53,7 @@ class Unfinished:
             found = Student(tensors["counts"].numpy(), float(about["seconds"]))
             whole = about["key"] == self.words and about["digest"] == _digest(found, self.words)
             return found if whole and found.counts.shape == (self.school.classes,) * 2 else None
-        except (ArtifactError, KeyError, ValueError):
+        except (ArtifactError, KeyError, ValueError, TypeError):
             return None
 
     def forget(self) -> None:

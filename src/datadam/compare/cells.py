@@ -5,6 +5,7 @@ done; the table is written by the process that asked.
 """
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ from datadam.compare.store import Store
 from datadam.errors import RunFailed
 from datadam.parallel import Ray, Tell, in_worker
 from datadam.shards.parcel import Sent
+from datadam.storage import write_text
 
 if TYPE_CHECKING:
     from datadam.compare.work import Part, Work
@@ -91,7 +93,7 @@ def on_workers(work: "Work", engine: Ray, workers: int | None) -> None:
     workers, threads = engine.settle(workers, len(items))
     out = work.store.out.resolve()
     sign = out / SIGN
-    sign.write_text(machine.now())
+    write_text(sign, machine.now())
     task = Cells(
         work.grid,
         Sent.of(work.real),
@@ -107,10 +109,12 @@ def on_workers(work: "Work", engine: Ray, workers: int | None) -> None:
         events = parallel.stream(
             task, len(items), items.__getitem__, workers=workers, engine=engine, threads=threads, copies=False
         )
-        for number, kind, value in events:
-            if kind == "tell":
-                work.hear(value)
-            elif kind == "note" and value["event"] == "lost":
-                work.say(items[number][0], f"{items[number][0].doing}: its worker is gone and another takes it ({value['why']})")
+        with closing(events):
+            for number, kind, value in events:
+                if kind == "tell":
+                    work.hear(value)
+                elif kind == "note" and value["event"] == "lost":
+                    doing = items[number][0].doing
+                    work.say(items[number][0], f"{doing}: its worker is gone and another takes it ({value['why']})")
     finally:
         sign.unlink(missing_ok=True)

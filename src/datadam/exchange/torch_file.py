@@ -106,7 +106,9 @@ def _old(whole: bytes, path: Path, make: Callable[[], pickles.Scan]) -> io.Bytes
     head = [scan.run(stream) for scan in scans]
     if head[:2] != [MAGIC, PROTOCOL]:
         raise ArtifactError(f"{path} is a pickle, but not of torch.save; only tensors are read. {pickles.RESAVE}")
-    claimed = {claim.key: claim.bytes for scan in scans for claim in scan.claims}
+    claimed: dict[str, int] = {}
+    for claim in (claim for scan in scans for claim in scan.claims):
+        claimed[claim.key] = max(claim.bytes, claimed.get(claim.key, 0))
     if sum(claimed.values()) + 8 * len(claimed) > len(whole) - stream.tell():
         raise ArtifactError(f"{path} lacks the end of its tensors; it is truncated: fetch it again")
     return io.BytesIO(whole)

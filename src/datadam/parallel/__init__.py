@@ -66,11 +66,13 @@ def stream(
     threads: int = 1,
     losses: int = LOSSES,
     copies: bool = True,
+    saved: Callable[[int, Any], bool] | None = None,
 ) -> Generator[Event, None, None]:
     """What happens while workers do the task on each of so many items: "tell", "done" and "note" events by the item's number.
 
     Arguments: `make(number)`, the item, asked for each time one is begun, so that one whose worker was lost goes on where it
-    stood; `losses`, of workers of one item in a row, without a word between, before `RunFailed` is raised (0: the first);
+    stood; `losses`, of workers of one item in a row before `RunFailed` is raised (0: the first);
+    `saved(number, value)`, whether what was told means that the item, begun again, is further than before: the row ends;
     `copies`, whether one that takes much longer than others is begun a second time, and the first to end counts; the others as
     `run`.
     Closing the iterator ends the workers.
@@ -87,12 +89,12 @@ def stream(
                     yield Event(number, "note", {"event": "straggler", "item": number, "attempt": attempt})
                 crew.start(attempt, make(number))
             for event in crew.hear(PATIENCE):
-                yield from _follow(plan, crew, event)
+                yield from _follow(plan, crew, event, saved)
     finally:
         crew.close()
 
 
-def _follow(plan: Schedule, crew: Crew, event: Event) -> Iterator[Event]:
+def _follow(plan: Schedule, crew: Crew, event: Event, saved: Callable[[int, Any], bool] | None) -> Iterator[Event]:
     """What one event of an attempt means for its item."""
     attempt, kind, value = event
     if kind == "failed":
@@ -110,6 +112,8 @@ def _follow(plan: Schedule, crew: Crew, event: Event) -> Iterator[Event]:
         yield Event(number, kind, value | {"item": number, "attempt": attempt})
         return
     number = plan.heard(attempt)
+    if kind == "tell" and saved and saved(number, value):
+        plan.saved(attempt)
     if kind == "done":
         for other in plan.done(attempt, time.monotonic()):
             crew.stop(other)

@@ -72,7 +72,7 @@ class Processes:
             yield
         except (EOFError, OSError):
             process = self.processes[connection]
-            process.join()
+            process.join(5)  # it is ended below where it still lives
             attempt = self.busy[connection]
             self._dismiss(connection)
             self.untold.append(Event(attempt, "lost", _why(process.exitcode or 0, self.workers)))

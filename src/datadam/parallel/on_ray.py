@@ -172,6 +172,8 @@ def attempt_(task: Task, item: Any) -> Iterator[tuple[str, Any]]:
             words.put(("done", task(item, lambda value: words.put(("tell", value)))))
         except Exception as error:
             words.put(("failed", sendable(error)))
+        except BaseException as error:  # sys.exit in a task: nobody else would tell
+            words.put(("failed", RunFailed(f"the task ended its worker: {error!r}")))
 
     yield "note", {"event": "start", "worker": name}
     threading.Thread(target=work, daemon=True).start()

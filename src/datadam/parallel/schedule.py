@@ -1,15 +1,15 @@
 """Which item a free worker takes next, and what becomes of the items of a lost one. It starts nothing and has no clock.
 
-Items are taken in their order. One whose worker is lost is taken again, before all others, for as long as it is heard of between
-its losses. When nothing waits, a free worker takes a copy of the item that has been worked on for much longer than others took:
-what a task gives does not depend on who does it, so the first of the two to end is the one that counts.
+Items are taken in their order. One whose worker is lost is taken again, before all others, for as long as it comes further
+between its losses. When nothing waits, a free worker takes a copy of the item that has been worked on for much longer than others
+took: what a task gives does not depend on who does it, so the first of the two to end is the one that counts.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
-LOSSES = 3  # of one item without a word between them, after which there is no sense in another attempt
+LOSSES = 3  # of one item that has come no further between them, after which there is no sense in another attempt
 SLOW = 1.3  # times the median of finished items: a straggler
 
 
@@ -61,9 +61,11 @@ class Schedule:
 
     def heard(self, attempt: int) -> int:
         """An attempt has told something. Returns its item."""
-        number = self.attempts[attempt]
-        self.items[number].losses = 0
-        return number
+        return self.attempts[attempt]
+
+    def saved(self, attempt: int) -> None:
+        """What an attempt has done is kept, and the next one of its item goes on from there."""
+        self.items[self.attempts[attempt]].losses = 0
 
     def done(self, attempt: int, now: float) -> list[int]:
         """An attempt has come to its end. Returns the other attempts of its item, which nobody needs any more."""

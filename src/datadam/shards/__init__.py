@@ -98,8 +98,8 @@ class Sharded(Distillation):
         order = [*sorted(edges), self.classes]
         return [(first, last) for first, last in pairwise(order) if self.at[first] < self.recipe.iterations]
 
-    def _shard(self, first: int, last: int) -> Shard:
-        """The item of some classes, as they stand now."""
+    def _shard(self, first: int, last: int, until: float | None) -> Shard:
+        """The item of some classes, as they stand now; `until`, the moment of this process's clock at which to stop."""
         rows, state = self._rows(first, last), self.state
         stand = Stand(self.at[first], array(state.images[rows]), array(state.momentum[rows]), 0.0, 0.0)
         if self.checkpoint is None:
@@ -107,7 +107,8 @@ class Sharded(Distillation):
             start = self.start[rows]
         else:
             start = rows_of(self.checkpoint.snapshot(0), rows)
-        return Shard(Parcel.of(self.frame.real, first, last), array(start), stand)
+        left = None if until is None else until - time.monotonic()
+        return Shard(Parcel.of(self.frame.real, first, last), array(start), stand, left)
 
     def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
         """As of any run; a step is told now and then, when a shard has come further, and not for each iteration.
@@ -122,14 +123,18 @@ class Sharded(Distillation):
         size = 2 * state.images.numel() * state.images.element_size()
         work = Work(
             self.recipe, self.classes, self.frame.real.transform, self.plan, str(self.device), self.bucket, self.frame.snapshots,
-            None if time_limit is None else time.time() + time_limit,
             min(MOST_PAUSE, max(LEAST_PAUSE, size / BYTES_A_SECOND)),
         )  # fmt: skip
         began, before = time.monotonic(), state.seconds
+        until = None if time_limit is None else began + time_limit
+
+        def further(number: int, value: object) -> bool:
+            return isinstance(value, Stand) and value.iteration > self.at[ranges[number][0]]
+
         far, losses = {ends: self.at[ends[0]] for ends in ranges}, dict.fromkeys(ranges, 0.0)
         events = parallel.stream(
-            work, len(ranges), lambda n: self._shard(*ranges[n]), workers=self.places.workers, engine=self.places.engine,
-            threads=self.plan.threads,
+            work, len(ranges), lambda n: self._shard(*ranges[n], until), workers=self.places.workers,
+            engine=self.places.engine, threads=self.plan.threads, saved=further,
         )  # fmt: skip
         try:
             with closing(events):
@@ -197,7 +202,7 @@ class Sharded(Distillation):
         """Write the checkpoint of a run that is whole, when all classes stand at one iteration; shards have kept theirs."""
         if min(self.at) == max(self.at):
             super().save()
-            if self.saved == self.state.iteration:
+            if self.written == self.state.iteration:
                 self.records.clear()
 
     def _unfinished(self) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from datadam.errors import ArtifactError, RunFailed
 from datadam.shards.work import Kept, Line, Stand, tensor
-from datadam.storage import read_tensors, write_tensors
+from datadam.storage import read_tensors, write_tensors, write_text
 
 EARLIER = "earlier-"
 NUMBERS = ("iteration", "peak_mb", "gpu_peak_mb", "seconds")
@@ -56,8 +56,8 @@ class Records:
         if path.exists():
             path.replace(path.with_name(EARLIER + path.name))
         tensors = {"images": tensor(told.images), "momentum": tensor(told.momentum)}
-        words = {name: getattr(told, name) for name in NUMBERS}
-        write_tensors(path, tensors, {"state": json.dumps(words), "sha256": _digest(tensors)})
+        words = json.dumps({name: getattr(told, name) for name in NUMBERS})
+        write_tensors(path, tensors, {"state": words, "sha256": _digest(tensors, words)})
 
     def stands(self) -> Iterator[tuple[int, int, Stand]]:
         """What is kept, the earliest iterations first; damaged files are left out, and the one before them counts."""
@@ -69,7 +69,7 @@ class Records:
                 tensors, metadata = read_tensors(path)
                 words = json.loads(metadata["state"])
                 sound = all(t.is_floating_point() and torch.isfinite(t).all() for t in tensors.values())
-                if sound and 0 <= first < last <= self.classes and metadata["sha256"] == _digest(tensors):
+                if sound and 0 <= first < last <= self.classes and metadata["sha256"] == _digest(tensors, metadata["state"]):
                     known: dict[str, Any] = {name: float(words[name]) for name in NUMBERS} | {
                         "iteration": int(words["iteration"])
                     }
@@ -120,14 +120,16 @@ class Records:
             return []
         good = []
         for text in path.read_text(errors="replace").splitlines():
-            with suppress(ValueError, TypeError):
+            with suppress(ValueError, TypeError, RecursionError):
                 first, last, iteration, terms, squares, moved = json.loads(text)
+                sound = type(iteration) is int and {type(moved), *map(type, squares.values())} <= {int, float}
+                sound &= terms.keys() == squares.keys() and all(len(t) == last - first for t in terms.values())
+                if not sound or not all(type(x) in (int, float) for t in terms.values() for x in t):
+                    raise ValueError
                 if iteration <= min(at[first:last]):
                     self.lines.setdefault(iteration, {})[first, last] = Line(iteration, terms, squares, moved)
                     good.append(text + "\n")
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(good))
-        partial.replace(path)
+        write_text(path, "".join(good))
         for file in path.parent.glob("at-*.safetensors"):
             with suppress(ValueError):
                 iteration, first, last = map(int, file.stem.split("-")[1:])
@@ -179,8 +181,8 @@ def _covers(ends: list[tuple[int, ...]], classes: int) -> bool:
     return edges[-1] == classes and all(first == edge for (first, _), edge in zip(ends, edges, strict=False))
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    found = hashlib.sha256()
+def _digest(tensors: dict[str, Tensor], words: str) -> str:
+    found = hashlib.sha256(words.encode())
     for name in ("images", "momentum"):
         found.update(tensors[name].contiguous().numpy().data)
     return found.hexdigest()

@@ -65,11 +65,12 @@ class Stand(NamedTuple):
 
 @dataclass(frozen=True)
 class Shard:
-    """Some classes of a run: their `data`, the images they started from, and where they stand."""
+    """Some classes of a run: their `data`, the images they started from, where they stand, seconds `left` (None: no limit)."""
 
     data: Parcel
     start: Array
     stand: Stand
+    left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ class Work:
     """The task: everything that the shards of a run have in common.
 
     Arguments: `classes`, of the whole run; `plan`, decided for all of them; `bucket`, trained networks (None: random ones);
-    `snapshots`, iterations after which images are told; `until`, the time of day (seconds since 1970) at which to stop;
-    `pause`, seconds between two stands that are told.
+    `snapshots`, iterations after which images are told; `pause`, seconds between two stands that are told.
     """
 
     recipe: Recipe
@@ -88,7 +88,6 @@ class Work:
     device: str
     bucket: Bucket | None
     snapshots: tuple[int, ...]
-    until: float | None
     pause: float
 
     def __call__(self, shard: Shard, tell: Tell) -> None:
@@ -97,8 +96,7 @@ class Work:
             torch.set_num_threads(self.plan.threads)
             machine.tune_allocator()
         run, last = _Part(self, shard, tell), 0.0
-        left = None if self.until is None else self.until - time.time()
-        with closing(run.steps(left)) as steps:
+        with closing(run.steps(shard.left)) as steps:
             for step in steps:
                 if (now := time.monotonic()) - last > TELL:
                     last = now
