@@ -23,6 +23,14 @@ from datadam.storage import read_tensors
 pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
 
 
+@pytest.fixture(autouse=True)
+def files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard orders files by name, and counts those of one process and second without leading noughts."""
+    from tensorboard.summary.writer import event_file_writer
+
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
+
+
 def events(folder: Path):
     """What TensorBoard itself finds there."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

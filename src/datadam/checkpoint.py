@@ -28,7 +28,7 @@ from datadam.matching import Plan
 from datadam.methods import State
 from datadam.methods.base import finite
 from datadam.recipe import Recipe
-from datadam.storage import read_json, read_tensors, replacing, require_writable, write_json, write_tensors
+from datadam.storage import all_finite, read_json, read_tensors, replacing, require_writable, write_json, write_tensors
 from datadam.temporary import END, beside
 
 PARTS = ("card.json", "checkpoint", "snapshots", "metrics.jsonl", "distilled.safetensors", "zca.safetensors", "preview.png",
@@ -114,7 +114,7 @@ class Checkpoint:
 
     def write(self, state: RunState, plan: Plan) -> bool:
         """Write the state, and keep the one before. Returns false, and writes nothing, when the images are not finite."""
-        if not torch.isfinite(state.images).all():
+        if not all_finite(state.images):
             return False
         numbers = {name: getattr(state, name) for name in ("iteration", "seconds", "peak_mb", "gpu_peak_mb", "moved")}
         tensors = {"images": state.images, "momentum": state.momentum}
@@ -202,7 +202,7 @@ class Checkpoint:
             expected = (len(frame.real.classes) * frame.recipe.ipc, *frame.real.shape)
             if any(tuple(t.shape) != expected for t in (start, state.images, state.momentum)):
                 raise ValueError(f"the images are not {expected}")
-            if not all(t.is_floating_point() and torch.isfinite(t).all() for t in (start, state.images, state.momentum)):
+            if not all(t.is_floating_point() and all_finite(t) for t in (start, state.images, state.momentum)):
                 raise ValueError("the images hold NaN or infinite numbers")
             if type(state.iteration) is not int or not 0 <= state.iteration <= frame.recipe.iterations:
                 raise ValueError(f"iteration {state.iteration!r} of {frame.recipe.iterations}")

@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 
 from datadam.data import RealData, Transform
 from datadam.errors import ArtifactError
-from datadam.storage import read_json, read_tensors, write_json, write_tensors, write_text
+from datadam.storage import all_finite, read_json, read_tensors, write_json, write_tensors, write_text
 
 FORMAT = "datadam/1"
 
@@ -78,7 +78,7 @@ class DistilledSet:
         if images is None or images.dtype != torch.float32 or images.ndim != 4 or tuple(images.shape[1:]) != shape:
             came = "none" if images is None else f"{images.dtype} {tuple(images.shape)}"
             faults.append(f"images are {came}; the card says float32 [M, {', '.join(map(str, shape))}]")
-        elif not torch.isfinite(images).all():
+        elif not all_finite(images):
             faults.append("images hold NaN or infinite numbers")
         if labels is None or labels.dtype != torch.int64 or (images is not None and tuple(labels.shape) != images.shape[:1]):
             faults.append("labels are not one int64 an image")

@@ -107,6 +107,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Whether no number of it is NaN or infinite; looked at in pieces, for torch makes copies of what it asks that."""
+    return all(bool(piece.isfinite().all()) for piece in tensor.reshape(-1).split(1_000_000))
+
+
 def read_slices(path: Path, name: str, rows: int) -> Iterator[Tensor]:
     """One tensor of a safetensors file, `rows` at a time along its first axis. Raises `ArtifactError`."""
     first, total = 0, 1

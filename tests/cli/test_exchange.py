@@ -32,7 +32,7 @@ def test_there_and_back(cli: Any, run: Path, pictures: Path, tmp_path: Path) -> 
     assert f"judge it with: datadam evaluate {tmp_path / 'back'}" in outcome.out
     before, after = DistilledSet.load(run), DistilledSet.load(tmp_path / "back")
     assert torch.equal(before.images, after.images)
-    assert after.card["command"].startswith("datadam ")
+    assert after.card["command"].startswith("datadam")
     judged = [cli("evaluate", one, *QUICK, "--net", "convnet1:width=4", "--json").json[0] for one in (run, tmp_path / "back")]
     assert judged[0]["accuracies"] == judged[1]["accuracies"]
     shown = cli("show", tmp_path / "back").out

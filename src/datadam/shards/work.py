@@ -24,6 +24,7 @@ from datadam.matching import Gradient, Plan
 from datadam.parallel import Tell, in_worker
 from datadam.recipe import Recipe
 from datadam.shards.parcel import Parcel, plain, rebuilt
+from datadam.storage import all_finite
 
 TELL = 0.5  # seconds between two words on how far it is
 Array = npt.NDArray[np.floating]
@@ -136,7 +137,7 @@ class _Part(Distillation):
     def save(self) -> None:
         """Tell where the shard stands, unless that is not finite."""
         state = self.state
-        if torch.isfinite(state.images).all():
+        if all_finite(state.images):
             gpu = machine.gpu_peak_mb(self.device)
             self.tell(Stand(state.iteration, array(state.images), array(state.momentum), state.peak_mb, gpu))
 
