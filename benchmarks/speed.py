@@ -306,7 +306,7 @@ def memory(rounds: int) -> dict[str, Any]:
         one = spawn(f"whole-{precision}", classes=classes, batch=MEMORY_BATCH)
         one.close()
         peak_mb = one.facts["warm_peak_mb"]
-        data = classes * 512 * 3072 / 1e6
+        data = classes * 512 * (3072 + 8 + 8) / 1e6  # pixels, labels, the index by class
         images = 3 * classes * IPC * 3072 * 4 / 1e6
         rows.append({
             "classes": classes, "precision": precision, "peak_mb_above_imports": peak_mb, "data_mb": round(data, 1),

@@ -86,8 +86,9 @@ def begin(
         if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
             start = fit_zca(start).apply(start)
     peak = machine.peak_memory_mb() if seconds else 0.0
-    state = RunState(start.clone(), torch.zeros_like(start), seconds=seconds, peak_mb=peak)
     checkpoint = Checkpoint(Path(out)) if out is not None else None
+    first = start if checkpoint else start.clone()  # which is kept on disk: a thousand classes of images are held once
+    state = RunState(first, torch.zeros_like(start), seconds=seconds, peak_mb=peak)
     parts = (frame, plan or foreseen.plan, start, state, torch.device(device), checkpoint)
     run = Sharded(*parts, places) if places else Distillation(*parts)
     run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
