@@ -75,6 +75,9 @@ class Distillation:
         recipe, real, plan, state, device = self.recipe, self.frame.real, self.plan, self.state, self.device
         classes, bucket = self._matching()
         network = nets.build(recipe.net, shape=real.shape, classes=classes).to(device, dtype)
+        features_only = isinstance(recipe.method, FeatureMatching) and not recipe.trains_network
+        if features_only and bucket is None:
+            nets.headless(network)
         if plan.compiled:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the engine lays images out
         self.draws = Draws(
@@ -89,8 +92,7 @@ class Distillation:
             if state.iteration == 0:
                 state.method = recipe.method.init(self.synthetic, self.draws.at(0))
         self.gradient = gradient_of(recipe.method, plan, recipe.precision, str(device))
-        matches = isinstance(recipe.method, FeatureMatching) and recipe.method.needs_network
-        self.draws_ahead = device.type == "cuda" and matches and not recipe.trains_network
+        self.draws_ahead = device.type == "cuda" and features_only and recipe.method.needs_network
 
     def _matching(self) -> tuple[int, Bucket | None]:
         """How many classes the matching networks tell apart, and the trained ones to draw from (None: random weights)."""

@@ -95,6 +95,16 @@ def test_only_the_generator_decides(init: str) -> None:
     assert not torch.equal(weights(fresh), weights(used))
 
 
+@pytest.mark.parametrize("spec", sorted(nets.CATALOG))
+def test_a_head_changes_nothing_before_it(spec: str) -> None:
+    whole, part = nets.build(spec, shape=CIFAR, classes=7), nets.headless(nets.build(spec, shape=CIFAR, classes=3))
+    for net in (whole, part):
+        nets.initialise(net, stream(4, "net"), "orthogonal")
+    x = torch.rand(2, *CIFAR, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(whole.features(x).embedding, part.features(x).embedding)
+    assert not any(name.startswith("head") for name in part.state_dict())
+
+
 def test_the_draw_moves_on() -> None:
     net = nets.build("mlp", shape=CIFAR, classes=3)
     generator = stream(1, "nets")

@@ -39,3 +39,12 @@ class Network(nn.Module):
     def couples_images(self) -> bool:
         """Whether, in training mode, an image's output depends on the others of its batch: so with batch norm only."""
         return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+
+
+def headless(network: Network) -> Network:
+    """The network without its head, for whoever asks for features alone: a head of many classes costs more to draw than all else.
+
+    Every architecture has its head last, so the weights before it are drawn the same with and without.
+    """
+    del network.head
+    return network
