@@ -1,16 +1,47 @@
-"""Small data and runs that many tests share."""
+"""Small data and runs that many tests share, and what keeps a test from hanging or from depending on its machine."""
 
-from collections.abc import Callable, Iterator
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 import torch
 from small import make_real
 
 import datadam
-from datadam.data import RealData
+from datadam import machine
+from datadam.data import RealData, cache
 from datadam.recipe import Recipe
 
 torch.set_num_threads(1)
+LONGEST = 300.0  # seconds of a test, with what is set up for it: far more than any takes
+PLENTY = 16_000_000_000  # bytes of free memory that tests find, whatever else the machine is doing
+ABOUT_MEMORY = ("test_machine", "test_cache")  # these look at the machine's own
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where a test hangs, say in which line, past pytest's capture, and end all: the alarm's own way is to end the process.
+
+    An alarm, and no thread that watches: a process of several threads may not fork without a warning.
+    """
+    if hasattr(signal, "setitimer") and not config.getoption("usepdb"):
+        kept = os.dup(sys.__stderr__.fileno())
+        faulthandler.register(signal.SIGALRM, file=kept, all_threads=True, chain=True)
+        config.add_cleanup(lambda: (faulthandler.unregister(signal.SIGALRM), os.close(kept)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Each test has its own seconds."""
+    if item.config.getoption("usepdb") or not hasattr(signal, "setitimer"):
+        return (yield)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -19,6 +50,26 @@ def cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATADAM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_way_round() -> Iterator[None]:
+    """Servers of this machine are spoken to directly, also where a proxy is set."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost"))))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def plenty_of_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused for want of memory is so by what a test says, and not because the machine is busy."""
+    if request.module.__name__.rpartition(".")[2] in ABOUT_MEMORY:
+        return
+    really = machine.available_memory
+    free = lambda device="cpu": PLENTY if torch.device(device).type == "cpu" else really(device)  # noqa: E731
+    monkeypatch.setattr(machine, "available_memory", free)
+    monkeypatch.setattr(cache, "available_memory", free)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import spawned
 
 from datadam import machine
 from datadam.cli import app
@@ -54,11 +55,15 @@ def write_pictures(folder: Path, train: int = 10, test: int = 4, side: int = 8) 
 
 @pytest.fixture(autouse=True)
 def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep this process's allocator and signals as they are."""
+    """Keep this process's allocator and signals as they are, and leave no other process behind."""
     monkeypatch.setattr(machine, "tune_allocator", lambda: True)
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+    while spawned:
+        process = spawned.pop()
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -109,12 +114,16 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 def spawn(code_or_arguments: list[str], **options: Any) -> "subprocess.Popen[str]":
-    """`datadam ...` in a process of its own, with one thread and with the signals of a terminal's foreground."""
+    """`datadam ...` in a process of its own, with one thread and with the signals of a terminal's foreground; killed when the
+    test ends."""
 
     def default_signals() -> None:  # a shell's background jobs ignore Ctrl-C, and so would we
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    return subprocess.Popen(
-        [sys.executable, *code_or_arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, preexec_fn=default_signals, **options,
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(
+        [sys.executable, *code_or_arguments], text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, preexec_fn=default_signals,
+        **pipes | options,
     )  # fmt: skip
+    spawned.append(process)
+    return process

@@ -3,29 +3,33 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from cli.conftest import spawn
+from waiting import until
 
 from datadam.distill import Distillation
+from datadam.storage import read_tensors
 
 GRID = ("--methods", "random,dm:start=noise,datadam:power=1", "--ipc", "1,2", "--net", "convnet1:width=4",
         "--iterations", "12", "--batch-real", "4", "--students", "2", "--epochs", "2")  # fmt: skip
-SLOW = """
+STUCK = """
 import sys, time
+from pathlib import Path
+import datadam.loop
 from datadam.cli import app
 from datadam.distill import Distillation
-step = Distillation._step
-def slow(run):
-    time.sleep(0.05)
+datadam.loop.CHECKPOINT_SECONDS, datadam.loop.CHECKPOINT_SHARE = 0.0, 1e9
+step, told = Distillation._step, Path(sys.argv.pop(1))
+def stuck(run):
+    if run.recipe.method.name == "datadam" and run.state.iteration == 6:
+        told.touch()
+        time.sleep(300)
     return step(run)
-Distillation._step = slow
-import datadam.loop
-datadam.loop.CHECKPOINT_SECONDS = 0.2
+Distillation._step = stuck
 sys.exit(app.run())
-"""
+"""  # in the middle of the second learned set
 
 
 @pytest.fixture(autouse=True)
@@ -45,17 +49,10 @@ def test_a_killed_and_an_interrupted_grid_go_on_to_the_same_table(
     whole, out = tmp_path / "whole", tmp_path / "out"
     done = cli("compare", pictures, *GRID, "--out", whole)
     assert done.code == 0
-    arguments = ["-c", SLOW, "compare", str(pictures), *GRID, "--out", str(out)]
-
-    process = spawn(arguments)  # killed while the second learned set is being made, after some checkpoints of it
+    process = spawn(["-c", STUCK, str(tmp_path / "stuck"), "compare", str(pictures), *GRID, "--out", str(out)])
+    assert until((tmp_path / "stuck").exists, process), process.communicate(timeout=60)
     second = out / "runs/datadam-power=1-ipc1/0"
-    saved = None
-    while process.poll() is None:
-        state = second / "checkpoint/state.safetensors"
-        if state.exists() and saved not in (None, state.stat().st_mtime_ns):
-            break
-        saved = state.stat().st_mtime_ns if state.exists() else None
-        time.sleep(0.02)
+    assert json.loads(read_tensors(second / "checkpoint/state.safetensors")[1]["state"])["iteration"] == 6
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL

@@ -1,13 +1,14 @@
 """`datadam distill`: what a run leaves behind, repeats, warm starts, ending in time."""
 
 import json
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from cli.conftest import CLASSES, TINY
 
+from datadam import loop
 from datadam.cli import distill as verb
 from datadam.data import load
 from datadam.distill import Distillation
@@ -135,15 +136,24 @@ def test_zca_can_be_switched_on_and_off(cli, pictures: Path, tmp_path: Path) -> 
 
 
 def test_a_time_limit_ends_with_a_complete_set_that_says_so(cli, pictures: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(verb, "STARTED", time.monotonic())
-    monkeypatch.setattr(verb, "FINISHING", 0.0)
-    options = ("--net", "convnet1:width=4", "--batch-real", 4, "--iterations", 1_000_000, "--time-limit", 1)
+    now, step = [64.0], Distillation._step
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+
+    def worked(run: Distillation) -> float:  # an eighth of a second an iteration
+        now[0] += 0.125
+        return step(run)
+
+    for module in (verb, loop):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(verb, "STARTED", 60.0)  # loading took four seconds
+    monkeypatch.setattr(Distillation, "_step", worked)
+    options = ("--net", "convnet1:width=4", "--batch-real", 4, "--iterations", 1000, "--time-limit", 8)
     outcome = cli("distill", pictures, "--ipc", 1, *options, "--out", tmp_path / "run", "--json")
     assert outcome.code == 0
-    done = outcome.json["iterations_done"]
-    assert 0 < done < 1_000_000
-    assert outcome.json["warnings"][0] == f"stopped after {done} of 1000000 iterations"
-    assert f"warning: stopped after {done} of" in outcome.err
+    left = 8 - 4 - verb.FINISHING
+    assert outcome.json["iterations_done"] == 7 == int((left - 0.5 * 0.125) / 0.125)  # half an iteration is left to spare
+    assert outcome.json["warnings"][0] == "stopped after 7 of 1000 iterations"
+    assert "warning: stopped after 7 of" in outcome.err
     assert len(images(tmp_path / "run")) == 3
 
 

@@ -10,22 +10,26 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import TINY, spawn
+from waiting import until
 
 from datadam.cli.watch import line_of, panel
 from datadam.loop import Distillation
 from datadam.watching import look
 
-SLOW = """
+WAITS = """
 import sys, time
+from pathlib import Path
 from datadam.cli import app
 from datadam.distill import Distillation
-step = Distillation._step
-def slow(run):
-    time.sleep(0.05)
+step, go = Distillation._step, Path(sys.argv.pop(1))
+def waiting(run):
+    deadline = time.monotonic() + 300  # a test that fails leaves nothing behind
+    while run.state.iteration == 30 and not go.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
     return step(run)
-Distillation._step = slow
+Distillation._step = waiting
 sys.exit(app.run())
-"""
+"""  # in the middle, for a file
 
 
 def test_a_finished_run_is_told_in_one_line(cli, run: Path) -> None:
@@ -54,25 +58,29 @@ def test_what_is_no_run_is_refused(refused, run: Path, tmp_path: Path) -> None:
 
 
 def test_it_follows_a_run_to_its_end_and_an_interruption_leaves_the_run_alone(cli, pictures: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
+    out, go, said = tmp_path / "run", tmp_path / "go", [tmp_path / name for name in ("first", "second")]
     options = ("--ipc", "2", "--net", "convnet1:width=4", "--batch-real", "4", "--iterations", "60", "--out", str(out))
-    working = spawn(["-c", SLOW, "distill", str(pictures), *options])
-    while not (out / "metrics.jsonl").exists() and working.poll() is None:
-        time.sleep(0.02)
-    watchers = [spawn(["-m", "datadam.cli", "watch", str(out), "--every", "0.1"]) for _ in range(2)]
-    while watchers[0].stderr.readline() == "":
-        time.sleep(0.01)
+    working = spawn(["-c", WAITS, str(go), "distill", str(pictures), *options])
+    assert until((out / "metrics.jsonl").exists, working), working.communicate(timeout=60)
+    watchers = []
+    for file in said:
+        with file.open("w") as stderr:
+            watchers.append(spawn(["-m", "datadam.cli", "watch", str(out), "--every", "0.1"], stderr=stderr))
+    assert until(lambda: all(file.read_text().endswith("\n") for file in said), working, *watchers), watchers
     watchers[0].send_signal(signal.SIGINT)
-    _, complained = watchers[0].communicate(timeout=60)
+    watchers[0].communicate(timeout=60)
     assert watchers[0].returncode == 130
-    assert complained.endswith(f"The watching has ended; the run in {out} goes on by itself.\n")
-    assert working.wait(timeout=120) == 0
-    said, lines = watchers[1].communicate(timeout=60)
-    working.communicate()
+    assert said[0].read_text().endswith(f"The watching has ended; the run in {out} goes on by itself.\n")
+    assert until(lambda: "iteration 21 of 60" in said[1].read_text(), working, watchers[1])  # where it waits
+    go.touch()
+    told, _ = working.communicate(timeout=120)
+    assert working.returncode == 0, told
+    told, _ = watchers[1].communicate(timeout=60)
     assert watchers[1].returncode == 0
-    assert "iteration 60 of 60, finished" in said
-    assert len(lines.splitlines()) >= 3
-    assert all(re.search(r"iteration \d+ of 60, (loss|no loss)", line) for line in lines.splitlines())
+    assert "iteration 60 of 60, finished" in told
+    lines = said[1].read_text().splitlines()
+    assert lines
+    assert all(re.search(r"iteration \d+ of 60, (loss|no loss)", line) for line in lines)
 
 
 def test_the_screen_shows_terms_and_fits_its_width(run: Path) -> None:
