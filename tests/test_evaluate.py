@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from small import make_real
 import datadam
 from datadam import nets
 from datadam.errors import InvalidInput, RunFailed, UnknownName
-from datadam.evaluate import Evaluation, Progress, evaluate, evaluate_whole, protocol_named, t95, train_student
+from datadam.evaluate import Evaluation, Marks, Progress, evaluate, evaluate_whole, protocol_named, t95, train_student
+from datadam.parallel import Tell
 from datadam.protocols import CATALOG
-from datadam.students import PRECISIONS
+from datadam.students import PRECISIONS, School, Student
 from datadam.train import Training, confusion, train
 
 NET = "convnet2:width=8"
@@ -130,6 +132,34 @@ def test_a_student_does_not_depend_on_how_many_there_are(real, recipe) -> None:
     small = datadam.distill(real, recipe(iterations=0))
     few, many = (evaluate(small, real, protocol=quick(), students=n).accuracies[0] for n in (1, 3))
     assert many[:1] == few
+
+
+def test_counts_are_added_up_as_they_come_and_no_student_is_held(real, recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand classes have eight megabytes of counts a student."""
+    sets = [datadam.distill(real, recipe(iterations=0, seed=s)) for s in range(2)]
+    counts, seconds, held, teach = [], [], [], School._teach
+
+    def taught(school: School, item: tuple[int, int], tell: Tell) -> Student:
+        assert sum(one() is not None for one in held) == 0
+        student = teach(school, item, tell)
+        counts.append(student.counts.copy())
+        seconds.append(student.seconds)
+        held.append(weakref.ref(student))
+        return student
+
+    monkeypatch.setattr(School, "_teach", taught)
+    e = evaluate(sets, real, protocol=quick(), students=3)
+    assert e.confusion == tuple(map(tuple, np.sum(counts, axis=0).tolist()))
+    assert [a for one in e.accuracies for a in one] == [float(one.trace() / one.sum()) for one in counts]
+    assert e.seconds_per_student == sum(seconds) / 6
+
+
+def test_a_student_that_is_told_twice_counts_once() -> None:
+    marks, student = Marks(2, 2), Student(np.array([[3, 1], [0, 4]]), 2.0)
+    for number in (1, 1, 0):
+        marks.add(number, student)
+    assert marks.counts.tolist() == [[6, 2], [0, 8]]
+    assert (marks.accuracies, marks.seconds, marks.last) == ([7 / 8, 7 / 8], [2.0, 2.0], student)
 
 
 def test_several_sets_make_one_row(real, recipe) -> None:

@@ -19,7 +19,7 @@ from datadam.data import RealData
 from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput, UnknownName
 from datadam.nets import Network
-from datadam.parallel import Ray
+from datadam.parallel import Ray, Tell
 from datadam.policies import check_words
 from datadam.protocols import CATALOG, Protocol
 from datadam.storage import write_json
@@ -43,6 +43,35 @@ class Progress:
     students: int
     epoch: int
     epochs: int
+
+
+@dataclass(frozen=True)
+class Telling:
+    """A school that tells each student and returns nothing, so that none is held to the end. It can be sent to another
+    process."""
+
+    school: School | Unfinished
+
+    def __call__(self, item: tuple[int, int], tell: Tell) -> None:
+        """As the school."""
+        tell(self.school(item, tell))
+
+
+class Marks:
+    """What students gave: the `counts` [K, K] of all, `accuracies` and `seconds` of each [n], and the `last` one whole."""
+
+    def __init__(self, students: int, classes: int) -> None:
+        self.counts = np.zeros((classes, classes), np.int64)
+        self.accuracies, self.seconds = [math.nan] * students, [0.0] * students
+        self.last: Student | None = None
+
+    def add(self, number: int, student: Student) -> None:
+        """One more has come; one that a lost worker had told already counts once."""
+        if math.isnan(self.accuracies[number]):
+            self.accuracies[number] = float(student.counts.trace() / student.counts.sum())
+            self.seconds[number] = student.seconds
+            self.counts += student.counts
+            self.last = student if number == len(self.seconds) - 1 else self.last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,9 +326,13 @@ def _judge(
         workers = workers_for(school, len(items)) if workers is None else min(workers, len(items))
         school.threads = max(1, threads // workers)
     done = [0] * len(items)
+    marks = Marks(len(items), len(real.classes))
 
-    def tell(item: int, epoch: int) -> None:
-        done[item] = epoch
+    def tell(item: int, told: int | Student) -> None:
+        if isinstance(told, Student):
+            marks.add(item, told)
+            return
+        done[item] = told
         if progress:
             student, last = divmod(sum(done) - 1, epochs)
             progress(Progress(student + 1, len(items), last + 1, epochs))
@@ -311,20 +344,19 @@ def _judge(
     kept = None
     if keep is not None and engine is None:  # on a cluster, workers have other disks
         kept = Unfinished(keep, school, key_of(school, real.checksum) | {n: v for n, v in made.items() if n in DECIDE})
-    results: list[Student] = parallel.run(
-        kept or school, items, workers=workers, report=tell, engine=engine, threads=school.threads
-    )
-    accuracies = [float(one.counts.trace() / one.counts.sum()) for one in results]
+    parallel.run(Telling(kept or school), items, workers=workers, report=tell, engine=engine, threads=school.threads)
+    accuracies = marks.accuracies
     evaluation = Evaluation(
         net=spec, protocol=protocol, precision=precision,
         accuracies=tuple(tuple(accuracies[s * students : (s + 1) * students]) for s in range(len(sources))),
-        confusion=tuple(map(tuple, np.sum([one.counts for one in results], axis=0).tolist())),
+        confusion=tuple(map(tuple, marks.counts.tolist())),
         classes=real.classes, data=real.name, seed=seed, seconds=time.monotonic() - began,
-        seconds_per_student=sum(one.seconds for one in results) / len(items),
+        seconds_per_student=sum(marks.seconds) / len(items),
         made=made, kept=kept,
         **about,
     )  # fmt: skip
-    return evaluation, results[-1]
+    assert marks.last is not None
+    return evaluation, marks.last
 
 
 def require_fit(distilled: DistilledSet, real: RealData) -> None:
