@@ -85,7 +85,9 @@ class World:
             fails(m)
         while not plan.finished:
             self.now, _, kind, which = heapq.heappop(events)
-            if kind == "end" and which in self.running:
+            if kind == "start" and which in self.running:
+                plan.started(which, self.now)
+            elif kind == "end" and which in self.running:
                 attempt = self.running.pop(which)
                 free.append(attempt.place)
                 for other in plan.done(which, self.now):
@@ -118,6 +120,7 @@ class World:
                         left[item] = min(left[item], other.told(self.now))
                         self.copied += 1
                 self.running[number] = Attempt(item, place, self.now, left[item], speeds[place])
+                heapq.heappush(events, (self.now + START, next(ids), "start", number))
                 heapq.heappush(events, (self.running[number].end(), next(ids), "end", number))
             if free and not plan.waiting and not any(event[2] == "look" for event in events):
                 heapq.heappush(events, (self.now + LOOKS, next(ids), "look", -1))

@@ -98,6 +98,56 @@ def test_another_machine_is_not_believed_dead(tmp_path: Path) -> None:
         assert words == ""
 
 
+def test_a_lock_of_another_machine_is_taken_when_that_is_asked_for(tmp_path: Path) -> None:
+    """As where a scheduler begins a killed command again on another node: the system holds no lock for the dead one."""
+    left(tmp_path, host="pod-1", since=time.time() - 3 * 3600)
+    with pytest.raises(InvalidInput, match=r"for 3\.0 h: another machine\. When it is no longer at work there, add --take-over"):
+        alone_in(tmp_path, take_over=False).__enter__()
+    with alone_in(tmp_path, "datadam distill --resume", take_over=True) as words:
+        assert words.startswith("took over the lock of process ")
+        assert words.endswith("on pod-1 (datadam distill mnist), for 3.0 h, another machine, as was asked for")
+        assert json.loads((tmp_path / LOCK).read_text())["host"] == HERE
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_nothing_takes_a_folder_from_a_process_that_is_at_work(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        with pytest.raises(InvalidInput, match=f"process {process.pid} on"), alone_in(tmp_path, take_over=True):
+            pass
+        owner = json.loads((tmp_path / LOCK).read_text()) | {"host": "pod-1"}  # on a disk whose locks other machines see
+        (tmp_path / LOCK).write_text(json.dumps(owner))
+        with pytest.raises(InvalidInput, match=f"process {process.pid} on pod-1"), alone_in(tmp_path, take_over=True):
+            pass
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_a_lock_that_is_a_link_is_refused_and_what_it_points_to_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searched: bool
+) -> None:
+    """By the search for links before, and by the system where one comes after that."""
+    if not searched:
+        monkeypatch.setattr(lock, "_refuse_links", lambda folder: None)
+    (tmp_path / "keys").write_text("precious")
+    (tmp_path / "run").mkdir()
+    for target in (tmp_path / "keys", tmp_path / "absent"):
+        (tmp_path / "run" / LOCK).symlink_to(target)
+        with pytest.raises(InvalidInput, match=r"\.lock is a symbolic link.*remove it"), alone_in(tmp_path / "run"):
+            pass
+        (tmp_path / "run" / LOCK).unlink()
+    assert (tmp_path / "keys").read_text() == "precious"
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_lock_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOCK)
+    with pytest.raises(InvalidInput, match="is no plain file; remove it"), alone_in(tmp_path):
+        pass
+    (tmp_path / LOCK).unlink()
+    (tmp_path / LOCK).mkdir()
+    with pytest.raises(InvalidInput, match=r"cannot open .*remove it"), alone_in(tmp_path):
+        pass
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"\xff\xfe", b"[" * 9000, b'{"pid": -1}', b"9" * 9999,

@@ -23,6 +23,7 @@ from datadam.data import catalog, download
 from datadam.distilled import DistilledSet
 from datadam.errors import ArtifactError, DownloadError, InvalidInput, NotEnoughMemory
 from datadam.evaluate import evaluate, protocol_named
+from datadam.lock import alone_in
 from datadam.storage import read_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -246,6 +247,35 @@ def test_a_forged_state_with_a_right_checksum_is_still_checked(made: Path, tmp_p
         safetensors.torch.save_file(then, file, {"state": text, "checksum": checkpoint._checksum(then, text)})
         with pytest.raises(ArtifactError):
             list(datadam.resume(run, real).steps())
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "workers.jsonl", "snapshots", "checkpoint/shards", "evaluations/x"])
+def test_nothing_is_written_through_a_link_in_a_run(
+    made: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    run = Path(shutil.copytree(made / "run", tmp_path / "run"))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes").write_text("precious")
+    link = run / name
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(mine if "jsonl" not in name and name != ".lock" else mine / "notes")
+    link_to_run = tmp_path / "named"  # what the user names may be a link
+    link_to_run.symlink_to(run)
+    for folder in (run, link_to_run):
+        with pytest.raises(InvalidInput, match=f"{link.name} is a symbolic link, .* remove it"), alone_in(folder):
+            pass
+        assert app.run(["distill", "mnist", "--ipc", "1", "--iterations", "1", "--out", str(folder), "--overwrite"]) == 2
+        assert "is a symbolic link" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in mine.iterdir()] == [("notes", "precious")]
+    link.unlink()
+    with alone_in(link_to_run) as words:
+        assert words == ""
 
 
 def test_what_a_terminal_would_obey_is_not_printed(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

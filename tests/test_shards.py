@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from blocking import Waits
+from here import Here, assert_same, state, stopped, tiny
 from small import make_real
 
 import datadam
@@ -22,39 +24,8 @@ from datadam.data import RealData
 from datadam.distill import begin, resume
 from datadam.errors import InvalidInput, RunFailed
 from datadam.matching import Plan
-from datadam.parallel.words import Event
-from datadam.recipe import Recipe
 from datadam.shards import Spread, cut
 from datadam.shards.parcel import Mapped, Parcel, Sent
-
-
-class Here:
-    """A crew whose work is done here and at once; every `fails`-th attempt is lost after it has told half of its words."""
-
-    fails = 0
-
-    def __init__(self, task: Any, workers: int) -> None:
-        self.task, self.events, self.begun = task, [], 0
-
-    def start(self, attempt: int, item: Any) -> None:
-        self.begun += 1
-        words: list[Event] = []
-        self.task(item, lambda value: words.append(Event(attempt, "tell", value)))
-        lost = self.fails and self.begun % self.fails == 0
-        self.events += [Event(attempt, "note", {"event": "start", "worker": "here"})]
-        self.events += (
-            [*words[: len(words) // 2], Event(attempt, "lost", "gone")] if lost else [*words, Event(attempt, "done", None)]
-        )
-
-    def hear(self, timeout: float) -> list[Event]:
-        heard, self.events = self.events, []
-        return heard
-
-    def stop(self, attempt: int) -> None:
-        """Nothing runs."""
-
-    def close(self) -> None:
-        """Nothing runs."""
 
 
 @pytest.fixture
@@ -70,33 +41,6 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "LEAST_PAUSE", 0.0)
     monkeypatch.setattr(shards, "BYTES_A_SECOND", float("inf"))
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
-
-
-def tiny(real: RealData, preset: str = "datadam", **settings: Any) -> Recipe:
-    small = {"net": "convnet2:width=4", "iterations": 12, "batch_real": 5, "precision": "float64"}
-    return datadam.preset(preset, real, ipc=2).change(small | settings)
-
-
-def state(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "checkpoint" / "state.safetensors")
-
-
-def assert_same(out: Path, plain: Path) -> None:
-    """Images and momentum bit for bit, the same files, and the same lines of metrics but for rounding and seconds."""
-    assert all(torch.equal(state(out)[name], state(plain)[name]) for name in ("images", "momentum"))
-    files = [{str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()} for run in (out, plain)]
-    assert files[0] - {"workers.jsonl", ".lock"} == files[1] - {".lock"}
-    for name in sorted(files[1]):
-        if name.startswith("snapshots"):
-            assert (out / name).read_bytes() == (plain / name).read_bytes()
-    lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (out, plain)]
-    assert [line["iteration"] for line in lines[0]] == [line["iteration"] for line in lines[1]]
-    for ours, theirs in zip(*lines, strict=True):
-        assert ours["loss"] == theirs["loss"]
-        assert ours["moved"] == pytest.approx(theirs["moved"], rel=1e-12)
-        for name, term in theirs["terms"].items():
-            assert ours["terms"][name]["loss"] == term["loss"]
-            assert ours["terms"][name]["grad_norm"] == pytest.approx(term["grad_norm"], rel=1e-12)
 
 
 @pytest.mark.parametrize("augment", ["none", "color_crop_cutout_flip_scale_rotate"])
@@ -172,31 +116,6 @@ def test_lost_workers_change_nothing(here: type[Here], tmp_path: Path, monkeypat
     assert [event["why"] for event in log if event["event"] == "lost"] == ["gone"] * made.card["spread"]["lost"]
     restarts = [e["iteration"] for e in log if e["event"] == "start" and e["attempt"] > 1 and e["iteration"] > 0]
     assert restarts  # from where the lost one stood
-
-
-def stopped(real: RealData, recipe: Recipe, out: Path, shards_: int, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """A run whose driver is lost without a word after so many words about where shards stand."""
-
-    class Gone(BaseException):
-        pass
-
-    class Counting(Here):
-        def hear(self, timeout: float) -> list[Event]:
-            nonlocal after
-            heard = super().hear(timeout)
-            for n, event in enumerate(heard):
-                after -= event.kind == "tell" and isinstance(event.value, shards.Stand)
-                if after == 0:
-                    self.events = [Event(-1, "failed", Gone())]
-                    return heard[: n + 1]
-            return heard
-
-    with monkeypatch.context() as patch:
-        patch.setattr(parallel, "Processes", Counting)
-        run = begin(real, recipe, out=out, spread=Spread(workers=1, shards=shards_))
-        patch.setattr(run, "save", lambda: None)
-        with pytest.raises(Gone):
-            list(run.steps())
 
 
 @pytest.mark.parametrize(("after", "again"), [(1, None), (7, 1), (13, 2), (20, None), (20, 5), (32, 2), (38, None)])
@@ -339,21 +258,23 @@ def test_workers_hold_only_their_classes(tmp_path: Path, monkeypatch: pytest.Mon
         Parcel.of(sorted_, 1, 3).open(real.transform)
 
 
-def test_processes_one_of_which_is_killed(tmp_path: Path) -> None:
-    """Real ones, on data from the command line, the cache and ZCA included."""
-    real = make_real(classes=4)
-    recipe = tiny(real, iterations=60, zca="kornia")
+def test_processes_one_of_which_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real ones, on data from the command line, the cache and ZCA included. They wait for each other and for the kill."""
+    real, signpost = make_real(classes=4), tmp_path / "signpost"
+    recipe = tiny(real, zca="kornia")
     datadam.distill(real, recipe, out=tmp_path / "plain")
-    run, killed = begin(real, recipe, out=tmp_path / "run", spread=Spread(workers=2)), False
+    monkeypatch.setattr(shards, "Work", partial(Waits, signpost=str(signpost)))
+    monkeypatch.setattr(parallel, "stream", partial(parallel.stream, copies=False))
+    run = begin(real, recipe, out=tmp_path / "run", spread=Spread(workers=2))
     for _ in run.steps():
-        if not killed and run.saved > 0:
-            killed = True
+        if not signpost.exists() and min(run.at) > 0:  # both have told where they stand
             starts = [json.loads(line) for line in (tmp_path / "run" / "workers.jsonl").read_text().splitlines()]
             os.kill(int(starts[-1]["worker"].rpartition(":")[2]), signal.SIGKILL)
+            signpost.touch()
     made = run.result()
+    assert signpost.exists()
     assert_same(tmp_path / "run", tmp_path / "plain")
-    assert killed
-    assert made.card["spread"]["lost"] == 1
+    assert made.card["spread"] == {"engine": "processes", "workers": 2, "shards": 2, "lost": 1, "stragglers": 0}
 
 
 def command(*words: object) -> "subprocess.CompletedProcess[str]":

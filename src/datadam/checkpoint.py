@@ -123,18 +123,23 @@ class Checkpoint:
         plain = {name: value for name, value in state.method.items() if not isinstance(value, Tensor)}
         words = json.dumps(numbers | {"method": plain, "plan": plan.to_json()})
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        flush(self.metrics)  # a power cut must not take lines that the state has behind it
         self._keep_before()
         write_tensors(self.state, tensors, {"state": words, "checksum": _checksum(tensors, words)})
         return True
 
     def _keep_before(self) -> None:
         """Give the last state a second name, under which it stays when the next one takes the first."""
-        if self.state.exists():
-            second = beside(self.before)
-            with suppress(OSError):  # a disk without links: the state is still replaced whole
-                second.unlink(missing_ok=True)
-                os.link(self.state, second)
-                second.replace(self.before)
+        if not self.state.exists():
+            return
+        second = beside(self.before)
+        try:
+            second.unlink(missing_ok=True)
+            os.link(self.state, second)
+            second.replace(self.before)
+        except OSError:  # a disk without hard links, such as FAT and some network disks
+            with replacing(self.before) as partial:
+                shutil.copyfile(self.state, partial)
 
     def log(self, line: dict[str, Any]) -> None:
         """Add one line of metrics. Raises `RunFailed` when it cannot be written."""
@@ -222,6 +227,15 @@ class Checkpoint:
         for path in (self.out / "snapshots").glob("*.safetensors"):
             if path.stem.isdecimal() and int(path.stem) > iteration:
                 path.unlink()
+
+
+def flush(path: Path) -> None:
+    """Have what was added to a file, if it is there, on the disk. Raises `RunFailed` when that fails."""
+    try:
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RunFailed(f"cannot write {path}: {error}. Free space, then go on with --resume") from error
 
 
 def _plan(card: dict[str, Any]) -> Plan:

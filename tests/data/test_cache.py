@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datadam import machine
 from datadam.data import cache
 from datadam.errors import DataError
 
@@ -231,6 +232,29 @@ def test_default_folder_and_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.default_folder() == tmp_path / ".cache" / "datadam" / "pixels"
     assert 0 < cache.available_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(
+    ("most", "stat", "expected"),
+    [
+        ("1000000", "anon 300000\ninactive_file 500000\nactive_file 90000\n", 600_000),
+        ("1000000", "anon 900000\n", 100_000),
+        ("800000", "inactive_file 0\n", 0),
+        ("max", "inactive_file 500000\n", None),
+    ],
+)
+def test_what_was_read_from_files_gives_way_in_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, stat: str, expected: int | None
+) -> None:
+    """A container that has just read its data has little left by the numbers, and all of it by what can be had."""
+    for module in (cache, machine):  # which may not import each other, and have to agree
+        monkeypatch.setattr(module, "GROUP", tmp_path)
+    for name, text in (("max", f"{most}\n"), ("current", "900000\n"), ("stat", stat)):
+        (tmp_path / f"memory.{name}").write_text(text)
+    if expected is None:
+        assert cache.available_memory() > 1_000_000
+    else:
+        assert cache.available_memory() == machine.available_memory() == expected
 
 
 def test_the_usual_limit_is_half_of_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

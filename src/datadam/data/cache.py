@@ -37,6 +37,7 @@ WHAT = "preparing images"
 BLOCK_BYTES = 1 << 24
 BLOCK_IMAGES = 1024  # small blocks keep the progress alive and an interruption cheap
 PAGE = 4096
+GROUP = Path("/sys/fs/cgroup")  # the container's limits on Linux
 UNDONE, GOOD, BAD = 0, 1, 2
 
 
@@ -134,10 +135,11 @@ def available_memory() -> int:
         left = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):  # not Linux: all of the memory is the best that is known
         left = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 << 30
-    group = Path("/sys/fs/cgroup")
     try:
-        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
-        left = min(left, max(0, int(limit) - int(used)))
+        limit, used = (int((GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        lines = (GROUP / "memory.stat").read_text().splitlines()
+        files = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+        left = min(left, max(0, limit - used + files))  # what was read from files gives way
     except (OSError, ValueError):  # no group, or its limit is the word "max"
         pass
     return left

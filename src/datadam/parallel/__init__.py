@@ -109,6 +109,8 @@ def _follow(plan: Schedule, crew: Crew, event: Event, saved: Callable[[int, Any]
         return
     if kind == "note":
         number = plan.attempts[attempt]
+        if value["event"] == "start":
+            plan.started(attempt, time.monotonic())
         yield Event(number, kind, value | {"item": number, "attempt": attempt})
         return
     number = plan.heard(attempt)

@@ -2,7 +2,8 @@
 
 Items are taken in their order. One whose worker is lost is taken again, before all others, for as long as it comes further
 between its losses. When nothing waits, a free worker takes a copy of the item that has been worked on for much longer than others
-took: what a task gives does not depend on who does it, so the first of the two to end is the one that counts.
+took: what a task gives does not depend on who does it, so the first of the two to end is the one that counts. Time runs from when
+an attempt is at work: one that waits for room on a full cluster is not slow, and a copy of it would wait as well.
 """
 
 from collections import deque
@@ -15,9 +16,9 @@ SLOW = 1.3  # times the median of finished items: a straggler
 
 @dataclass
 class Item:
-    """One item: its running `attempts` with the times they began, `losses` in a row, and whether it is `done`."""
+    """One item: its `attempts` with the times they began (None: not yet), `losses` in a row, and whether it is `done`."""
 
-    attempts: dict[int, float] = field(default_factory=dict)
+    attempts: dict[int, float | None] = field(default_factory=dict)
     losses: int = 0
     done: bool = False
 
@@ -49,13 +50,18 @@ class Schedule:
             return None
         self.begun += 1
         self.attempts[self.begun] = number
-        self.items[number].attempts[self.begun] = now
+        self.items[number].attempts[self.begun] = None
         return self.begun, number
+
+    def started(self, attempt: int, now: float) -> None:
+        """A worker is at work on an attempt."""
+        self.items[self.attempts[attempt]].attempts[attempt] = now
 
     def _straggler(self, now: float) -> int | None:
         if not self.copies or not self.took:
             return None
-        alone = [(min(item.attempts.values()), n) for n, item in enumerate(self.items) if len(item.attempts) == 1]
+        only = [(n, began) for n, item in enumerate(self.items) if len(item.attempts) == 1 for began in item.attempts.values()]
+        alone = [(began, n) for n, began in only if began is not None]
         since, number = min(alone, default=(now, 0))
         return number if alone and now - since > SLOW * median(self.took) else None
 
@@ -71,7 +77,8 @@ class Schedule:
         """An attempt has come to its end. Returns the other attempts of its item, which nobody needs any more."""
         number = self.attempts.pop(attempt)
         item = self.items[number]
-        self.took.append(now - item.attempts.pop(attempt))
+        if (began := item.attempts.pop(attempt)) is not None:
+            self.took.append(now - began)
         item.done = True
         others = list(item.attempts)
         for other in others:

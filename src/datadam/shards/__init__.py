@@ -55,6 +55,8 @@ class Sharded(Distillation):
         self.device = device  # the images stay in memory here; a GPU is for those who compute
         self.records = records_of(checkpoint, self.classes) if checkpoint else Records(None, self.classes)
         self.at = [state.iteration] * self.classes  # where each class stands in `state`
+        self.before = list(self.at)  # and where by what was kept before that
+        self.gathered: set[int] = set()  # iterations whose images are whole, and still kept by shard
         self.counts = {"lost": 0, "stragglers": 0}
 
     def recall(self, checkpoint: Checkpoint) -> None:
@@ -70,6 +72,7 @@ class Sharded(Distillation):
                 self._write(whole)
         for iteration in self.frame.snapshots:
             self._gather(iteration)
+        self._forget()
 
     def _prepare(self, dtype: torch.dtype) -> None:
         """Nothing is computed here; the pool of trained networks is opened once for all."""
@@ -84,6 +87,7 @@ class Sharded(Distillation):
 
     def _take(self, first: int, last: int, stand: Stand) -> None:
         """Some classes stand here now."""
+        self.before[first:last] = self.at[first:last]
         rows, state = self._rows(first, last), self.state
         state.images[rows] = tensor(stand.images)
         state.momentum[rows] = tensor(stand.momentum)
@@ -134,7 +138,7 @@ class Sharded(Distillation):
         far, losses = {ends: self.at[ends[0]] for ends in ranges}, dict.fromkeys(ranges, 0.0)
         events = parallel.stream(
             work, len(ranges), lambda n: self._shard(*ranges[n], until), workers=self.places.workers,
-            engine=self.places.engine, threads=self.plan.threads, saved=further,
+            engine=self.places.engine, threads=min(self.plan.threads, self.places.threads), saved=further,
         )  # fmt: skip
         try:
             with closing(events):
@@ -152,7 +156,8 @@ class Sharded(Distillation):
                     else:
                         self._hear(*ends, value)
         finally:
-            self.save()
+            if not self.torn:
+                self.save()
         yield Step(state.iteration, total, sum(losses.values()), state.moved)
 
     def _hear(self, first: int, last: int, told: Line | Kept | Stand) -> None:
@@ -164,9 +169,13 @@ class Sharded(Distillation):
             self.records.keep(first, last, told)
             self._gather(told.iteration)
         elif told.iteration > self.at[first]:  # an attempt that was begun again may lag behind
-            self._take(first, last, told)
-            self.records.stand(first, last, told._replace(seconds=self.state.seconds))
-            self.saved = self.state.iteration = min(self.at)
+            with machine.unbroken():  # Ctrl-C waits: these belong together
+                self.torn = True
+                self._take(first, last, told)
+                self.torn = False
+                self.records.stand(first, last, told._replace(seconds=self.state.seconds))
+                self.saved = self.state.iteration = min(self.at)
+            self._forget()
 
     def _write(self, whole: Whole) -> None:
         """Log an iteration that all classes have done."""
@@ -179,7 +188,17 @@ class Sharded(Distillation):
         """Keep the images after an iteration once those of all classes are there."""
         if self.checkpoint and (whole := self.records.images(iteration)) is not None:
             write_tensors(self.checkpoint.snapshot(iteration), {"images": whole})
+            self.gathered.add(iteration)
+
+    def _forget(self) -> None:
+        """Let go of shards' images of snapshots that are whole.
+
+        Not before all classes stand there by what is kept, also where the last of it is torn: `resume` makes later snapshots
+        anew, and shards that are past one by then do not tell it again.
+        """
+        for iteration in [i for i in self.gathered if i <= min(self.before)]:
             self.records.forget(iteration)
+            self.gathered.remove(iteration)
 
     def _note(self, ends: Range, event: dict[str, Any]) -> None:
         """Add a line to RUN/workers.jsonl. Raises `RunFailed` when it cannot be written."""

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from datadam.checkpoint import flush
 from datadam.errors import ArtifactError, RunFailed
 from datadam.shards.work import Kept, Line, Stand, tensor
 from datadam.storage import read_tensors, write_tensors, write_text
@@ -45,13 +46,16 @@ class Records:
         self.lines: dict[int, dict[Range, Line]] = {}
 
     def __bool__(self) -> bool:
-        """Whether shards have left something that counts."""
-        return self.folder is not None and any(self.folder.glob("[0-9]*.safetensors"))
+        """Whether shards have left where they stand; after a kill between two writes, that is the one before alone."""
+        return self.folder is not None and any(
+            path.name.removeprefix(EARLIER)[:1].isdecimal() for path in self.folder.glob("*.safetensors")
+        )
 
     def stand(self, first: int, last: int, told: Stand) -> None:
         """Keep where some classes stand."""
         if self.folder is None:
             return
+        flush(self.folder / "lines.jsonl")  # what this state has behind it is not told again
         path = self.folder / f"{first:06d}-{last:06d}.safetensors"
         if path.exists():
             path.replace(path.with_name(EARLIER + path.name))
