@@ -3,12 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small import make_real
 
 from datadam.data import RealData
 from datadam.distilled import DistilledSet
@@ -196,3 +198,23 @@ def test_the_note_must_fit(small: DistilledSet, animals: RealData, tmp_path: Pat
     images.write_bytes(images.read_bytes()[:-1] + b"\x01")
     with pytest.raises(ArtifactError, match="was changed or is another file"):
         import_(tmp_path / "out", "ddranking", animals)
+
+
+def test_folders_with_numbers_that_are_not_padded(tmp_path: Path) -> None:
+    real = replace(make_real(classes=12), classes=tuple(f"kind {k}" for k in range(12)))
+    for k in range(12):
+        (tmp_path / "set" / str(k)).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), 20 * k, np.uint8)).save(tmp_path / "set" / str(k) / "0.png")
+    (one,) = import_(tmp_path / "set", "folder", real)
+    np.testing.assert_allclose(one.pixels().mean((1, 2, 3)), 20 * np.arange(12) / 255, atol=1e-6)
+    assert any("0, 1, 2, 3, 4 ... are not called like the classes" in note and "numbers" in note for note in one.card["warnings"])
+    (tmp_path / "set" / "11").rename(tmp_path / "set" / "01")
+    with pytest.raises(ArtifactError, match="two class folders of one number"):
+        import_(tmp_path / "set", "folder", real)
+
+
+def test_our_own_folders_need_no_note(small: DistilledSet, animals: RealData, tmp_path: Path) -> None:
+    export(small, "folder", tmp_path / "out")
+    assert not any("folders" in note for note in import_(tmp_path / "out", "folder", animals)[0].card["warnings"])
+    (tmp_path / "out/datadam.json").unlink()
+    assert any("not called like" in note for note in import_(tmp_path / "out", "folder", animals)[0].card["warnings"])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from datadam.errors import ArtifactError
@@ -39,6 +40,7 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
         raise ArtifactError(
             f'{place}: ["data"] must list pairs of images and labels, 1 to {MOST_SETS} of them; {_came(pairs)} came'
         )
+    _check_own(pairs, place)
     named = NAMED.fullmatch(place.name)
     return [_pair(pair, place, wanted, named[1] if named else "") for pair in pairs]
 
@@ -58,7 +60,9 @@ def files_released(path: Path) -> list[Path]:
 def read_released(path: Path, wanted: Wanted) -> list[Found]:
     """One set. Raises `ArtifactError`."""
     (place,) = files_released(path)
-    return [_pair(_data(place, wanted, 1), place, wanted, "DataDAM" if place.name.startswith("syn_data_") else "")]
+    pair = _data(place, wanted, 1)
+    _check_own([pair], place)
+    return [_pair(pair, place, wanted, "DataDAM" if place.name.startswith("syn_data_") else "")]
 
 
 def _one(path: Path, pattern: str) -> list[Path]:
@@ -77,6 +81,29 @@ def _data(place: Path, wanted: Wanted, sets: int) -> Any:
         cure = " Those are the weights of a network, not images." if isinstance(whole, dict) and "net_parameters" in whole else ""
         raise ArtifactError(f'{place} holds {keys or "nothing"}, and no "data".{cure} Look with datadam list formats')
     return whole["data"]
+
+
+def _check_own(pairs: Sequence[Any], place: Path) -> None:
+    """Raise `ArtifactError` when the sets together show more images than lie in the file: each set is laid out on its own, so one
+    image that many sets share, or that a list names often, would fill the memory from a short file."""
+    shown, held, seen = 0, 0, set()
+    for pair in pairs:
+        images = pair[0] if isinstance(pair, list | tuple) and pair else None
+        for part in images if isinstance(images, list) else [images]:
+            if isinstance(part, torch.Tensor):
+                storage = part.untyped_storage()
+                key, size, whole = storage.data_ptr(), part.numel() * part.element_size(), storage.nbytes()
+            elif isinstance(part, np.ndarray):
+                key, size, whole = id(part), part.nbytes, part.nbytes
+            else:
+                continue
+            shown, held = shown + size, held + (0 if key in seen else whole)
+            seen.add(key)
+            if shown > held:
+                raise ArtifactError(
+                    f"{place} shows the same images in more than one place: {len(pairs)} sets need more bytes of images than the "
+                    "file holds. Save each set with images of its own: images.clone()"
+                )
 
 
 def _pair(pair: Any, place: Path, wanted: Wanted, method: str) -> Found:

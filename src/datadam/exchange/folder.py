@@ -8,6 +8,7 @@ import torch
 from datadam.errors import ArtifactError
 from datadam.exchange.base import Found, Outgoing, Wanted
 from datadam.exchange.pictures import check_channels, decode, encode
+from datadam.exchange.sidecar import NAME as SIDECAR
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 DIGITS = 5  # of class folders and files, as RDED and DD-Ranking write them
@@ -26,12 +27,13 @@ def write(folder: Path, sets: Sequence[Outgoing]) -> None:
 
 
 def files(path: Path) -> list[Path]:
-    """The images, folder by folder in the order of their names."""
+    """The images, folder by folder in the order of the classes."""
     return [file for folder in _folders(path) for file in _images(folder)]
 
 
 def read(path: Path, wanted: Wanted) -> list[Found]:
-    """Folders in the order of their names are the classes, or those that are called like them. Raises `ArtifactError`."""
+    """The folders are the classes that they are called like, or else the classes in the order of their names, by number where
+    they are numbered. Raises `ArtifactError`."""
     folders = _folders(path)
     names, k = [folder.name for folder in folders], len(wanted.classes)
     notes: tuple[str, ...] = ()
@@ -39,8 +41,15 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
         number = {name: wanted.classes.index(name) for name in names}
     elif len(names) == k:
         number = {name: n for n, name in enumerate(names)}
-        if not all(name.isdecimal() for name in names):
-            notes = (f"the folders {', '.join(names[:MOST_NAMED])} ... were taken for the classes in the order of their names",)
+        if (numbered := all(name.isdecimal() for name in names)) and len({int(name) for name in names}) < k:
+            raise ArtifactError(f"{path} has two class folders of one number ({', '.join(names[:MOST_NAMED])}, ...); rename one")
+        if not (path / SIDECAR).is_file():  # which says that it was written in this order
+            shown = f"{', '.join(names[:MOST_NAMED])}{' ...' if k > MOST_NAMED else ''}"
+            order = "numbers" if numbered else "names"
+            notes = (
+                f"the folders {shown} are not called like the classes, and were taken for {wanted.classes[0]}, "
+                f"{wanted.classes[1] if k > 1 else ''}{', ...' if k > 2 else ''} in the order of their {order}",
+            )
     else:
         named = f" ({', '.join(names[:MOST_NAMED])}{', ...' if len(names) > MOST_NAMED else ''})"
         raise ArtifactError(
@@ -59,7 +68,10 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
 def _folders(path: Path) -> list[Path]:
     if not path.is_dir():
         raise ArtifactError(f"{path} is no folder; this format is a folder of class folders")
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if all(entry.name.isdecimal() for entry in found):  # 10 comes after 9, also where they are not padded
+        found.sort(key=lambda entry: int(entry.name))
+    return found
 
 
 def _images(folder: Path) -> list[Path]:

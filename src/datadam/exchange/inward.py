@@ -64,8 +64,9 @@ def import_(
     if beside is not None:
         _check_sidecar(beside, as_, found_digest, real, path)
     cards = {"file": _text(path.name), "format": as_, "bytes": sum(file.stat().st_size for file in files), "sha256": found_digest}
-    sets = []
-    for n, found in enumerate(found_sets := form.read(path, wanted)):
+    sets, found_sets = [], form.read(path, wanted)
+    limits.check_room(found_sets, wanted)
+    for n, found in enumerate(found_sets):
         where = f"{path}, set {n}" if len(found_sets) > 1 else str(path)
         images, labels, notes = sound(found, wanted, hard=hard, where=where)
         transform, said = _transform(found, form, images, real, beside, mean, std, zca)

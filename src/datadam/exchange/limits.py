@@ -4,9 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from torch import Tensor
+
 from datadam import machine
 from datadam.errors import ArtifactError, NotEnoughMemory
-from datadam.exchange.base import Wanted
+from datadam.exchange.base import Found, Wanted
 
 WIDEST = 8  # bytes of the widest number that a file may hold
 SPARE = 1 << 20  # bytes for names, labels, settings and pickles
@@ -25,6 +28,21 @@ def check(files: Sequence[Path], wanted: Wanted) -> None:
     total, most = sum(file.stat().st_size for file in files), 100 * bytes_of(wanted)
     if total > most:
         raise ArtifactError(f"{files[0].parent} holds {total} bytes of images; no set of these data has more than {most}")
+
+
+def cell(wanted: Wanted) -> int:
+    """The most bytes that one encoded image may have: its pixels in the widest numbers, and room for a camera's notes."""
+    return WIDEST * math.prod(wanted.shape) + SPARE
+
+
+def check_room(sets: Sequence[Found], wanted: Wanted) -> None:
+    """Raise `NotEnoughMemory` when the images of all sets, as float32, do not fit twice: once laid out, once looked at."""
+    images = sum(len(one.images) for one in sets if isinstance(one.images, Tensor | np.ndarray) and one.images.ndim)
+    needed = 4 * images * math.prod(wanted.shape)
+    if needed > (free := machine.available_memory() // 2):
+        raise NotEnoughMemory(
+            f"{images} images in {len(sets)} sets take {needed} bytes twice, and {2 * free} are free; free some memory"
+        )
 
 
 def read_whole(path: Path, most: int) -> bytes:

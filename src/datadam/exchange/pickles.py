@@ -41,10 +41,18 @@ class Global:
 
 @dataclass(frozen=True)
 class Claim:
-    """A storage: the record of the file that it lies in, and how many bytes of it."""
+    """A storage: the record of the file that it lies in, how many bytes of it, and how many numbers these are."""
 
     key: str
     bytes: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes that a pickle makes of a text, so many."""
+
+    length: int
 
 
 MARK, THING = object(), object()  # a mark on the stack; any object that nothing here needs to know
@@ -61,9 +69,11 @@ class Scan:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.claims: list[Claim] = []
+        self.size, self.encoded, self.filled = 0, 0, 0
 
     def run(self, stream: io.BytesIO) -> Any:
         """Go through the instructions up to the end of this pickle; its value, as far as it is known here."""
+        self.size = stream.getbuffer().nbytes
         try:
             for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name == "STOP":
@@ -113,9 +123,10 @@ class Scan:
             arguments = stack.pop()
             stack.append(self._call(stack.pop(), arguments))
         elif name == "BUILD":
-            stack.pop()
+            state = stack.pop()
             if stack[-1] is not THING:
                 raise self._broken("a state for what has none")
+            self.filled = self._within(self.filled, state[-1] if isinstance(state, tuple) and state else None)
         elif name != "PROTO":
             raise self._broken(f"the instruction {name}, which torch.save does not write")
 
@@ -153,8 +164,8 @@ class Scan:
         size = STORAGES.get(kind.name.removeprefix("torch.")) if isinstance(kind, Global) else None
         if size is None or not isinstance(key, str) or type(count) is not int or count < 0 or any(v is not None for v in view):
             raise self._broken("a storage of no known kind and length")
-        self.claims.append(Claim(key, count * size))
-        return THING
+        self.claims.append(Claim(key, count * size, count))
+        return self.claims[-1]
 
     def _call(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, Global) or function.name not in CALLED or not isinstance(arguments, tuple):
@@ -163,14 +174,31 @@ class Scan:
         if (name == "collections.OrderedDict" and arguments) or (name.endswith("_reconstruct") and arguments[1] != (0,)):
             raise self._broken(f"a call of {name} as torch.save does not write it")
         if name in REBUILD[:2]:
-            sizes = arguments[2]
+            storage, sizes = arguments[0], arguments[2]
+            if not isinstance(storage, Claim):
+                raise self._broken("a tensor of what is no storage")
             if not isinstance(sizes, tuple) or any(type(n) is not int or n < 0 for n in sizes) or math.prod(sizes) > self.most:
                 raise ArtifactError(f"{self.what} holds a tensor of {str(sizes)[:80]}, far more than a set of these data has")
+            if (many := math.prod(sizes)) > storage.count:
+                raise ArtifactError(
+                    f"{self.what} holds a tensor of {many} numbers that shows {storage.count} again and again; a short file of "
+                    "that kind can fill the memory. Save its images and labels as tensors of their own: tensor.clone()"
+                )
         if name == "_codecs.encode" and (len(arguments) != 2 or arguments[1] != "latin1" or not isinstance(arguments[0], str)):
             raise self._broken("an encoding other than latin1")
+        if name == "_codecs.encode":
+            self.encoded = self._within(self.encoded, arguments[0])
+            return Bytes(len(arguments[0]))
         if name == "numpy.dtype" and (not arguments or str(arguments[0]).lstrip("<>=|") not in NUMERIC):
             raise ArtifactError(f"{self.what} holds numpy values that are no numbers; only numbers are read. {RESAVE}")
         return THING
+
+    def _within(self, before: int, given: Any) -> int:
+        """Bytes that came `before`, and those `given`: an honest pickle uses each of its bytes once, a bomb one text often."""
+        more = given.length if isinstance(given, Bytes) else len(given) if isinstance(given, str | bytes) else 0
+        if before + more > self.size:
+            raise self._broken("it uses the same bytes again and again, which would fill the memory")
+        return before + more
 
     def _broken(self, why: str) -> ArtifactError:
         return ArtifactError(f"{self.what} is no sound file of torch.save ({why}); it is damaged, or something else")
