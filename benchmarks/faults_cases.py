@@ -61,10 +61,15 @@ class Case:
 
 
 class Server:
-    """Serves an archive in CIFAR-10's layout on this machine, slowly; knows ranges."""
+    """Serves an archive in CIFAR-10's layout on this machine, slowly; knows ranges. While `go` is not set, nothing beyond the
+    first `HELD` bytes is sent."""
+
+    HELD = 1 << 20
 
     def __enter__(self) -> "Server":
         body = archive()
+        self.go = go = threading.Event()
+        go.set()
         self.checksum = f"sha256:{hashlib.sha256(body).hexdigest()}"
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -89,6 +94,8 @@ class Server:
                 self.end_headers()
                 try:
                     for at in range(first, len(body), 1 << 16):
+                        if at >= Server.HELD:
+                            go.wait(300)
                         self.wfile.write(body[at : at + (1 << 16)])
                         time.sleep(0.01)
                 except OSError:  # the other end was killed

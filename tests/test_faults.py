@@ -1,5 +1,6 @@
 """What a run survives: the quick version of benchmarks/faults.py, whose long one is in results/faults.json."""
 
+import functools
 import importlib
 import io
 import json
@@ -9,13 +10,15 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+from waiting import PATIENCE, until
 
 import datadam
 from datadam import loop
@@ -27,12 +30,27 @@ from datadam.recipe import Recipe
 from datadam.storage import read_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = """
+STUCK = """
 import time
-from datadam.loop import Distillation
-step = Distillation._step
-Distillation._step = lambda run: (time.sleep(0.02), step(run))[1]
-"""
+import datadam.loop
+from datadam.data import cache
+from datadam.students import School
+step, teach, blocks = datadam.loop.Distillation._step, School._teach, cache._blocks
+def stepping(run):
+    if run.state.iteration == {iteration}:
+        time.sleep(300)
+    return step(run)
+def teaching(school, item, tell):
+    if item[1] == {student}:
+        time.sleep(300)
+    return teach(school, item, tell)
+def building(*what):
+    for number, block in enumerate(blocks(*what)):
+        if number == {block}:
+            time.sleep(300)
+        yield block
+datadam.loop.Distillation._step, School._teach, cache._blocks = stepping, teaching, building
+"""  # a process that comes to one of these points stays there until it is killed: it cannot end before
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +73,30 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     signal.signal(signal.SIGTERM, before)
 
 
-def killed(driver: str, arguments: list[str], there: Callable[[], bool], environment: dict[str, str]) -> None:
+def stuck(driver: str, iteration: int | None = None, student: int | None = None, block: int | None = None) -> str:
+    """A driver that stops at some point for good."""
+    return STUCK.format(iteration=iteration, student=student, block=block) + driver
+
+
+def killed(driver: str, arguments: list[str], there: Callable[[], Any], place: Path, environment: dict[str, str]) -> None:
     """Start a process and kill it as soon as something is there."""
-    with subprocess.Popen(
-        [sys.executable, "-c", driver, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
-    ) as process:
-        while not there() and process.poll() is None:
-            time.sleep(0.002)
-        assert process.poll() is None, process.stderr and process.stderr.read()
+    with (place / "said.txt").open("w") as said:
+        process = subprocess.Popen([sys.executable, "-c", driver, *arguments], stdout=said, stderr=said, env=environment)
+    try:
+        assert until(there, process), (place / "said.txt").read_text()
+        assert process.poll() is None, (place / "said.txt").read_text()
+    finally:
         process.kill()
+        process.wait()
+
+
+def bytes_of(files: Iterable[Path]) -> int:
+    """The size of files that may be gone at any moment."""
+    total = 0
+    for file in files:
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
 
 
 def test_a_distillation_killed_three_times_is_bit_equal(cases: ModuleType, tmp_path: Path) -> None:
@@ -73,10 +106,11 @@ def test_a_distillation_killed_three_times_is_bit_equal(cases: ModuleType, tmp_p
         cases.prepare(case, tmp_path, folder)
     assert app.run(case.arguments(whole, None)) == 0
     run = place / "run"
-    slow = SLOW + cases.CLI
-    moments = ("snapshots/00000000.safetensors", "checkpoint/before.safetensors", "snapshots/00000075.safetensors")
-    for there in (run / moment for moment in moments):
-        killed(slow, case.arguments(place, None), there.exists, cases.environment(place))
+    often = cases.CLI.replace("SECONDS = 0.05", "SECONDS, datadam.loop.CHECKPOINT_SHARE = 0.0, 1e9")
+    moments = {"snapshots/00000000.safetensors": 5, "checkpoint/before.safetensors": 40, "snapshots/00000075.safetensors": 80}
+    for moment, last in moments.items():
+        driver = stuck(often, iteration=last)
+        killed(driver, case.arguments(place, None), (run / moment).exists, place, cases.environment(place))
         assert not (run / "card.json").exists()
     assert app.run(case.arguments(place, None)) == 0
     assert case.outcome(place) == case.outcome(whole)
@@ -94,16 +128,17 @@ def test_an_evaluation_loses_the_student_in_progress_alone(cases: ModuleType, tm
     shutil.copytree(run, tmp_path / "whole")
     arguments = case.arguments(place, None)
     second = run / "evaluations/.partial"
-    killed(cases.CLI, arguments, lambda: len(list(second.glob("*/*.safetensors"))) == 2, cases.environment(place))
-    kept = {path.name for path in second.glob("*/*.safetensors")}
-    assert {"0-0.safetensors", "0-1.safetensors"} <= kept
+    driver = stuck(cases.CLI, student=2)
+    killed(driver, arguments, lambda: len(list(second.glob("*/*.safetensors"))) >= 2, place, cases.environment(place))
+    kept = {path.name for path in second.glob("*/[!.]*.safetensors")}
+    assert kept == {"0-0.safetensors", "0-1.safetensors"}
     taught, teach = [], School._teach
     monkeypatch.setattr(School, "_teach", lambda school, item, tell: (taught.append(item), teach(school, item, tell))[1])
     torn = next(second.glob("*/0-1.safetensors"))
     torn.write_bytes(torn.read_bytes()[:-3])
     with torch.random.fork_rng():
         assert app.run(arguments) == 0
-    assert taught == [(0, s) for s in range(4) if f"0-{s}.safetensors" not in kept - {"0-1.safetensors"}]
+    assert taught == [(0, 1), (0, 2), (0, 3)]
     assert not second.exists()
     assert app.run([arg if arg != str(run) else str(tmp_path / "whole") for arg in arguments]) == 0
     assert cases.of_evaluations(run / "evaluations") == cases.of_evaluations(tmp_path / "whole" / "evaluations")
@@ -117,14 +152,17 @@ def test_a_download_and_a_cache_are_gone_on_with(cases: ModuleType, tmp_path: Pa
             for folder in (place, whole):
                 folder.mkdir()
                 cases.prepare(case, tmp_path, folder)
-            killed(
-                case.driver, case.arguments(place, server), lambda: any(f.stat().st_size > 0 for f in place.glob(there)),  # noqa: B023
-                cases.environment(place),
-            )  # fmt: skip
+            server.go.clear()
+            files = functools.partial(place.glob, there)
+            driver = stuck(case.driver, block=3)
+            environment = cases.environment(place)
+            killed(driver, case.arguments(place, server), lambda: bytes_of(files()) > 4096, place, environment)  # noqa: B023
+            server.go.set()
+            assert bytes_of(place.glob(there)) > 4096
             for folder in (place, whole):
                 subprocess.run(
                     [sys.executable, "-c", case.driver, *case.arguments(folder, server)], check=True, capture_output=True,
-                    env=cases.environment(folder),
+                    env=cases.environment(folder), timeout=PATIENCE,
                 )  # fmt: skip
             assert case.outcome(place) == case.outcome(whole)
             assert [path for path in place.rglob("*") if case.is_left_over(path)] == []
