@@ -6,7 +6,8 @@ Parts (--parts, all by default): `ceilings`, what the device can do: copying, an
 `agreement`, how far its gradients are from the CPU's, from float32's and from those of uncompiled code; `table4`, seconds and
 memory of an iteration of DataDAM, DM, DC and DSA at ipc 1, 10, 50, beside the published numbers and a plain writing of DataDAM
 (eager_reference.py) on the same device; `students`, how many a minute trains, way by way. Each case runs in a process of its own.
-A part that the file holds already, of the same commit and device, is not measured again, so a short lease can be used twice.
+A case that the file holds already, of the same commit and device, is not measured again, and each is written as soon as it is
+known: a short lease, or one that ends in the middle, can be used twice.
 
 --quick is a rehearsal of a minute in which every line runs and no number means anything; with --device cpu it needs no GPU.
 Images are noise in CIFAR-10's shape, which costs what real ones cost; --data FOLDER takes CIFAR-10 itself (official binaries).
@@ -20,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -38,6 +39,7 @@ import datadam
 from datadam import machine
 from datadam.loop import Distillation
 from datadam.matching import Plan
+from datadam.storage import write_text
 
 PUBLISHED = {  # the paper's Table 4, CIFAR-10 on an A100: (seconds an iteration, peak MB); of DC and DSA a whole network
     "datadam": {1: (0.09, 3452), 10: (0.08, 3561), 50: (0.16, 3724)},
@@ -100,31 +102,42 @@ def main() -> None:
     kept = json.loads(given.out.read_text()) if given.out and given.out.exists() and not given.again else {}
     same = kept and all(kept.get(key) == about[key] for key in ("hardware", "versions", "commit", "quick", "images"))
     result: dict[str, Any] = {**(kept if same else {}), **about, "created": machine.now()}
-    for part in parts:
-        if part in result:
-            continue
-        began = time.monotonic()
-        result[part] = PARTS[part](here)
-        result[part]["took_seconds"] = round(time.monotonic() - began, 1)
-        print(f"{part}: {json.dumps(result[part])[:2000]}", file=sys.stderr, flush=True)
+    here.known = result.setdefault("cases", {})
+
+    def write() -> None:
         if given.out:
-            given.out.parent.mkdir(parents=True, exist_ok=True)
-            given.out.write_text(json.dumps(result, indent=1) + "\n")
+            write_text(given.out, json.dumps(result, indent=1) + "\n")
+
+    here.keep = write
+    for part in parts:
+        result[part] = PARTS[part](here)
+        print(f"{part}: {json.dumps(result[part])[:2000]}", file=sys.stderr, flush=True)
     interleave.write(result, given.out)
 
 
 @dataclass
 class Bench:
-    """The device, the sizes, and where CIFAR-10 lies."""
+    """The device, the sizes, and where CIFAR-10 lies; the cases that are `known` already, and how to `keep` them."""
 
     device: torch.device
     size: Size
     data: Path | None
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    keep: Callable[[], None] = lambda: None
 
     def case(self, name: str, **options: Any) -> dict[str, Any]:
         """One measurement, in a process of its own (in a rehearsal in this one); what fails says so in the result."""
-        told = " ".join([name, *map(str, options.values())])
+        told = " ".join([name, *(f"{key}={value}" for key, value in options.items())])
+        if told in self.known and "failed" not in self.known[told]:
+            return self.known[told]
         print(f"{told} ...", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        self.known[told] = self.measured(name, options) | {"took_seconds": round(time.monotonic() - began, 1)}
+        self.keep()
+        return self.known[told]
+
+    def measured(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """One measurement, anew."""
         if self.size.quick:
             return self.guarded(name, options)
         words = ["--device", str(self.device), *(["--data", str(self.data)] if self.data else [])]
@@ -298,7 +311,8 @@ def distance(found: Tensor, wanted: Tensor) -> dict[str, float]:
 
 
 def table4(here: Bench) -> dict[str, Any]:
-    """Every method at every ipc, in the format that a run takes by itself, DataDAM in float32 too; and the plain writing."""
+    """Every method at every ipc with `--precision auto`, DataDAM in float32, the default, too; and the plain writing."""
+    here.case("method", method="datadam", ipc=max(here.size.ipcs))  # what is asked for first
     rows = [here.case("method", method=method, ipc=ipc) for method in PUBLISHED for ipc in here.size.ipcs]
     ours = {row["ipc"]: row["seconds"] for row in rows if row.get("method") == "datadam"}
     single = [here.case("method", method="datadam", ipc=ipc, precision="float32") for ipc in here.size.ipcs]

@@ -35,12 +35,12 @@ def students(here: "Bench") -> dict[str, Any]:
     """One after another, in processes that share the device, and many in one batched computation."""
     alone = {
         "one after another, plain, float32": {"precision": "float32", "compiled": False},
-        "one after another, graphs, float32": {"precision": "float32"},
-        "one after another, graphs, bfloat16": {"precision": "bfloat16"},
+        "one after another, as in evaluate, float32": {"precision": "float32"},
+        "one after another, as in evaluate, bfloat16": {"precision": "bfloat16"},
     }
     ways = {name: here.case("school", processes=1, **options) for name, options in alone.items()}
     for processes in here.size.processes:
-        ways[f"{processes} processes, graphs, bfloat16"] = here.case("school", processes=processes, precision="bfloat16")
+        ways[f"{processes} processes, as in evaluate, bfloat16"] = here.case("school", processes=processes, precision="bfloat16")
     for stack in here.size.stacks:
         ways[f"vmap over {stack}, bfloat16"] = here.case("vmap", stack=stack)
         ways[f"vmap over {stack}, bfloat16, unaugmented"] = here.case("vmap", stack=stack, augmented=False)

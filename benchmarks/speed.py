@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ import interleave
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 import datadam
 from datadam import machine
@@ -51,7 +51,7 @@ def noise(classes: int, per_class: int = 512) -> RealData:
 
 def begin(precision: str, classes: int = CLASSES, batch: int = B, ipc: int = IPC, zca: str = "none", **plan: Any) -> Distillation:
     """A run of the default preset in that shape, planned as a long one."""
-    real = noise(classes)
+    real = noise(classes, 512 if zca == "none" else 5000)  # whitened images are kept: as many as CIFAR-10 has
     recipe = datadam.preset("datadam", real, ipc=ipc)
     settings = {
         "precision": precision,
@@ -105,29 +105,46 @@ def assert_equal() -> None:
     torch.testing.assert_close(gradient.flatten(0, 1), expected.images, rtol=1e-6, atol=1e-9)
 
 
-def peak(precision: str) -> dict[str, Any]:
-    """The convolutions of the real side alone, in the best of the layouts and batch sizes tried."""
+def peak(precision: str) -> tuple[Callable[[], None], dict[str, Any]]:
+    """The convolutions of the real side of one iteration alone, each layer in the best of the layouts and batch sizes tried."""
     dtype = getattr(torch, precision)
-    layers, total, flops = ((3, 32), (128, 16), (128, 8)), 0.0, 0.0
-    found = []
-    for channels, side in layers:
-        best = float("inf")
+    chosen, flops = [], 0
+    for channels, side in ((3, 32), (128, 16), (128, 8)):
+        tried = []
         for layout in (torch.channels_last, torch.contiguous_format):
             for count in (8, 16, 64, 256):
                 conv = nn.Conv2d(channels, 128, 3, padding=1).to(dtype).to(memory_format=layout)
                 x = torch.randn(count, channels, side, side).to(dtype).contiguous(memory_format=layout)
-                repeats = max(1, 256 // count)
-                with torch.no_grad():
-                    F.relu(conv(x))
-                    for _ in range(3):
-                        began = time.perf_counter()
-                        for _ in range(repeats):
-                            conv(x)
-                        best = min(best, (time.perf_counter() - began) / repeats / count)
-        work = 2 * channels * 9 * 128 * side * side
-        found.append(round(work / best / 1e9))
-        total, flops = total + best * CLASSES * B, flops + work * CLASSES * B
-    return {"seconds": total, "gflops": round(flops / total / 1e9), "gflops_by_layer": found, "flops": flops}
+                repeats = CLASSES * B // count
+                tried.append(
+                    (least(partial(convolve, conv, x, repeats // CLASSES), 3), len(tried), partial(convolve, conv, x, repeats))
+                )
+        chosen.append(min(tried)[2])
+        flops += 2 * channels * 9 * 128 * side * side * CLASSES * B
+
+    def layers() -> None:
+        for layer in chosen:
+            layer()
+
+    return layers, {"flops": flops}
+
+
+@torch.no_grad()
+def convolve(conv: nn.Conv2d, x: torch.Tensor, repeats: int) -> None:
+    """A convolution, some times over."""
+    for _ in range(repeats):
+        conv(x)
+
+
+def least(call: Callable[[], Any], times: int) -> float:
+    """The least seconds of some calls, after one that does not count."""
+    call()
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - began)
+    return min(found)
 
 
 def whole(run: Distillation) -> Callable[[], None]:
@@ -186,6 +203,8 @@ def worker(name: str, options: dict[str, Any]) -> None:
     def prepare() -> tuple[Callable[[], Any], dict[str, Any]]:
         if kind != "yardstick" or rest == "tuned":
             machine.tune_allocator()
+        if kind == "peak":
+            return peak(precision)
         if kind == "whole":
             options["out"] = FOLDER.name
         run = begin("float32" if kind == "yardstick" else precision, **options)
@@ -195,11 +214,6 @@ def worker(name: str, options: dict[str, Any]) -> None:
         facts = {"flops": foreseen.flops, "plan": run.plan.to_json(), "precision": run.recipe.precision}
         return average(call, times), facts | {"iterations_a_turn": times}
 
-    if kind == "peak":
-        machine.tune_allocator()
-        best = min((peak(precision) for _ in range(3)), key=lambda found: found["seconds"])
-        print(json.dumps(best), flush=True)
-        return
     interleave.serve(prepare)
 
 
@@ -223,17 +237,15 @@ def main() -> None:
     parts = given.parts.split(",")
     kept = json.loads(given.out.read_text()) if given.out and given.out.exists() else {}  # parts that are not asked for stay
     result: dict[str, Any] = kept | {
-        "command": "python benchmarks/speed.py",
         "hardware": machine.hardware(torch.device("cpu")),
         "threads": torch.get_num_threads(),
         "versions": machine.versions(),
-        "commit": machine.commit(),
-        "created": machine.now(),
         "shape": f"{CLASSES} classes, {B} real images each, ipc {IPC}, 3x32x32, ConvNet-3 of width 128, instance norm",
     }
     for part in parts:
         found = {"iteration": iteration, "growth": growth, "memory": memory, "start": start_up}[part](given.rounds)
-        result[part] = found | {"commit": machine.commit(), "created": machine.now()}
+        command = " ".join(["python", "benchmarks/speed.py", "--parts", part, "--rounds", str(given.rounds)])
+        result[part] = found | {"command": command, "commit": machine.commit(), "created": machine.now()}
         if given.out:
             interleave.write(result, given.out)
     interleave.write(result, given.out)
@@ -247,16 +259,21 @@ def spawn(name: str, **options: Any) -> interleave.Worker:
 
 
 def iteration(rounds: int) -> dict[str, Any]:
-    """Ours and the yardstick in turns, and the floor that the machine's convolutions set."""
-    floor = {precision: one_shot(f"peak-{precision}") for precision in ("float32", "bfloat16")}
-    ways = ["yardstick", "yardstick-tuned", "ours-float32", "ours-bfloat16", "real-float32", "real-bfloat16"]
-    workers = [spawn(name) for name in ways] + [spawn("ours-bfloat16", zca="kornia"), spawn("drawing", times=10)]
-    found = interleave.in_turns(workers, rounds)
-    base, tuned = found["yardstick"]["seconds"], found["yardstick-tuned"]["seconds"]
-    ratios = {
-        f"{name}, {against}": round(seconds / found[name]["seconds"], 2)
-        for name in ("ours-float32", "ours-bfloat16")
-        for against, seconds in (("against the yardstick", base), ("with the allocator tuned on both sides", tuned))
+    """Ours and the yardstick in turns, then the real side and the floor that the machine's convolutions set, in turns too.
+
+    Few ways at a time: one that waits still holds its gigabytes, and the yardstick, which takes new ones, would wait for them.
+    """
+    precisions = ("float32", "bfloat16")
+    ours = [f"ours-{precision}" for precision in precisions]
+    found = interleave.in_turns([spawn(name) for name in ("yardstick", *ours)], rounds)
+    tuned = interleave.in_turns([*map(spawn, ("yardstick-tuned", *ours)), spawn(ours[1], zca="kornia")], rounds)
+    sides = [spawn(f"{kind}-{precision}") for kind in ("real", "peak") for precision in precisions]
+    found |= interleave.in_turns([*sides, spawn("drawing", times=10)], rounds)
+    floor = {precision: found.pop(f"peak-{precision}") for precision in precisions}
+    for one in floor.values():
+        one["gflops"] = round(one["flops"] / one["seconds"] / 1e9)
+    ratios = {f"{name}, against the yardstick": ratio(found["yardstick"], found[name]) for name in ours} | {
+        f"{name}, with the allocator tuned on both sides": ratio(tuned["yardstick-tuned"], tuned[name]) for name in ours
     }
     shares = {
         f"{precision}: real side, share of the convolutions' own speed": round(
@@ -266,14 +283,12 @@ def iteration(rounds: int) -> dict[str, Any]:
     }
     drawn = found["drawing"]["seconds"] / 10
     shares["drawing and augmenting, share of an iteration in bfloat16"] = round(drawn / found["ours-bfloat16"]["seconds"], 4)
-    return {"times_faster": ratios, "shares": shares, "convolutions_alone": floor, "ways": found}
+    return {"times_faster": ratios, "shares": shares, "convolutions_alone": floor, "ways": found, "allocator_tuned": tuned}
 
 
-def one_shot(name: str) -> dict[str, Any]:
-    """What a worker tells without taking turns."""
-    one = interleave.Worker(name, [__file__, "--worker", name])
-    one.close()
-    return one.facts
+def ratio(slow: dict[str, Any], fast: dict[str, Any]) -> float:
+    """How many times faster, by the least seconds of both."""
+    return round(slow["seconds"] / fast["seconds"], 2)
 
 
 def growth(rounds: int) -> dict[str, Any]:

@@ -1,7 +1,11 @@
 """What is asked of a machine, where the answer does not depend on which one it is."""
 
 import dataclasses
+import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -137,3 +141,15 @@ def test_without_its_compiler_a_gpu_says_what_is_missing(real, recipe, gpu: list
     long = dataclasses.replace(recipe("datadam", precision="float32"), iterations=1 << 50)
     assert [note for note in forecast(real, long, device="cuda").notes if "Triton or C compiler" in note]
     assert [note for note in forecast(real, long).notes if "C++ compiler" in note]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["", "/no/such/compiler", sys.executable])
+def test_a_compiler_is_one_that_compiles(compiler: str, tmp_path: Path) -> None:
+    """Whatever is named CXX: what counts is whether a function comes out of it."""
+    code = "from datadam.machine import can_compile; print(can_compile())"
+    there = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)} | ({"CXX": compiler} if compiler else {})
+    if not compiler:
+        there.pop("CXX", None)
+    said = subprocess.run([sys.executable, "-c", code], env=there, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == str(not compiler and shutil.which("g++") is not None)

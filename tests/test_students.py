@@ -19,7 +19,7 @@ from datadam.data.cache import pixels
 from datadam.data.real import Part
 from datadam.errors import RunFailed
 from datadam.evaluate import Progress, evaluate, protocol_named
-from datadam.students import Rows, School, Source, Student, workers_for
+from datadam.students import Rows, School, Source, Student, side_by_side
 from datadam.train import COMPILING_PAYS, Training
 
 ITEMS = [(s, student) for s in range(2) for student in range(2)]
@@ -228,6 +228,9 @@ def test_nothing_is_compiled_where_that_cannot_be(real, forwards: list[str], mon
     taught = school(real, training=Training(epochs=10_000))
     taught._desk(taught.sources[0])
     assert forwards == []
+    assert not taught.compiles
+    assert "no compiler works here" in taught.remark
+    assert school(real, training=Training(epochs=1)).remark == ""
 
 
 def test_compiled_students_begin_as_others_do(real, forwards: list[str]) -> None:
@@ -253,28 +256,31 @@ def test_compiled_students_are_the_same(real) -> None:
 @pytest.mark.parametrize(
     ("share", "count", "threads", "room", "expected"),
     [
-        (0.99, 10, 4, 100, 1),  # of the steps above which it pays: over before the others have started
-        (1.0, 10, 4, 100, 4),
-        (10.0, 1, 4, 100, 1),
-        (10.0, 3, 4, 100, 3),
-        (10.0, 20, 1, 100, 1),
-        (10.0, 20, 8, 2.5, 2),  # as many as there is memory for
-        (10.0, 20, 8, 0.5, 1),
+        (0.99, 10, 4, 100, (1, 4)),  # of the steps above which it pays: over before the others have started
+        (1.0, 10, 4, 100, (4, 1)),
+        (10.0, 1, 4, 100, (1, 4)),
+        (10.0, 3, 8, 100, (3, 2)),
+        (10.0, 20, 1, 100, (1, 1)),
+        (10.0, 20, 8, 2.5, (2, 1)),  # as many as there is memory for, each with the threads it would have with more
+        (10.0, 20, 8, 0.5, (1, 1)),
     ],
 )
-def test_workers_that_pay(real, monkeypatch, share: float, count: int, threads: int, room: float, expected: int) -> None:
+def test_workers_that_pay(
+    real, monkeypatch, share: float, count: int, threads: int, room: float, expected: tuple[int, int]
+) -> None:
     taught = school(real, training=Training(epochs=int(share * students.WORKERS_PAY / count)))
     one = students.WORKER_BYTES + real.test.pixels.nbytes
     monkeypatch.setattr(machine, "available_memory", lambda: int(room * one))
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert workers_for(taught, count) == expected
+    assert side_by_side(taught, count) == expected
 
 
 def test_the_whole_set_is_taught_in_one_process(real, monkeypatch) -> None:
     monkeypatch.setattr(machine, "available_memory", lambda: 1 << 60)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     whole = Source(0, real.images, real.train.labels)
-    assert workers_for(school(real, sources=(whole,), training=Training(epochs=10_000)), 20) == 1
+    assert side_by_side(school(real, sources=(whole,), training=Training(epochs=10_000)), 20) == (1, 8)
+    assert side_by_side(school(real), 3, 5) == (3, 2)  # as asked, never more than there are students
 
 
 def test_steps_count_the_last_one_that_is_not_full() -> None:

@@ -25,7 +25,7 @@ from datadam.matching import Plan
 from datadam.methods import Coreset
 from datadam.presets import remarks
 from datadam.recipe import Recipe
-from datadam.shards import Sharded, Spread, records_of, require_separable
+from datadam.shards import Sharded, Spread, records_of, require_limit, require_separable
 from datadam.start import check_ipc, first_images, require_members
 from datadam.storage import require_writable
 
@@ -53,18 +53,20 @@ def begin(
     Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is kept
     on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`,
     images [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the
-    quarters); `memory_limit` in bytes; `note` and `command`, words for the card; `progress(what, done, total)`,
-    called while a coreset trains the networks it chooses by; `spread`, over which workers the classes go (None: this process).
+    quarters); `memory_limit` in bytes, for this process and its workers on this machine together; `note` and `command`, words for
+    the card; `progress(what, done, total)`, called while a coreset trains the networks it chooses by; `spread`, over which workers the classes go (None: this process).
     Raises `InvalidInput`, `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
     if spread:
         require_separable(recipe, real)
+        require_limit(spread.engine, memory_limit)
     if out is not None:
         check_folder(Path(out), overwrite=overwrite)
     places = spread.settle(len(real.classes)) if spread else None
+    here = places.workers if places and places.engine is None else 0  # processes of this machine
     with machine.threads(places.threads) if places else nullcontext():  # those of each worker
-        foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier)
+        foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier, workers=here)
     recipe = replace(recipe, precision=foreseen.precision)
     real = whitened(real, recipe.zca)
     if bucket := open_bucket(recipe.networks, real, recipe.net):
@@ -101,14 +103,15 @@ def begin(
 
 
 def check(
-    real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None, earlier: Tensor | None = None
-) -> Forecast:
+    real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None, earlier: Tensor | None = None,
+    workers: int = 0,
+) -> Forecast:  # fmt: skip
     """Refuse a run that cannot be made, and do no work; else say what it will cost. The recipe's net is canonical.
 
-    Arguments as `begin`. Raises `InvalidInput`, `NotEnoughMemory`.
+    Arguments as `begin`; `workers`, processes of this machine beside this one. Raises `InvalidInput`, `NotEnoughMemory`.
     """
     _check_start(real, recipe, earlier)
-    return forecast(real, recipe, device=device, memory_limit=memory_limit)
+    return forecast(real, recipe, device=device, memory_limit=memory_limit, workers=workers)
 
 
 def _check_start(real: RealData, recipe: Recipe, earlier: Tensor | None) -> None:
@@ -131,13 +134,21 @@ def resume(out: Path | str, real: RealData, *, device: str | None = None, spread
     checkpoint = Checkpoint(Path(out))
     records = records_of(checkpoint, len(real.classes))
     frame, start, state, plan = checkpoint.read(real, reached=records.reached() if records else 0)
-    parts = (frame, plan, start, state, torch.device(device or checkpoint.card()["device"]), checkpoint)
+    place = torch.device(device or checkpoint.card()["device"])
+    remarks: tuple[str, ...] = ()
+    if plan.compiled and spread is None and not machine.can_compile(str(place)):
+        plan = replace(plan, compiled=False)
+        remarks = ("the run began compiled and no compiler works here: it goes on uncompiled, slower, and rounds otherwise",)
+    parts = (frame, plan, start, state, place, checkpoint)
+    run: Distillation
     if spread is None and not records:
         records.clear()
-        return Distillation(*parts)
-    require_separable(frame.recipe, real)
-    run = Sharded(*parts, (spread or Spread(workers=1)).settle(len(real.classes)))
-    run.recall(checkpoint)
+        run = Distillation(*parts)
+    else:
+        require_separable(frame.recipe, real)
+        run = Sharded(*parts, (spread or Spread(workers=1)).settle(len(real.classes)))
+        run.recall(checkpoint)
+    run.remarks += remarks
     return run
 
 

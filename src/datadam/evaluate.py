@@ -23,12 +23,12 @@ from datadam.parallel import Ray, Tell
 from datadam.policies import check_words
 from datadam.protocols import CATALOG, Protocol
 from datadam.storage import write_json
-from datadam.students import PRECISIONS, Rows, School, Source, Student, require_memory, workers_for
+from datadam.students import PRECISIONS, Rows, School, Source, Student, require_memory, side_by_side
 from datadam.unfinished import Unfinished, key_of
 
 FORMAT = "datadam-evaluation/1"
 DEFAULT_STUDENTS = 5
-DECIDE = ("threads", "hardware", "versions", "commit")  # what of `made` decides the last bits of a student
+DECIDE = ("threads", "compiled", "hardware", "versions", "commit")  # what of `made` decides the last bits of a student
 LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
        2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
@@ -314,7 +314,7 @@ def _judge(
         protocol = protocol.with_augment(strategy_for(real.name))
     together = min(protocol.training.batch, max(len(one.labels) for one in sources))
     require_memory(spec, real.shape, len(real.classes), together, device)
-    began, epochs, threads = time.monotonic(), protocol.training.epochs, torch.get_num_threads()
+    began, epochs = time.monotonic(), protocol.training.epochs
     school = School(
         spec, sources, real.test, len(real.classes), real.transform, protocol.training, seed, device, precision,
         keep_weights=keep_weights,
@@ -323,8 +323,7 @@ def _judge(
     if engine is not None:
         workers, school.threads = engine.settle(workers, len(items))
     else:
-        workers = workers_for(school, len(items)) if workers is None else min(workers, len(items))
-        school.threads = max(1, threads // workers)
+        workers, school.threads = side_by_side(school, len(items), workers)
     done = [0] * len(items)
     marks = Marks(len(items), len(real.classes))
 
@@ -338,8 +337,10 @@ def _judge(
             progress(Progress(student + 1, len(items), last + 1, epochs))
 
     made = {
-        "threads": school.threads, "workers": workers, "hardware": machine.hardware(torch.device(device)),
+        "threads": school.threads, "workers": workers, "compiled": school.compiles,
+        "hardware": machine.hardware(torch.device(device)),
         "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
+        **({"remark": school.remark} if school.remark else {}),
     }  # fmt: skip
     kept = None
     if keep is not None and engine is None:  # on a cluster, workers have other disks

@@ -6,16 +6,15 @@ import gc
 import os
 import platform
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cache
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +43,22 @@ def tune_allocator() -> bool:
         return False
 
 
+@cache
 def can_compile(device: str = "cpu") -> bool:
-    """Whether torch.compile can work here: it needs a C++ compiler on the CPU, Triton and a C compiler on a GPU."""
-    if torch.device(device).type == "cuda":
-        return find_spec("triton") is not None and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
-    return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+    """Whether torch.compile works here, found by compiling a trivial function, once a process.
+
+    It needs a C++ compiler on the CPU (CXX, or g++), Triton and a C compiler with Python's headers on a GPU; that a program of
+    that name lies on the path does not mean that it works.
+    """
+    try:
+        torch.compile(_trivial, dynamic=False)(torch.zeros(2, device=device))
+    except (RuntimeError, ImportError, OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _trivial(x: torch.Tensor) -> torch.Tensor:
+    return (x + 1).cos()
 
 
 def compiled(function: Callable[..., Any], device: str = "cpu") -> Callable[..., Any]:
@@ -98,6 +108,14 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def repeatable(device: str) -> AbstractContextManager[object]:
+    """While it lasts cuDNN takes algorithms that give the same bits each time; its other settings stay as they are."""
+    if torch.device(device).type != "cuda":
+        return nullcontext()
+    now = torch.backends.cudnn
+    return now.flags(enabled=now.enabled, benchmark=False, deterministic=True, allow_tf32=now.allow_tf32)
 
 
 def fast_precision(device: str = "cpu") -> str:

@@ -21,7 +21,7 @@ from datadam.errors import NotEnoughMemory
 from datadam.nets import Network
 from datadam.parallel import Tell, in_worker
 from datadam.rng import carry, stream
-from datadam.train import Training, confusion, forward_of, train
+from datadam.train import Training, confusion, forward_of, pays, train
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
@@ -87,7 +87,7 @@ class School:
         if in_worker():  # a process of our own, which may be set up as we like
             torch.set_num_threads(self.threads or torch.get_num_threads())
             machine.tune_allocator()
-        with machine.telling_full_memory("use fewer --workers, or a smaller batch or net"):
+        with machine.telling_full_memory("use fewer --workers, or a smaller batch or net"), machine.repeatable(self.device):
             return self._teach(item, tell)
 
     def _teach(self, item: tuple[int, int], tell: Tell) -> Student:
@@ -132,6 +132,20 @@ class School:
         return self.training.epochs * -(-images // self.training.batch), min(images, self.training.batch)
 
     @property
+    def compiles(self) -> bool:
+        """Whether the network of the longest student is compiled."""
+        wanted = pays(max(self.steps(len(source.labels))[0] for source in self.sources))
+        return wanted and machine.can_compile(self.device) if self.compiled is None else self.compiled
+
+    @property
+    def remark(self) -> str:
+        """What a user should be told of these students; "" for nothing."""
+        long = pays(max(self.steps(len(source.labels))[0] for source in self.sources))
+        if self.compiled is None and long and not self.compiles:
+            return "no compiler works here: students train uncompiled, two to three times slower"
+        return ""
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         c, h, w = self.test.pixels.shape[1:]
@@ -169,12 +183,22 @@ def require_memory(spec: str, shape: tuple[int, int, int], classes: int, togethe
         )
 
 
-def workers_for(school: School, students: int) -> int:
-    """Processes that pay for so many students: one a thread, while there is memory for them; 1 for short work."""
+def side_by_side(school: School, students: int, workers: int | None = None) -> tuple[int, int]:
+    """Processes for so many students, `workers` where asked, and the threads of each.
+
+    Unasked as many as pay: one a thread, one process for short work. The threads, which decide how a student rounds, follow
+    from the work and the processor alone. Where memory is short fewer processes are at work at once, so that the same command
+    gives the same accuracies however full the machine is.
+    """
+    threads = torch.get_num_threads()
+    if workers is not None:
+        workers = min(workers, students)
+        return workers, max(1, threads // workers)
     steps = students * max(school.steps(len(source.labels))[0] for source in school.sources)
     if steps < WORKERS_PAY or not all(isinstance(source.images, Rows) for source in school.sources):
-        return 1
+        return 1, threads
+    wanted = min(threads, students)
     room = machine.available_memory() // (WORKER_BYTES + school.test.pixels.nbytes)
     if torch.device(school.device).type == "cuda":  # they take turns on it: while one computes, the others' Python runs
         room = min(room, GPU_WORKERS, machine.available_memory(school.device) // GPU_WORKER_BYTES)
-    return max(1, min(torch.get_num_threads(), students, room))
+    return max(1, min(wanted, room)), threads // wanted

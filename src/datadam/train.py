@@ -123,6 +123,11 @@ def train_steps(
             raise RunFailed(f"the training loss is {loss.item()} after epoch {epoch + 1}; lower the rate (now {training.lr})")
 
 
+def pays(steps: int) -> bool:
+    """Whether compiling pays for a training of so many steps, where it can be done."""
+    return steps > COMPILING_PAYS
+
+
 def forward_of(
     network: Network, steps: int, precision: str = "float32", compiled: bool | None = None
 ) -> Callable[[Tensor], Tensor]:
@@ -133,7 +138,7 @@ def forward_of(
     """
     device = next(network.parameters()).device
     if compiled is None:
-        compiled = steps > COMPILING_PAYS and machine.can_compile(str(device))
+        compiled = pays(steps) and machine.can_compile(str(device))
     module: Callable[[Tensor], Tensor] = network
     if compiled:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

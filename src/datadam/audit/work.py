@@ -26,7 +26,7 @@ from datadam.nets import Network
 from datadam.protocols import Protocol
 from datadam.rng import stream
 from datadam.storage import write_json, write_tensors
-from datadam.students import PRECISIONS, Rows, School, Source, Student, workers_for
+from datadam.students import PRECISIONS, Rows, School, Source, Student, side_by_side
 
 FORMAT = "datadam-audit/1"
 STUDENTS, REFERENCES, EPOCHS, SAMPLES = 3, 4, 200, 2000
@@ -85,18 +85,20 @@ def audit(
         near.pixels_of(real), count, width, synthetic=synthetic, start=first, train=asked.train,
         test=torch.from_numpy(np.array(real.test.pixels[asked.test])).flatten(1).float() / 255,
     )  # fmt: skip
-    origin = near.located(pixels.start, width) if pixels.start is not None else np.full(len(synthetic), -1)
+    began_as = near.located(pixels.start, width) if pixels.start is not None else np.full(len(synthetic), -1)
+    origin, kind = _origin(distilled, began_as, near.located(pixels.synthetic, width))
     taught, school = work.teach(asked, protocol, students, precision, workers, progress)
     networks = [work.network(one) for one in taught]
-    membership = work.membership(asked, networks, students, origin)
+    membership = work.membership(asked, networks, students, origin, kind)
     every = torch.arange(len(distilled.labels))
-    features, wide = work.features(networks[2 * students])  # the first reference: it saw neither the set nor its random rival
+    # The first reference never saw the set. Its real images are drawn by themselves: some may be start images, or the rival's.
+    features, wide = work.features(networks[2 * students])
     space = near.compare(
         lambda chosen: features(chosen, real.images), count, wide, synthetic=features(every, distilled.images.__getitem__),
         start=features(every, start.float().__getitem__) if start is not None else None, train=asked.train,
         test=features(torch.from_numpy(asked.test), lambda chosen: real.images(chosen, "test")),
     )  # fmt: skip
-    closest = near.closest(pixels, space, distilled.labels.numpy(), real.train.labels, origin if start is not None else None)
+    closest = near.closest(pixels, space, distilled.labels.numpy(), real.train.labels, began_as)
     card = distilled.card
     found = {
         "format": FORMAT,
@@ -113,16 +115,16 @@ def audit(
             "pixels": pixels.to_json(),
             "features": space.to_json(),
             "copies": near.copies(pixels.synthetic, width),
-            "start": near.start_report(pixels, space, synthetic, first, origin) if first is not None else None,
+            "start": near.start_report(pixels, space, synthetic, first, began_as) if first is not None else None,
             "closest": closest,
         },
         "membership": membership,
         "balance": {
-            "distilled": balance([one.counts for one in taught[:students]]),
-            "random": balance([one.counts for one in taught[students:]]),
+            "distilled": balance([one.counts for one in taught[:students]], seed),
+            "random": balance([one.counts for one in taught[students:]], seed),
         },
         "scores": None,
-        "notes": _notes(distilled, start, origin, real, asked),
+        "notes": _notes(start, began_as, origin, real, asked),
         "command": "",
         "seconds": round(time.monotonic() - began, 1),
         "made": {
@@ -220,8 +222,7 @@ class _Work:
         )  # fmt: skip
         items = [(s, number) for s in (0, 1) for number in range(students)]
         items += [(2 + r, 0) for r in range(len(asked.references))]
-        self.workers = workers_for(school, len(items)) if workers is None else min(workers, len(items))
-        school.threads = max(1, torch.get_num_threads() // self.workers)
+        self.workers, school.threads = side_by_side(school, len(items), workers)
         done, epochs = [0] * len(items), protocol.training.epochs
 
         def tell(item: int, epoch: int) -> None:
@@ -249,7 +250,9 @@ class _Work:
                 told.append(log_odds(network(x).cpu(), labels[some]))
         return np.stack([torch.cat(told).numpy() for told in answers])
 
-    def membership(self, asked: _Asked, networks: Sequence[Network], students: int, origin: Ints) -> dict[str, Any]:
+    def membership(
+        self, asked: _Asked, networks: Sequence[Network], students: int, origin: Ints, kind: str | None
+    ) -> dict[str, Any]:
         """Both attacks on both groups of students, on training images at large and on those that each learned from."""
         own = np.unique(origin[origin >= 0])
         members = np.unique(np.concatenate([asked.train, asked.random, own]))
@@ -268,8 +271,7 @@ class _Work:
             other = Answers(test[groups[group]], test[2 * students :], unseen)
             measured: dict[str, Attack | None] = attacks(one, other, self.seed, group, side) if len(chosen) else {}
             found[group][side] = {k: a.to_json() if a else None for k, a in measured.items()} or None
-        kind = "chosen" if self.distilled.card["kind"] == "coreset" else "start"
-        return found | {"own_kind": kind if len(own) else None}
+        return found | {"own_kind": kind}
 
     def features(self, network: Network) -> tuple[Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor], int]:
         """A function that gives the embeddings [n, D] under a network of images by their indices [n], and D."""
@@ -299,13 +301,26 @@ def _words(protocol: Protocol) -> str:
     return f"{protocol.name}: {t.epochs} epochs, batch {t.batch}, SGD {t.lr:g}, {schedule}, augmentation {t.augment}; last epoch"
 
 
-def _notes(distilled: DistilledSet, start: Tensor | None, origin: Ints, real: RealData, asked: _Asked) -> list[str]:
+def _origin(distilled: DistilledSet, began_as: Ints, copies: Ints) -> tuple[Ints, str | None]:
+    """The training image [M] behind each image of the set (-1: unknown), and whether it is what the image began as or is.
+
+    Arguments: the training images [M] that the start images are, and that the images of the set themselves are. A set that comes
+    from elsewhere has no start; of real images it tells all the same which they are.
+    """
+    if (began_as >= 0).any():
+        return began_as, "chosen" if distilled.card["kind"] == "coreset" else "start"
+    return copies, "chosen" if (copies >= 0).any() else None
+
+
+def _notes(start: Tensor | None, began_as: Ints, origin: Ints, real: RealData, asked: _Asked) -> list[str]:
     """What a reader must be told beside the numbers."""
     notes = []
     if start is None:
         notes.append("no start images are kept with the set, so nothing is told of them")
-    elif not (origin >= 0).any():
+    elif not (began_as >= 0).any():
         notes.append("none of the start images is a training image (noise, another whitening, or an earlier run)")
+    if not (began_as >= 0).any() and (origin >= 0).any():
+        notes.append(f"{int((origin >= 0).sum())} images of the set are training images; those are asked about as its own")
     if len(asked.test) < 100:
         notes.append(f"{len(asked.test)} test images: below 100, 1 % false positives means none at all")
     if any("held out" in note for note in real.notes):

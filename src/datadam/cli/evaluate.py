@@ -106,6 +106,7 @@ def evaluate(
                     where = "the end" if best.iteration is None else f"iteration {best.iteration}"
                     best_of = f"the best of {len(way) + 1} iterations ({where})"
                     say(f"{run}: {100 * best.mean:.2f} % is {best_of}: SELECTED ON THE TEST SET")
+    _remarks([evaluation for _, evaluation in made])
     result(_rows(made), [{"run": str(run), **evaluation.to_json()} for run, evaluation in made], as_json=json)
 
 
@@ -197,7 +198,16 @@ def baseline(
                 made.append(judge(chosen, real, **words, workers=workers, engine=ray, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))
+    _remarks(made)
     result(judged([("", e.to_json()) for e in made], runs=False), [e.to_json() for e in made], as_json=json)
+
+
+def _remarks(made: "list[Evaluation]") -> None:
+    """Say what users should know of how students were trained, once."""
+    from datadam.cli.screen import say
+
+    for remark in dict.fromkeys(e.made["remark"] for e in made if "remark" in e.made):
+        say(f"note: {remark}")
 
 
 def rule_for(name: str, students: int | None, epochs: int | None, augment: str | None, full: bool) -> "tuple[Protocol, int]":
