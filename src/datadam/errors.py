@@ -2,6 +2,7 @@
 
     DatadamError
     ├── InvalidInput (also ValueError)      the user can cure it: the command line exits with 2
+    │   ├── CannotDo                        settings that are right each by itself, but not of this method
     │   ├── UnknownName                     a name that no catalog knows; offers the nearest one
     │   ├── DataError                       images or labels that cannot be used
     │   ├── ArtifactError                   a file that is not what it says it is
@@ -37,6 +38,10 @@ def noting(faults: list[str]) -> Iterator[None]:
         yield
     except InvalidInput as error:
         faults.extend(error.faults)
+
+
+class CannotDo(InvalidInput):
+    """What was asked is well said, but this method cannot do it: another one may."""
 
 
 class UnknownName(InvalidInput):

@@ -8,7 +8,9 @@ from functools import cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from datadam import machine, nets
+from datadam import machine, nets, train
+from datadam.coresets import difficulty
+from datadam.coresets.insight import TRAINING, Behind
 from datadam.data import RealData
 from datadam.errors import NotEnoughMemory
 from datadam.machine import can_compile
@@ -23,19 +25,23 @@ MAP_WORK = 1500  # operations that take as long as normalising, pooling and matc
 COMPILED_GAIN = {"float32": 2.3, "float64": 2.0, "bfloat16": 3.7}  # how many times faster compiled code is, about
 SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which its time is worth measuring
 PROBE, PROBED = 0.2, 64  # seconds that measuring takes, about, and images a forward pass
+GRAND_COPIES = 7  # of all blocks, while gradients are taken image by image; of the gradients themselves: 2 (both measured)
 REAL_COPIES, TRAINING_COPIES = 4, 5  # how many maps of a block are alive at once without gradient; of all blocks with it
 BACKWARD = 3  # forward passes that a training step counts for an image
 KEEPING_PAYS = 2  # times that a run draws an image, on average, above which whitening all of them first pays
 KEPT_SHARE, KEPT_LIMIT = 0.25, 8_000_000_000  # of free memory that they may take; on a CPU at most a share of so many bytes
 ZCA_COPIES, FIT_COPIES = 3, 16  # of a matrix [D, D] in float32: while whitening, and while that is fitted (measured)
 MAPPED_ABOVE = 8  # data larger than this part of a limit that was asked for stay on disk
+ENDLESS = 1 << 62  # bytes: no limit
 FLOOR = 500_000_000  # bytes: interpreter, torch, compiled code
 
 
 @dataclass(frozen=True)
 class Forecast:
     """`flops` of an iteration, `bytes` of memory at the peak, the `plan`, the `precision` ("auto" resolved), `notes` that a user
-    must be told aloud, and about how many `seconds` the whole run takes here (0.0 for moments)."""
+    must be told aloud, and about how many `seconds` the whole run takes here (0.0 for moments); `whole`, bytes with the data and
+    what is given back before the run begins; `a_pass`, operations of a forward pass of one image, and `rate`, such passes a
+    second (0.0: not measured)."""
 
     flops: float
     bytes: int
@@ -43,6 +49,9 @@ class Forecast:
     precision: str
     notes: tuple[str, ...]
     seconds: float
+    whole: int = 0
+    a_pass: float = 0.0
+    rate: float = 0.0
 
 
 def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None) -> Forecast:
@@ -81,9 +90,8 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     matrix = 4 * image.numel() ** 2 if recipe.zca != "none" or real.transform.zca is not None else 0
     fitting = needed + FIT_COPIES * matrix  # comes first, and gives back what it took
     needed += ZCA_COPIES * matrix
-    chooses = isinstance(recipe.method, Coreset) and recipe.method.training_epochs > 0
-    if chooses:
-        needed += TRAINING_COPIES * min(NETWORK_BATCH, len(real.train)) * sum(blocks)
+    if isinstance(recipe.method, Coreset):
+        needed += choosing_memory(recipe.method, real, blocks, sum(weight.nbytes for weight in network.parameters()))
     if learns:
         needed += working_memory(recipe, counts, chunk, blocks, features.embedding.numel() * width, couples)
     notes = [remark] if (remark := recipe.method.remark(features)) else []
@@ -99,13 +107,13 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
         kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(counts), limit - needed)
     if kept:
         needed += kept_bytes(real, kept)
+    whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
     if needed > limit:
         cure = "use instance norm (norm=instance)" if coupled else "lower ipc"
         if learns:
             cure += f", lower --batch-real (now {recipe.batch_real})"
-        elif chooses:
-            cure = "choose by random features, or at random"
-        whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
+        elif isinstance(recipe.method, Coreset) and (recipe.method.behind or recipe.method.looks):
+            cure = "choose by random features, or at random" if recipe.method.behind else "choose at random"
         another = f"raise --memory-limit ({smallest_limit(int(whole), real)} is the smallest that does)"
         if on_gpu and memory_limit is None:
             another = "another --device"
@@ -117,11 +125,55 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     if pays and not compiled:
         missing = "Triton or C" if on_gpu else "C++"
         notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
-    seconds = 0.0
-    if flops * recipe.iterations > SECONDS_MATTER:
+    seconds = rate = 0.0
+    a_pass = float(counter.get_total_flops())
+    in_all = recipe.iterations * passes
+    if isinstance(recipe.method, Coreset):
+        in_all = passes_to_choose(recipe.method, len(real.train), device)
+    if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
-        seconds = recipe.iterations * passes / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)
-    return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds)
+        seconds = in_all / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)
+    return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
+
+
+def foretold_memory(real: RealData, recipe: Recipe, kept: str, device: str) -> int:
+    """Bytes at the peak of a run that has begun, whatever is free by now; `kept`, the form in which it keeps images ready."""
+    told = forecast(real, recipe, device=device, memory_limit=ENDLESS)
+    return told.whole + sum(sign * kept_bytes(real, form) for sign, form in ((1, kept), (-1, told.plan.kept)) if form)
+
+
+def passes_to_choose(method: Coreset, images: int, device: str) -> float:
+    """Forward passes of one image that a choice among so many images counts, when the cache holds nothing of it."""
+    return method.looks * images + sum(passes_behind(one, images, device) for one in method.behind)
+
+
+def passes_behind(one: Behind, images: int, device: str) -> float:
+    """Forward passes that one training, or one look at all images, counts; those of compiled code count for less."""
+    if one.what != TRAINING:
+        return difficulty.PASSES[one.what] * images
+    steps = one.training.epochs * -(-images // one.training.batch)
+    gain = COMPILED_GAIN["float32"] if steps > train.COMPILING_PAYS and can_compile(device) else 1.0
+    return BACKWARD * one.training.epochs * images / gain
+
+
+def choosing_memory(method: Coreset, real: RealData, blocks: list[int], weights: int) -> float:
+    """Bytes that a choice takes beside the images, at its peak: a training, or a look, whichever takes more.
+
+    Arguments: `blocks`, bytes of one image's maps; `weights`, of the network's.
+    """
+    together = min(machine.images_at_once(real.shape), len(real.train))
+    needed = [0.0]
+    if method.looks:
+        needed.append(REAL_COPIES * min(together, max(map(len, real.by_class))) * max(blocks))
+    for what, _, training in method.behind:
+        if what == TRAINING:
+            needed.append(TRAINING_COPIES * min(training.batch, len(real.train)) * sum(blocks))
+        elif what == "grand":
+            images = min(together, max(1, difficulty.GRADIENT_BYTES // weights))
+            needed.append(2 * images * weights + GRAND_COPIES * images * sum(blocks))
+        else:
+            needed.append(REAL_COPIES * together * max(blocks))
+    return max(needed)
 
 
 def in_memory(real: RealData) -> int:

@@ -6,7 +6,8 @@ those of DC-Bench (Cui et al., NeurIPS 2022), whose judging the paper's figure f
 
 Networks see normalised or whitened numbers, which these operations do not know: images go back to pixels, are clipped to [0, 1]
 and rounded to 256 levels (all of them, so that a student sees one kind of image), are changed, and return. So does DC-Bench.
-Departures: each image draws for itself (DC-Bench: a batch draws once); what a shift uncovers is zero in network space, as in DSA
+Departures: Tiny ImageNet too gets the pairs of CIFAR-10 (DC-Bench: those learned for ImageNet); each image draws for itself
+(DC-Bench: a batch draws once); what a shift uncovers is zero in network space, as in DSA
 (authors: grey 128; DC-Bench: black); levels are rounded (DC-Bench: cut off).
 There is no gradient through levels: these are for students, never for distilling.
 

@@ -6,6 +6,10 @@ from typing import Any
 from datadam.errors import InvalidInput
 from datadam.train import Training
 
+USUAL_STUDENTS = 5  # of a set, unless the protocol has fewer or all are asked for
+CHALLENGE = "eccv24"
+CHALLENGED = 10  # images per class
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -24,12 +28,34 @@ class Protocol:
     selects: bool = False
     epochs_by_augment: tuple[int, int] | None = None
 
+    @property
+    def usual_students(self) -> int:
+        """How many students of a set are trained unless more are asked for."""
+        return min(USUAL_STUDENTS, self.students)
+
+    def departures(self, *, ipc: int | None, net: str, zca: bool) -> str:
+        """How a set of so many images per class, and its students' network, are other than the protocol had them; "" for not."""
+        if self.name != CHALLENGE:
+            return ""
+        found = [f"ipc {ipc}"] if ipc not in (CHALLENGED, None) else []
+        found += (["batch norm"] if "norm=batch" in net else []) + (["ZCA"] if zca else [])
+        words = f"{self.name} judged {CHALLENGED} images per class, made without ZCA, on a ConvNet with instance norm; here"
+        return f"{words}: {', '.join(found)}" if found else ""
+
     def with_epochs(self, epochs: int | None) -> "Protocol":
-        """The same with other epochs. A drop of the rate keeps its share of the training; "every15" stays every 15 epochs."""
-        if epochs is None or epochs == self.training.epochs:
+        """The same with other epochs, which then stay whatever the augmentation.
+
+        A drop of the rate keeps its share of the training; "every15" stays every 15 epochs.
+        """
+        if epochs is None:
             return self
         if epochs < 1:
             raise InvalidInput(f"epochs is {epochs}; it must be at least 1")
+        return replace(self._scaled(epochs), epochs_by_augment=None)
+
+    def _scaled(self, epochs: int) -> "Protocol":
+        if epochs == self.training.epochs:
+            return self
         drop = self.training.drop_after
         scaled = None if drop is None else max(1, round(drop * epochs / self.training.epochs))
         return replace(self, training=replace(self.training, epochs=epochs, drop_after=scaled))
@@ -41,7 +67,7 @@ class Protocol:
         changed = replace(self, training=replace(self.training, augment=augment))
         if self.epochs_by_augment is None or (augment == "none") == (self.training.augment == "none"):
             return changed
-        return changed.with_epochs(self.epochs_by_augment[augment != "none"])
+        return changed._scaled(self.epochs_by_augment[augment != "none"])
 
     def whole_set(self) -> "Protocol":
         """For the whole training set: one student of 100 epochs, the schedule scaled."""

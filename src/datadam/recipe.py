@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 from datadam import nets
 from datadam.augment import STRATEGY, operations
 from datadam.buckets import parse
-from datadam.errors import DatadamError, InvalidInput, UnknownName, noting
+from datadam.errors import CannotDo, DatadamError, InvalidInput, UnknownName, noting
 from datadam.methods import CATALOG, Coreset, FeatureMatching, Method
 from datadam.methods.base import finite, refuse, require
 from datadam.protocols import CATALOG as PROTOCOLS
@@ -32,7 +32,7 @@ class Recipe:
     of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD
     with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`;
     `precision`; `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from.
-    Raises `InvalidInput` with every wrong setting at once.
+    Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one, when all is right but for this method.
     """
 
     method: Method
@@ -62,6 +62,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         faults: list[str] = []
+        unfit: list[str] = []  # for this method
         for name, least in (
             ("ipc", 1),
             ("iterations", 0),
@@ -99,7 +100,7 @@ class Recipe:
         require(
             self.precision != "bfloat16" or isinstance(self.method, Coreset | FeatureMatching),
             f"{self.method.name} takes gradients on the real side, for which bfloat16 is too coarse; use precision=float32",
-            faults,
+            unfit,
         )
         require(
             not (self.network_steps and self.network_epochs),
@@ -110,13 +111,13 @@ class Recipe:
             not self.method.trains_networks or (not self.trains_network and self.iterations_per_network == 1),
             f"{self.method.name} decides itself how long it trains a network and when it draws the next; leave network_steps=0, "
             "network_epochs=0, iterations_per_network=1",
-            faults,
+            unfit,
         )
         asked = [f.name for f in fields(self) if f.name in OF_NETWORKS and getattr(self, f.name) != f.default]
         require(
             self.method.needs_network or not asked,
             f"{self.method.name} reads pixels and no network, so it has no use for {', '.join(asked)}; leave that out",
-            faults,
+            unfit,
         )
         require(
             not (self.trains_network and self.network_when == "between" and self.iterations_per_network == 1),
@@ -128,9 +129,9 @@ class Recipe:
             require(
                 self.iterations == 0 and self.start == "real",
                 f"{self.method.name} chooses real images and learns nothing: it needs iterations=0 and start='real'",
-                faults,
+                unfit,
             )
-        refuse(faults)
+        refuse(faults, unfit)
 
     @property
     def network_training(self) -> Training:
@@ -166,11 +167,12 @@ class Recipe:
     def change(self, settings: dict[str, Any]) -> "Recipe":
         """A copy with some settings changed: those of the recipe and those of its method, by name.
 
-        Values may be text, as from a command line. Raises `InvalidInput` with every unknown or wrong one.
+        Values may be text, as from a command line. Raises `InvalidInput` with every unknown or wrong one, or `CannotDo`.
         """
         own: dict[str, Any] = {}
         inner: dict[str, Any] = {}
         faults: list[str] = []
+        unfit: list[str] = []
         names = {f.name for f in fields(self)} - {"method"}
         method_names = {f.name for f in fields(self.method)}
         for name, value in settings.items():
@@ -190,9 +192,11 @@ class Recipe:
             method = self.method
         try:
             changed = dataclasses.replace(self, method=method, **own)
+        except CannotDo as error:
+            unfit.extend(error.faults)
         except InvalidInput as error:
             faults.extend(error.faults)
-        refuse(faults)
+        refuse(faults, unfit)
         return changed
 
 

@@ -44,7 +44,7 @@ def check_ipc(real: RealData, ipc: int, start: str) -> None:
     if ipc < 1:
         raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
     if start not in STARTS:
-        raise UnknownName("start", start, STARTS, "The folder of an earlier run is allowed too.")
+        raise UnknownName("start", start, STARTS, "To go on from an earlier run, give its images as `earlier`.")
     if start != "noise":
         require_members(real, ipc, cure=", or start from noise")
 

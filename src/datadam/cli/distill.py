@@ -129,7 +129,7 @@ def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, aga
             if again and (folder / "checkpoint" / "run.json").exists():
                 run = resume(folder, real, device=device, spread=spread)
             else:
-                with _choosing(recipe) as advance:
+                with _choosing(recipe, real, device, limit) as advance:
                     run = begin(
                         real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device,
                         earlier=earlier, snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""),
@@ -143,10 +143,15 @@ def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, aga
     return made
 
 
-def _choosing(recipe: "Recipe") -> "contextlib.AbstractContextManager[Progress | None]":
+def _choosing(
+    recipe: "Recipe", real: "RealData", device: str, limit: int | None
+) -> "contextlib.AbstractContextManager[Progress | None]":
     """A progress bar for what a coreset trains before it chooses; nothing for other methods."""
-    from datadam.cli.screen import bar, say
+    from datadam import nets
+    from datadam.cli.screen import bar, duration, say
+    from datadam.distill import check
     from datadam.methods import Coreset
+    from datadam.report.words import size
 
     epochs = recipe.method.training_epochs if isinstance(recipe.method, Coreset) else 0
     if not epochs:
@@ -155,6 +160,10 @@ def _choosing(recipe: "Recipe") -> "contextlib.AbstractContextManager[Progress |
         f"{recipe.method.name} chooses by what networks learn in {epochs} epochs on the whole training set; "
         "they are trained first, unless an earlier run has left them in the cache"
     )
+    told = check(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
+    if told.seconds > TELL:
+        words = f"about {duration(told.seconds)} here and about {size(told.whole)} of memory"
+        say(f"this takes {words}, if they are not there yet; --set epochs=N shortens it")
     return bar(recipe.method.name)
 
 
@@ -272,7 +281,9 @@ def _board(run: "Distillation", folder: Path, whole: Path, events: Events) -> "c
 def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None, events: Events) -> "DistilledSet":
     """Run to the end, or for the seconds left, under a progress bar."""
     from datadam.cli.screen import bar, duration, say
-    from datadam.report.words import plural
+    from datadam.forecast import foretold_memory
+    from datadam.report.words import plural, size
+    from datadam.shards import Sharded
 
     recipe, total, done = run.recipe, run.recipe.iterations, run.state.iteration
     if total:
@@ -283,7 +294,9 @@ def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None, e
         for remark in run.remarks:
             say(f"note: {remark}")
         if run.expected > TELL:
-            say(f"this takes about {duration(run.expected)} here; --iterations shortens it")
+            memory = size(foretold_memory(run.frame.real, recipe, run.plan.kept, str(run.device)))
+            memory += " of memory in each worker" if isinstance(run, Sharded) else " of memory"
+            say(f"this takes about {duration(run.expected)} here and about {memory}; --iterations shortens it")
         if run.plan.compiled and done < total:
             say("compiling first: the first iterations take about half a minute longer")
     try:

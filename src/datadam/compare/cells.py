@@ -21,7 +21,8 @@ from datadam.shards.parcel import Sent
 from datadam.storage import write_text
 
 if TYPE_CHECKING:
-    from datadam.compare.work import Part, Work
+    from datadam.compare.parts import Part
+    from datadam.compare.work import Work
 
 SIGN = ".seen"  # a file by which a worker knows the folder that is meant
 

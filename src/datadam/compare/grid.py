@@ -16,7 +16,7 @@ from datadam.buckets import RANDOM, open_bucket
 from datadam.compare.words import Variant, changed, network, split, variant
 from datadam.data import RealData
 from datadam.distill import check, whitened
-from datadam.errors import InvalidInput, noting
+from datadam.errors import CannotDo, InvalidInput, noting
 from datadam.evaluate import protocol_named
 from datadam.forecast import Forecast
 from datadam.methods import Coreset
@@ -86,13 +86,15 @@ class Grid:
 def plan(
     real: RealData, methods: Sequence[str] | str, ipc: Sequence[int] | int, nets_: Sequence[str] | str | None, *, repeats: int,
     iterations: int | None, batch_real: int | None, precision: str | None, net: str, zca: bool | None,
-    protocol: Protocol | str, students: int, whole: bool, whole_epochs: int | None, seed: int, device: str,
+    protocol: Protocol | str, students: int | None, whole: bool, whole_epochs: int | None, seed: int, device: str,
     memory_limit: int | None,
 ) -> Grid:  # fmt: skip
     """The grid that was asked for; arguments as `compare`. Raises `InvalidInput` with every fault at once."""
     faults: list[str] = []
     counts = [ipc] if isinstance(ipc, int) else list(ipc)
     for name, value in (("repeats", repeats), ("students", students), *(("ipc", count) for count in counts)):
+        if value is None:  # students: as the protocol says
+            continue
         if type(value) is not int or value < 1:
             faults.append(f"{name} is {value!r}; it must be a whole number, at least 1")
     if type(seed) is not int:
@@ -107,6 +109,7 @@ def plan(
     with noting(faults):
         rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
         rule = _resolved(rule, real)
+        students = rule.usual_students if students is None else students
         rule.whole_set().with_epochs(whole_epochs)
     with noting(faults):
         net = _spelled(net, real)
@@ -125,6 +128,7 @@ def plan(
         rows.sort(key=lambda row: counts.index(row.ipc))  # stable: methods stay in order
         faults += _twins(rows)
     refuse(list(dict.fromkeys(faults)))
+    assert students is not None
     if all(column.refused for column in columns):
         raise InvalidInput(*(column.refused for column in columns))
     asked = {
@@ -172,8 +176,7 @@ def _column(text: str, real: RealData, rule: Protocol, whole: bool, whole_epochs
         if augment != "dsa":
             check_words(augment)
         label = f"{spec}@{augment}"
-        usual = rule.training.epochs == CATALOG[rule.name].training.epochs if rule.name in CATALOG else False
-        rule = _resolved(rule.with_augment(augment).with_epochs(None if usual else rule.training.epochs), real)
+        rule = _resolved(rule.with_augment(augment), real)  # epochs that were asked for stay; others may follow it
     overall = rule.whole_set().with_epochs(whole_epochs) if whole else None
     try:
         students = nets.build(spec, shape=real.shape, classes=len(real.classes))
@@ -188,7 +191,8 @@ def _rows(
     one: Variant, real: RealData, counts: list[int], settings: dict[str, Any], device: str, memory_limit: int | None,
     faults: list[str],
 ) -> list[Row]:  # fmt: skip
-    """A variant's rows. What is wrong at every ipc is noted as a fault of the word, and there are no rows."""
+    """A variant's rows; what its method cannot do is written there. What is wrong at every ipc is noted as a fault of the word,
+    and there are no rows."""
     rows: list[Row] = []
     wrong: list[str] = []
     for ipc in counts:
@@ -196,7 +200,7 @@ def _rows(
             recipe = _recipe(one, real, ipc, settings)
         except InvalidInput as error:
             rows.append(Row(one, ipc, None, refused=str(error)))
-            wrong += error.faults
+            wrong += () if isinstance(error, CannotDo) else error.faults
             continue
         try:
             if recipe.networks != RANDOM and (bucket := open_bucket(recipe.networks, whitened(real, recipe.zca), recipe.net)):
@@ -204,7 +208,7 @@ def _rows(
             rows.append(Row(one, ipc, recipe, check(real, recipe, device=device, memory_limit=memory_limit)))
         except InvalidInput as error:
             rows.append(Row(one, ipc, recipe, refused=str(error)))
-    if all(row.recipe is None for row in rows):
+    if wrong and all(row.recipe is None for row in rows):
         faults += wrong
         return []
     return rows

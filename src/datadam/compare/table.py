@@ -129,7 +129,8 @@ def assemble(
         "rows": rows, "notes": _notes(grid, results, device),
         "progress": {"parts": parts, "done": done, "seconds_left": None if left is None else round(left, 1)},
         "seconds": {
-            "distilling": round(sum(card["seconds"] for card in results.cards.values()), 1),
+            "distilling": round(sum(card["seconds"] for card in results.cards.values()) - _again(results), 1),
+            "again": round(_again(results), 1),
             "judging": round(sum(evaluation["seconds"] for evaluation in judged), 1),
         },
     }  # fmt: skip
@@ -151,6 +152,7 @@ def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
         "runs": [
             {"folder": f"runs/{row.folder}/{r}", "seed": grid.seed + r, "precision": cards[r]["recipe"].get("precision")}
             | {key: cards[r].get(key) for key in keys}
+            | ({"behind": cards[r]["behind"]} if cards[r].get("behind") else {})
             for r in sorted(cards)
         ],
         "cells": {column.label: _cell(grid, results, real, i, row, c, column) for c, column in enumerate(grid.columns)},
@@ -258,6 +260,13 @@ def _whole(grid: Grid, results: Results, real: RealData) -> Json:
     }  # fmt: skip
 
 
+def _again(results: Results) -> float:
+    """Seconds of trainings and looks that several choices share, beyond the first time that they are counted."""
+    met = [one for card in results.cards.values() for one in card.get("behind") or []]
+    once = {one["name"]: one["seconds"] for one in met}
+    return float(sum(one["seconds"] for one in met) - sum(once.values()))
+
+
 NAMED = 4  # methods that a note names one by one at most
 
 
@@ -266,6 +275,22 @@ def _notes(grid: Grid, results: Results, device: str) -> list[str]:
     notes = []
     if any(column.protocol != grid.protocol for column in grid.columns):
         notes.append("a column NET@AUGMENT judges by students whose images are augmented so, and in all else as said above")
+    for column in grid.columns:
+        if (epochs := column.protocol.training.epochs) != (usual := grid.protocol.training.epochs):
+            notes.append(
+                f"students of {column.label} are trained for {epochs} epochs, and not for {usual}, as their protocol has it"
+            )
+    notes += [
+        departs
+        for row in grid.rows for column in grid.columns
+        if row.recipe is not None
+        and (departs := column.protocol.departures(ipc=row.ipc, net=column.spec, zca=row.recipe.zca != "none"))
+    ]  # fmt: skip
+    if _again(results) >= 1:
+        notes.append(
+            "networks that several methods choose by are trained once: they count in the seconds of each set that rests on them, "
+            "and once in the sum of distilling"
+        )
     recipes = [row.recipe for row in grid.rows if row.recipe is not None]
     white = dict.fromkeys(row.variant.word for row in grid.rows if row.recipe is not None and row.recipe.zca != "none")
     if white and any(recipe.zca == "none" for recipe in recipes):

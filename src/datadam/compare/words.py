@@ -13,13 +13,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from datadam import nets
-from datadam.errors import InvalidInput, UnknownName
+from datadam.errors import CannotDo, InvalidInput, UnknownName
 from datadam.methods import CATALOG as METHODS
 from datadam.methods import Coreset
 from datadam.methods.base import refuse
 from datadam.presets import CATALOG as PRESETS
 from datadam.presets import FOR_METHOD
 from datadam.recipe import Recipe
+from datadam.start import STARTS
 
 FOR_ALL = ("ipc", "seed", "protocol", "method", "preset")
 """What no single method of a comparison may set."""
@@ -30,7 +31,8 @@ LONGEST = 80  # letters of a folder's name
 
 @dataclass(frozen=True)
 class Variant:
-    """A method as one word says it: the `word` without spaces, its `base` (a method or preset), the `settings` as text."""
+    """A method as one word says it: the `word` without spaces around its signs, its `base` (a method or preset), the `settings`
+    as text."""
 
     word: str
     base: str
@@ -72,7 +74,7 @@ def split(text: str, at: str = ",") -> list[str]:
 
 def variant(text: str) -> Variant:
     """The variant that a word says. Raises `InvalidInput` with every fault that shows without data."""
-    word = "".join(str(text).split())
+    word = re.sub(r"\s*([,:=()\[\]])\s*", r"\1", str(text).strip())  # a folder's name may have spaces of its own
     base, *parts = split(word, ":")
     faults: list[str] = []
     settings: dict[str, str] = {}
@@ -116,8 +118,12 @@ def changed(recipe: Recipe, variant: Variant, settings: dict[str, Any]) -> Recip
         wrong = sorted(set(own) & {f.name for f in fields(recipe)} - set(OF_CORESETS))
         if wrong:
             faults.append(f"{variant.word!r} chooses real images and learns nothing; leave out {', '.join(wrong)}")
+    if own.get("start", "real") not in STARTS:
+        cure = "A comparison starts from nothing that an earlier run has left; datadam distill --start RUN does."
+        faults += UnknownName("start", own["start"], STARTS, cure).faults
     refuse(faults)
     try:
         return recipe.change(settings | own)
     except InvalidInput as error:
-        raise InvalidInput(*(f"{variant.word}: {fault}" for fault in error.faults)) from error
+        kind = CannotDo if isinstance(error, CannotDo) else InvalidInput
+        raise kind(*(f"{variant.word}: {fault}" for fault in error.faults)) from error

@@ -13,17 +13,18 @@ import torch
 from datadam import machine
 from datadam.checkpoint import clear_folder
 from datadam.compare.cells import Ended, Far, on_workers
-from datadam.compare.clock import Clock, Key
-from datadam.compare.grid import Column, Grid, plan
+from datadam.compare.clock import Clock
+from datadam.compare.grid import Grid, plan
+from datadam.compare.parts import Part, expected, left, long_words, parts_of, seconds_of
 from datadam.compare.store import Store, check_place, of_recipe, require_same, settled
-from datadam.compare.table import WHOLE, Comparison, Results, assemble, over_sets
+from datadam.compare.table import Comparison, Results, assemble, over_sets
+from datadam.coresets.insight import noticing
 from datadam.data import RealData
 from datadam.distill import begin, resume, whitened
 from datadam.distilled import DistilledSet
 from datadam.errors import ArtifactError, DatadamError, InvalidInput, noting
-from datadam.evaluate import DEFAULT_STUDENTS, Evaluation, evaluate, evaluate_whole
+from datadam.evaluate import Evaluation, evaluate, evaluate_whole
 from datadam.evaluate import Progress as Judging
-from datadam.forecast import BACKWARD, PROBED, SECONDS_MATTER, passes_a_second
 from datadam.lock import alone_in
 from datadam.methods import Coreset
 from datadam.methods.base import refuse
@@ -49,20 +50,6 @@ class GridProgress:
     remark: str = ""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A piece of work: to "make" the run of a row and repeat, to "judge" it by students of a column, to judge the "whole" set."""
-
-    kind: str
-    row: int
-    repeat: int
-    column: int
-    doing: str
-    key: Key
-    units: float
-    prior: float | None = None
-
-
 def compare(
     real: RealData,
     methods: list[str] | str,
@@ -76,7 +63,7 @@ def compare(
     net: str = "auto",
     zca: bool | None = None,
     protocol: Protocol | str = "honest",
-    students: int = DEFAULT_STUDENTS,
+    students: int | None = None,
     whole: bool = False,
     whole_epochs: int | None = None,
     seed: int = 0,
@@ -95,7 +82,8 @@ def compare(
     against; `ipc` (IPC), images per class; `nets`, the students' networks (None: `net`); `repeats`, independent sets of each,
     with seeds from `seed` on; `iterations`, `batch_real` and `precision`, instead of those of the presets, for methods that
     learn; `net`, the network that "auto" in a preset stands for; `zca`, whitening for all or none (None: as the presets say);
-    `protocol` and `students` a set, as `evaluate`; `whole`, a last row of the whole training set, of `whole_epochs`;
+    `protocol` and `students` a set (None: 5, or all of a protocol that has fewer); `whole`, a last row of the whole training set,
+    of `whole_epochs`;
     `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side (all its machines must see
     `out`); `memory_limit` in bytes;
     `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
@@ -137,7 +125,8 @@ class Work:
         self.workers, self.memory_limit, self.note, self.command = workers, memory_limit, note, command
         self.progress = progress or (lambda _: None)
         self.results, self.clock = Results(), Clock()
-        self.parts = self._parts()
+        self.known: set[object] = set()  # what choices rest on and is done
+        self.parts = parts_of(grid, self.real, device)
         self.todo = [part for part in self.parts if not self._is_done(part)]
         self.white: dict[str, RealData] = {}
         self.made = {
@@ -158,7 +147,7 @@ class Work:
                 self._tell(part, 0.0, 0.0)
                 ended, remark = self.attempt(part)
                 if ended:
-                    self.clock.learn(part.key, part.units, time.monotonic() - began)
+                    self._learn(part, time.monotonic() - began)
                 self.todo = [other for other in self.todo[1:] if not self.is_lost(other)]
                 self.changed = True
                 self._tell(part, 1.0, 0.0, remark)
@@ -186,53 +175,18 @@ class Work:
 
     def _announce(self) -> None:
         """Tell how much there is to do, and what is long in it."""
-        done = len(self.parts) - len(self.todo)
-        grid, left = self.grid, self._left()
-        long = {
-            (part.row, part.column): f"{grid.rows[part.row].variant.word}, ipc {grid.rows[part.row].ipc}: about "
-            f"{duration(part.prior or 0.0)} a set; --iterations shortens it"
-            for part in self.todo
-            if part.kind == "make" and (part.prior or 0.0) > TELL
-        }
+        done, rest = len(self.parts) - len(self.todo), self._left()
+        long: dict[tuple[int, int], str] = {}
+        known = set(self.known)
+        for part in self.todo:
+            seconds = expected(self.clock, part, known) if part.kind == "make" else None
+            if seconds is not None and seconds > TELL:
+                long.setdefault((part.row, part.column), long_words(self.grid.rows[part.row], part, seconds))
+            known |= {one.who for one in part.behind}
         words = f"{len(self.parts)} parts, sets to make and to judge; {done} are done"
-        words += "" if left is None or not self.todo else f"; the rest takes about {duration(left)}"
+        words += "" if rest is None or not self.todo else f"; the rest takes about {duration(rest)}"
         for remark in (words, *long.values()):
-            self.progress(GridProgress(done, len(self.parts), "", 0.0, left, remark))
-
-    def _parts(self) -> list[Part]:
-        """Everything, in the order in which it is done: a whole table of one repeat first, then the next repeat."""
-        grid, found = self.grid, []
-        test, train = len(self.real.test), len(self.real.train)
-        for r in range(grid.repeats):
-            for i, row in enumerate(grid.rows):
-                if row.refused or row.recipe is None:
-                    continue
-                foreseen = row.forecast.seconds if row.forecast else 0.0
-                word = f"{row.variant.word}, ipc {row.ipc}" + (f", repeat {r}" if grid.repeats > 1 else "")
-                chooses = isinstance(row.recipe.method, Coreset)
-                units = 1.0 if chooses or row.forecast is None else row.forecast.flops * max(1, row.recipe.iterations)
-                key = ("choose" if chooses else "make", row.variant.word)
-                found.append(Part("make", i, r, -1, word, key, units, foreseen or (0.0 if chooses else None)))
-                for c, column in enumerate(grid.columns):
-                    images = grid.students * (
-                        BACKWARD * row.ipc * len(self.real.classes) * column.protocol.training.epochs + test
-                    )
-                    if not column.refused:
-                        doing, key = f"{word}, judged by {column.label}", ("judge", column.label)
-                        found.append(Part("judge", i, r, c, doing, key, column.flops * images, self._guess(column, images)))
-        for c, column in enumerate(grid.columns):
-            if column.whole and not column.refused:
-                images, doing = BACKWARD * train * column.whole.training.epochs + test, f"{WHOLE}, judged by {column.label}"
-                key = ("whole", column.label)
-                found.append(Part("whole", -1, 0, c, doing, key, column.flops * images, self._guess(column, images)))
-        return found
-
-    def _guess(self, column: Column, images: int) -> float | None:
-        """Seconds for so many forward passes, by a moment's measurement; None where they are moments themselves."""
-        if column.flops * images < SECONDS_MATTER:
-            return None
-        count = min(machine.images_at_once(self.real.shape), PROBED)
-        return images / passes_a_second(column.spec, self.real.shape, count, self.device, 4)
+            self.progress(GridProgress(done, len(self.parts), "", 0.0, rest, remark))
 
     def _is_done(self, part: Part) -> bool:
         """Whether the folder holds this part; if so it joins the results, and teaches the clock."""
@@ -251,8 +205,22 @@ class Work:
                 return False
             self._keep(part, found, path)
             seconds = found["seconds"]
-        self.clock.learn(part.key, part.units, seconds)
+        self._learn(part, seconds)
         return True
+
+    def _learn(self, part: Part, seconds: float) -> None:
+        """Teach the clock: a part took so many seconds, of a choice only its own ones, and what it rests on once."""
+        if not part.behind:
+            self.clock.learn(part.key, part.units, seconds)
+            return
+        card = self.results.cards[part.row, part.repeat]
+        met = card.get("behind") or []
+        if len(met) == len(part.behind):  # a run of an earlier version does not tell
+            self.clock.learn(part.key, part.units, max(0.0, card["seconds"] - sum(one["seconds"] for one in met)))
+            for one, then in zip(part.behind, met, strict=True):
+                if one.who not in self.known:
+                    self.clock.learn(one.key, one.units, then["seconds"])
+        self.known |= {one.who for one in part.behind}
 
     def _evaluation(self, part: Part) -> tuple[Path, str, Protocol, int, int]:
         """Where an evaluation is kept, and its network, protocol, students and seed."""
@@ -306,18 +274,21 @@ class Work:
         began = time.monotonic()
         if not machine.forget_peak() and len(self.results.cards):
             self.results.remarks.append("peak memory may hold that of runs made before in the same process")
-        if self.store.state(folder, recipe):
+        learns = not isinstance(recipe.method, Coreset)
+        if learns and self.store.state(folder, recipe):  # a choice is made anew, by what the cache holds
             run = resume(folder, self.real, device=self.device)
         else:
             if folder.exists():  # stopped before its first checkpoint: nothing in it is worth keeping
                 clear_folder(folder)
             if recipe.zca not in self.white:
                 self.white[recipe.zca] = whitened(self.real, recipe.zca)  # once for all
-            run = begin(
-                self.white[recipe.zca], recipe, out=folder, device=self.device, memory_limit=self.memory_limit, note=self.note,
-                command=self.command,
-                progress=lambda what, done, total: self._tell(part, 0.0, 0.0, doing=f"{part.doing}: {what}"),
-            )  # fmt: skip
+            with noticing() as met:
+                run = begin(
+                    self.white[recipe.zca], recipe, out=folder, device=self.device, memory_limit=self.memory_limit,
+                    note=self.note, command=self.command, progress=self._watch_choice(part),
+                )  # fmt: skip
+            if met:
+                run.facts["behind"] = [one._asdict() for one in met]
             for remark in run.remarks:
                 self._tell(part, 0.0, 0.0, f"{part.doing}: {remark}")
         before = run.state.iteration
@@ -356,6 +327,27 @@ class Work:
         self._keep(part, evaluation.to_json(), path)
         return f"{part.doing}: {100 * evaluation.mean:.2f} %"
 
+    def _watch_choice(self, part: Part) -> Callable[[str, int, int | None], None]:
+        """What shows how far a choice is: in all that it rests on, and then in itself."""
+        places = {one.doing: place for place, one in enumerate(part.behind)}
+        work = sum(one.units for one in part.behind)
+        stage, began, last = "", 0.0, time.monotonic()
+
+        def show(what: str, done: int, total: int | None) -> None:
+            nonlocal stage, began, last
+            if what != stage:
+                stage, began = what, last
+            last, share, rest, place = time.monotonic(), 0.0, None, places.get(what)
+            if total and place is not None:
+                share = done / total
+                later = [seconds_of(self.clock, part), *(seconds_of(self.clock, one) for one in part.behind[place + 1 :])]
+                rest = (_rest(began, share) or 0.0) + sum(seconds or 0.0 for seconds in later)
+                before = sum(one.units for one in part.behind[:place])
+                share = (before + share * part.behind[place].units) / work if work else share
+            self._tell(part, share, rest, doing=f"{part.doing}: {what}")
+
+        return show
+
     def _watch(self, part: Part) -> Callable[[Judging], None]:
         began = time.monotonic()
 
@@ -370,16 +362,14 @@ class Work:
         if self.changed and time.monotonic() - self.saved > TABLE_SECONDS:
             self._save(picture=time.monotonic() - self.pictured > PICTURE_SECONDS)
         done = len(self.parts) - len(self.todo)
-        expected = None if share or not self.todo else self.clock.expect(part.key, part.units, part.prior)
+        foreseen = None if share or not self.todo else expected(self.clock, part, self.known)
         self.progress(
-            GridProgress(done, len(self.parts), doing or part.doing, share, self._left(part, rest if share else expected), remark)
+            GridProgress(done, len(self.parts), doing or part.doing, share, self._left(part, rest if share else foreseen), remark)
         )
 
     def _left(self, running: Part | None = None, rest: float | None = None) -> float | None:
         """Seconds until all is done, or None while too little is known."""
-        expected = [rest if part is running else self.clock.expect(part.key, part.units, part.prior) for part in self.todo]
-        known = [seconds for seconds in expected if seconds is not None]
-        return sum(known) if len(known) == len(expected) else None
+        return left(self.clock, self.todo, self.known, running, rest)
 
     def _save(self, *, picture: bool = False) -> Comparison:
         table = assemble(

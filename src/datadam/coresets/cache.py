@@ -27,8 +27,8 @@ def kept(key: Mapping[str, Any], like: Mapping[str, Tensor], make: Callable[[], 
     are expected (their values do not matter). Two processes that want the same make it once. A folder that cannot be written
     costs the next run its time, and this one nothing.
     """
-    words = json.dumps({"format": FORMAT, **key}, sort_keys=True)
-    file = folder() / f"{hashlib.sha256(words.encode()).hexdigest()[:40]}.safetensors"
+    words = _words(key)
+    file = folder() / f"{name_of(key)}.safetensors"
     if (found := _read(file, words, like)) is not None:
         return found
     with ExitStack() as stack:
@@ -43,9 +43,18 @@ def kept(key: Mapping[str, Any], like: Mapping[str, Tensor], make: Callable[[], 
         return made
 
 
+def name_of(key: Mapping[str, Any]) -> str:
+    """The name of the file for this key: other keys have other names."""
+    return hashlib.sha256(_words(key).encode()).hexdigest()[:40]
+
+
 def folder() -> Path:
     """$DATADAM_CACHE, or ~/.cache/datadam, and "insight" in it."""
     return default_folder().parent / "insight"
+
+
+def _words(key: Mapping[str, Any]) -> str:
+    return json.dumps({"format": FORMAT, **key}, sort_keys=True)
 
 
 def _read(file: Path, words: str, like: Mapping[str, Tensor]) -> dict[str, Tensor] | None:

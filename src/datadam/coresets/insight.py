@@ -6,14 +6,17 @@ Letters: N training images, n of a class, K classes, D numbers of the embedding.
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from datadam import nets
-from datadam.coresets.cache import kept
+from datadam.coresets.cache import kept, name_of
 from datadam.coresets.difficulty import SCORES
 from datadam.coresets.forgetting import History
 from datadam.data import RealData
@@ -23,6 +26,57 @@ from datadam.rng import stream
 from datadam.train import Training, forward_of, train_steps
 
 Progress = Callable[[str, int, int | None], None]
+TRAINING = "training"
+
+
+class Behind(NamedTuple):
+    """Work that choices rest on and that the disk keeps: `what`, a "training" or a score of all images ("el2n", "grand"), of
+    network `number`, by its `training`."""
+
+    what: str
+    number: int
+    training: Training
+
+    @property
+    def doing(self) -> str:
+        """What progress says of it."""
+        if self.what == TRAINING:
+            return f"training network {self.number + 1} to choose by"
+        return f"{self.what} of all images, network {self.number + 1}"
+
+
+class Met(NamedTuple):
+    """Such work as one choice met it: the `name` of its file, `what` as above, the `seconds` that it took when it was done, and
+    whether it was `found` on the disk, so that this choice took none of them."""
+
+    name: str
+    what: str
+    seconds: float
+    found: bool
+
+
+_met: ContextVar[list[Met] | None] = ContextVar("met", default=None)
+
+
+@contextmanager
+def noticing() -> Iterator[list[Met]]:
+    """Gives a list that holds, when the block ends, what the choices made in it rest on."""
+    met: list[Met] = []
+    token = _met.set(met)
+    try:
+        yield met
+    finally:
+        _met.reset(token)
+
+
+def trained(epochs: int) -> Training:
+    """A whole training to choose by."""
+    return Training(epochs=epochs)
+
+
+def early(epochs: int) -> Training:
+    """The beginning of a longer training: at the full rate throughout."""
+    return Training(epochs=epochs, drop_after=epochs)
 
 
 @dataclass
@@ -69,11 +123,11 @@ class Insight:
 
     def network(self, epochs: int = 0) -> Network:
         """A network trained for some epochs, in evaluation mode; 0: one with random weights."""
-        return self._trained(Training(epochs=epochs), 0)[0] if epochs else self._random()
+        return self._trained(trained(epochs), 0)[0] if epochs else self._random()
 
     def forgetting(self, k: int, epochs: int) -> tuple[Tensor, Tensor]:
         """Of class k: how often each image was forgotten in a training, int32 [n], and whether ever learned, bool [n]."""
-        found = self._trained(Training(epochs=epochs), 0)[1]
+        found = self._trained(trained(epochs), 0)[1]
         return found["forgotten"][self._labels == k], found["learned"][self._labels == k]
 
     def difficulty(self, k: int, score: str, averaged: int, epochs: int) -> Tensor:
@@ -109,7 +163,7 @@ class Insight:
             network, empty = self._build("trained", number), History(len(self.real.train))
             weights = {f"weight/{name}": tensor for name, tensor in network.state_dict().items()}
             like = weights | {"forgotten": empty.forgotten, "learned": empty.learned}
-            found = self._kept(self._key(training, number), like, lambda: self._train(network, training, number))
+            found = self._kept(TRAINING, self._key(training, number), like, lambda: self._train(network, training, number))
             state = {name.removeprefix("weight/"): tensor for name, tensor in found.items() if name in weights}
             network.load_state_dict(state)
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as found: compiling changed it
@@ -134,16 +188,18 @@ class Insight:
 
         steps = train_steps(network, images, self._labels, training, self.seed, "coreset", "trained", number, forward=forward)
         for step, _ in enumerate(steps, 1):
-            self._tell(f"training network {number + 1} to choose by", step, total)
+            self._tell(Behind(TRAINING, number, training).doing, step, total)
         weights = {f"weight/{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
         return weights | {"forgotten": history.forgotten, "learned": history.learned}
 
     def _score(self, score: str, number: int, epochs: int) -> Tensor:
         """Scores [N] under one network, in the order of `_labels`."""
         if (score, number, epochs) not in self._scores:
-            early = Training(epochs=epochs, drop_after=epochs)  # at the full rate, as a longer training begins
-            key = self._key(early, number) | {"score": score}
-            found = self._kept(key, {"scores": torch.zeros(len(self._labels))}, lambda: self._look(score, early, number))
+            training = early(epochs)
+            self._trained(training, number)  # here and not within the look, whose seconds are its own
+            key = self._key(training, number) | {"score": score, "seconds": "of the look alone"}
+            like = {"scores": torch.zeros(len(self._labels))}
+            found = self._kept(score, key, like, lambda: self._look(score, training, number))
             self._scores[score, number, epochs] = found["scores"]
         return self._scores[score, number, epochs]
 
@@ -152,7 +208,7 @@ class Insight:
         for x, y in self._batches(self._order):
             scores.append(SCORES[score](network, x, y).cpu())
             done += len(y)
-            self._tell(f"{score} of all images, network {number + 1}", done, len(self._order))
+            self._tell(Behind(score, number, training).doing, done, len(self._order))
         return {"scores": torch.cat(scores)}
 
     def _batches(self, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -160,20 +216,24 @@ class Insight:
         for part in indices.split(images_at_once(self.real.shape)):
             yield self.real.images(part, device=self.device), labels[part].to(self.device)
 
-    def _kept(self, key: dict[str, object], like: dict[str, Tensor], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def _kept(
+        self, what: str, key: dict[str, object], like: dict[str, Tensor], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         """As `kept`; counts into `past` what it took then."""
         fresh = False
 
         def timed() -> dict[str, Tensor]:
             nonlocal fresh
-            fresh, began, before = True, time.monotonic(), self.past
+            fresh, began = True, time.monotonic()
             made = make()
-            whole = time.monotonic() - began + self.past - before  # with what went into it and was found
-            return made | {"seconds": torch.tensor(whole, dtype=torch.float64)}
+            return made | {"seconds": torch.tensor(time.monotonic() - began, dtype=torch.float64)}
 
         found = kept(key, like | {"seconds": torch.zeros((), dtype=torch.float64)}, timed)
+        seconds = float(found["seconds"])
         if not fresh:
-            self.past += float(found["seconds"])
+            self.past += seconds
+        if (met := _met.get()) is not None:
+            met.append(Met(name_of(key), what, seconds, not fresh))
         return found
 
     def _tell(self, what: str, done: int, total: int) -> None:

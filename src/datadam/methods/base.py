@@ -4,14 +4,14 @@ Letters: K classes, N images, D numbers of a descriptor.
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from datadam.draw import Draw
-from datadam.errors import InvalidInput
+from datadam.errors import CannotDo, InvalidInput
 from datadam.nets import Features
 from datadam.start import SyntheticSet
 
@@ -113,7 +113,10 @@ def finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def refuse(faults: list[str]) -> None:
-    """Raise `InvalidInput` with all faults, if any."""
+def refuse(faults: list[str], unfit: Sequence[str] = ()) -> None:
+    """Raise `InvalidInput` with all faults, if any; with `unfit`, what this method alone cannot do, and no other fault it is
+    `CannotDo`."""
     if faults:
-        raise InvalidInput(*faults)
+        raise InvalidInput(*faults, *unfit)
+    if unfit:
+        raise CannotDo(*unfit)

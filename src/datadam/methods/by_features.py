@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from datadam.coresets import Insight, herding, kcenter, kmeans
+from datadam.coresets.insight import TRAINING, Behind, trained
 from datadam.methods.base import refuse, require
 from datadam.methods.coreset import EPOCHS, Coreset, require_count
 
@@ -26,7 +27,13 @@ class FeatureCoreset(Coreset):
     features: str = "trained"
     epochs: int = EPOCHS
 
+    looks: ClassVar[float] = 1.0  # the embeddings, which no disk keeps
+
     def __post_init__(self) -> None:
+        refuse(self.faults())
+
+    def faults(self) -> list[str]:
+        """What is wrong with the settings."""
         faults: list[str] = []
         require(self.features in FEATURES, f"features is {self.features!r}; allowed: {', '.join(FEATURES)}", faults)
         require_count("epochs", self.epochs, faults)
@@ -34,11 +41,11 @@ class FeatureCoreset(Coreset):
         require(
             not idle, "epochs is of a training, and features=random has none; leave epochs out, or say features=trained", faults
         )
-        refuse(faults)
+        return faults
 
     @property
-    def training_epochs(self) -> int:
-        return self.epochs if self.features == "trained" else 0
+    def behind(self) -> tuple[Behind, ...]:
+        return (Behind(TRAINING, 0, trained(self.epochs)),) if self.features == "trained" else ()
 
     def rows(self, insight: Insight, k: int, count: int) -> Tensor:
         return self.choose(insight, k, insight.embeddings(k, self.training_epochs), count)
@@ -62,14 +69,23 @@ class Herding(FeatureCoreset):
 
 @dataclass(frozen=True, kw_only=True)
 class KCenter(FeatureCoreset):
-    """Greedily cover the class; settings as `FeatureCoreset`."""
+    """Greedily cover the class; settings as `FeatureCoreset`, and `first`, the image that the choice begins with: the one nearest
+    to the "mean" of the class, or a "random" one."""
+
+    first: str = "mean"
 
     name: ClassVar[str] = "kcenter"
     description: ClassVar[str] = kcenter.DESCRIPTION
     citation: ClassVar[str] = kcenter.CITATION
 
+    def faults(self) -> list[str]:
+        allowed = f"first is {self.first!r}; allowed: {', '.join(kcenter.FIRST)}"
+        return [*super().faults(), *([] if self.first in kcenter.FIRST else [allowed])]
+
     def choose(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
-        return kcenter.greedy(embeddings, count)
+        drawn = self.first == "random"
+        first = kcenter.random_first(len(embeddings), insight.seed, insight.real.classes[k]) if drawn else None
+        return kcenter.greedy(embeddings, count, first)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from datadam.coresets import Insight, difficulty, forgetting
+from datadam.coresets.insight import TRAINING, Behind, early, trained
 from datadam.methods.base import refuse, require
 from datadam.methods.coreset import EPOCHS, Coreset, require_count
 
@@ -29,8 +30,8 @@ class Forgetting(Coreset):
         refuse(faults)
 
     @property
-    def training_epochs(self) -> int:
-        return self.epochs
+    def behind(self) -> tuple[Behind, ...]:
+        return (Behind(TRAINING, 0, trained(self.epochs)),)
 
     def rows(self, insight: Insight, k: int, count: int) -> Tensor:
         return forgetting.most_forgotten(*insight.forgetting(k, self.epochs), count)
@@ -56,8 +57,10 @@ class DifficultyCoreset(Coreset):
         refuse(faults)
 
     @property
-    def training_epochs(self) -> int:
-        return self.averaged * self.epochs
+    def behind(self) -> tuple[Behind, ...]:
+        return tuple(
+            Behind(what, number, early(self.epochs)) for number in range(self.averaged) for what in (TRAINING, self.name)
+        )
 
     def rows(self, insight: Insight, k: int, count: int) -> Tensor:
         return difficulty.ranked(insight.difficulty(k, self.name, self.averaged, self.epochs), self.pick, count)

@@ -10,6 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from datadam.coresets import Insight, random
+from datadam.coresets.insight import TRAINING, Behind
 from datadam.methods.base import Method, require
 from datadam.start import require_members
 
@@ -18,15 +19,23 @@ EPOCHS = 20  # of the network on the whole real set that images are chosen by
 
 @dataclass(frozen=True, kw_only=True)
 class Coreset(Method):
-    """A choice of real images. Each has `rows`, or a `select` of its own."""
+    """A choice of real images. Each has `rows`, or a `select` of its own; `looks`, forward passes of each real image that every
+    choice makes anew."""
 
     family: ClassVar[str] = "coreset"
     separable: ClassVar[bool] = True
 
+    looks: ClassVar[float] = 0.0
+
+    @property
+    def behind(self) -> tuple[Behind, ...]:
+        """What the choice rests on and the cache keeps, so that choices of one seed, network and whitening share it."""
+        return ()
+
     @property
     def training_epochs(self) -> int:
         """Epochs over the whole real set that the choice costs, unless an earlier run has left them in the cache."""
-        return 0
+        return sum(one.training.epochs for one in self.behind if one.what == TRAINING)
 
     def select(self, insight: Insight, ipc: int) -> list[Tensor]:
         """Training indices [ipc] of each class, all different.

@@ -34,7 +34,8 @@ class DataDAM(FeatureMatching):
     Arguments: `power`, p; `task_balance`, lambda (0 switches MMD off); `scale`, s; `layers`, the numbers (from 1) of the
     blocks whose maps are matched, None for all but the last, () switches SAM off; `error`, how class means of maps are compared:
     "mse" (squared, summed), "mae" (absolute, summed) or "cosine" (1 - cos); `normalisation` of a map: "l2", "l1" or "none";
-    `maps`: "attention", or "features" for the whole feature map in its place (the paper's Table 5).
+    `maps`: "attention", or "features" for the whole feature map in its place (with `task_balance` 0, which leaves the maps alone,
+    the feature-map transfer of the paper's Table 5).
     Raises `InvalidInput` with every wrong setting.
     """
 

@@ -15,6 +15,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from datadam.methods.base import Cost, FeatureMatching
+from datadam.methods.datadam import DataDAM
 from datadam.nets import Features
 
 
@@ -24,7 +25,7 @@ class Pixel(FeatureMatching):
 
     name: ClassVar[str] = "pixel"
     description: ClassVar[str] = "class means of the pixels themselves"
-    citation: ClassVar[str] = ""
+    citation: ClassVar[str] = DataDAM.citation  # whose Table 11 has it
     needs_network: ClassVar[bool] = False
     cost: ClassVar[Cost] = Cost(real=0, synthetic=0)  # nothing passes a network
 
