@@ -63,11 +63,26 @@ def test_what_rounding_costs_is_measured(cli: Any, run: Path, tmp_path: Path) ->
     assert cost["run"]["protocol"] == cost["file"]["protocol"]
     assert cost["lines"][0].startswith("measured: ")
     assert json.loads((tmp_path / "out/datadam.json").read_text())["measured"]["gap"] == cost["gap"]
-    assert cost["lines"][1] in (tmp_path / "out/README.md").read_text()
+    page = (tmp_path / "out/README.md").read_text()
+    assert all(line in page for line in cost["lines"])
+    assert "not measured" not in page
+    clipped = outcome.json["error"]["clipped"]
+    assert clipped  # so rounding was measured by itself, too
+    alone = cost["rounding_alone"]
+    assert alone["gap"] == pytest.approx(alone["set"]["mean"] - cost["run"]["mean"])
+    assert "% from the run, rounded and not clipped: " in cost["lines"][1]
     exact = cli("export", run, "--to", "npz", "--out", tmp_path / "exact", "--measure", *QUICK, "--json").json["measured"]
     assert exact["gap"] == 0
     back = cli("export", run, "--to", "folder", "--out", tmp_path / "out", "--overwrite", "--measure", *QUICK)
     assert "points" in back.out
+
+
+def test_what_was_not_measured_says_so(cli: Any, run: Path, tmp_path: Path) -> None:
+    for to in ("folder", "parquet"):
+        assert "accuracy: not measured; add --measure" in cli("export", run, "--to", to, "--out", tmp_path / to).out
+        assert "not measured; add --measure" in (tmp_path / to / "README.md").read_text()
+    assert "not measured" not in cli("export", run, "--to", "npz", "--out", tmp_path / "npz").out
+    assert "not measured" not in (tmp_path / "npz/README.md").read_text()
 
 
 def test_repeats_go_into_one_file(cli: Any, finished: Path, pictures: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from datadam.data import RealData, Transform
 from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput
 from datadam.evaluate import protocol_named
-from datadam.exchange import FORMATS, export, import_
+from datadam.exchange import FORMATS, export, import_, rounded
 
 FLOAT = [name for name, form in FORMATS.items() if form.numbers is not None]
 PIXELS = [name for name, form in FORMATS.items() if form.numbers is None]
@@ -222,3 +222,13 @@ def test_what_a_format_cannot_do_is_refused(
     with pytest.raises(InvalidInput, match="does not exist"):
         import_(tmp_path / "nothing", "mtt", animals)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("zca", ["none", "kornia"])
+def test_rounding_without_clipping(make_set: Callable[..., DistilledSet], zca: str) -> None:
+    before = make_set(zca)
+    after = rounded(before)
+    levels, wanted = true_pixels(after) * 255, true_pixels(before) * 255
+    assert wanted.max() > 255.5 or wanted.min() < -0.5  # some lie outside, and stay there
+    np.testing.assert_allclose(levels, levels.round(), atol=0.05)
+    assert np.abs(levels - wanted).max() < 0.55

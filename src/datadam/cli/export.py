@@ -44,6 +44,7 @@ def export(
     from datadam.errors import InvalidInput
     from datadam.exchange import export as write
     from datadam.exchange import format_named, hub
+    from datadam.exchange.cards import is_other
 
     format_named(to)
     if push is not None:
@@ -64,6 +65,9 @@ def export(
         told["measured"] = cost
         lines += cost["lines"]
         _keep(out, cost)
+    elif is_other(sets[0].card, done.transform):
+        told["measured"] = None
+        lines.append("accuracy: not measured; add --measure")
     if push is not None:
         told["pushed"] = hub.push(out, push)
         lines.append(f"pushed: {told['pushed']}")
@@ -79,12 +83,13 @@ def _measure(
     before: "DistilledSet", done: "Exported", root: Path | None, net: str | None, protocol: str | None, students: int | None,
     epochs: int | None, seed: int, device: str,
 ) -> dict[str, Any]:  # fmt: skip
-    """Students of the set as it was and as it comes back from the files: same seeds, same protocol."""
+    """Students of the set as it was and as it comes back from the files: same seeds, same protocol; and, where pixels were clipped,
+    of the set that was rounded and not clipped, so that the two losses can be told apart."""
     from datadam import machine
     from datadam.cli.options import check_device, check_nets, data_of_card
     from datadam.errors import InvalidInput
     from datadam.evaluate import evaluate
-    from datadam.exchange import import_
+    from datadam.exchange import import_, rounded
 
     machine.tune_allocator()
     check_device(device)
@@ -94,8 +99,10 @@ def _measure(
     if more:
         raise InvalidInput(f"one network is measured, and {1 + len(more)} were named; give one")
     (after,) = import_(done.folder, done.to, real)
-    made = []
-    for name, one in (("the run", before), ("the file", after)):
+    made, tried = [], [("the run", before), ("the file", after)]
+    if done.transform is None and done.error.clipped:
+        tried.append(("the run, rounded and not clipped", rounded(before)))
+    for name, one in tried:
         with progress_of(f"{name} {spec}") as progress:
             made.append(
                 evaluate(
@@ -103,22 +110,28 @@ def _measure(
                     progress=progress,
                 )
             )  # fmt: skip
-    gaps = [late - early for early, late in zip(made[0].all, made[1].all, strict=True)]
-    cost = made[1].mean - made[0].mean
-    spread = f" ({', '.join(f'{100 * gap:+.2f}' for gap in gaps)} student by student)" if len(gaps) > 1 else ""
-    lines = [
-        f"measured: {100 * made[0].mean:.2f} % from the run, {100 * made[1].mean:.2f} % from the file: {100 * cost:+.2f} points"
-        f"{spread}",
-        made[0].words,
-    ]
-    return {"lines": lines, "gap": cost, "gaps": gaps, "run": made[0].to_json(), "file": made[1].to_json()}
+    lines, losses = [], []
+    for (name, _), later in zip(tried[1:], made[1:], strict=True):
+        gaps = [late - early for early, late in zip(made[0].all, later.all, strict=True)]
+        losses.append({"gap": later.mean - made[0].mean, "gaps": gaps})
+        spread = f" ({', '.join(f'{100 * gap:+.2f}' for gap in gaps)} student by student)" if len(gaps) > 1 else ""
+        lines.append(
+            f"measured: {100 * made[0].mean:.2f} % from the run, {100 * later.mean:.2f} % from {name}: "
+            f"{100 * (later.mean - made[0].mean):+.2f} points{spread}"
+        )
+    told = {"lines": [*lines, made[0].words], **losses[0], "run": made[0].to_json(), "file": made[1].to_json()}
+    if len(made) > 2:
+        told["rounding_alone"] = {**losses[1], "set": made[2].to_json()}
+    return told
 
 
 def _keep(out: Path, cost: dict[str, Any]) -> None:
     """The measured lines in datadam.json and README.md."""
+    from datadam.exchange.cards import UNMEASURED
     from datadam.exchange.sidecar import NAME
     from datadam.storage import read_json, write_json, write_text
 
     write_json(out / NAME, read_json(out / NAME) | {"measured": cost})
-    page = out / "README.md"
-    write_text(page, page.read_text(encoding="utf-8") + "\n" + "\n\n".join(cost["lines"]) + "\n")
+    page, words = out / "README.md", "\n\n".join(cost["lines"])
+    text = page.read_text(encoding="utf-8")
+    write_text(page, text.replace(UNMEASURED, words) if UNMEASURED in text else f"{text}\n{words}\n")

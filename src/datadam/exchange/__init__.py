@@ -2,6 +2,6 @@
 
 from datadam.exchange.formats import FORMATS, format_named
 from datadam.exchange.inward import import_
-from datadam.exchange.outward import Error, Exported, export
+from datadam.exchange.outward import Error, Exported, export, rounded
 
-__all__ = ["FORMATS", "Error", "Exported", "export", "format_named", "import_"]
+__all__ = ["FORMATS", "Error", "Exported", "export", "format_named", "import_", "rounded"]

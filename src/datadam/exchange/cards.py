@@ -9,6 +9,8 @@ from datadam.report.readme import MARKS
 from datadam.report.words import method_name, plural
 
 NAMED = 1000  # classes whose names a card lists
+UNMEASURED = "What that costs students in accuracy: not measured; add --measure."
+"""Stands in the README of files that lost something, until it is measured."""
 LOAD = {
     "folder": """from pathlib import Path
 from PIL import Image
@@ -62,12 +64,18 @@ def readme(card: dict[str, Any], to: str, target: Transform | None, error: str, 
         f"Classes, in the order of their numbers: {', '.join(classes[:NAMED])}{', ...' if len(classes) > NAMED else '.'}",
         "```python\n" + LOAD[to].replace("{file}", files[0]) + "\n```",
         f"Numbers: {_numbers(target)}. Against the set before: {error}.",
+        *([UNMEASURED] if is_other(card, target) else []),
         "`datadam.json` says the same to programs. Back into a run, to be judged: `datadam import PATH --as "
         f"{to} --data {_plain(data['name'])} --out RUN`.",
     ]
     if card.get("citations"):
         parts += ["## Cite", *("```bibtex\n" + str(one).replace("```", "") + "\n```" for one in card["citations"])]
     return "\n\n".join(parts) + "\n"
+
+
+def is_other(card: dict[str, Any], target: Transform | None) -> bool:
+    """Whether readers of the files train on other images than the set has: rounded to 8 bits, or not whitened any more."""
+    return target is None or (target.zca is None and card["transform"]["zca"] is not None)
 
 
 def hub_card(

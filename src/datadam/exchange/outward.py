@@ -151,6 +151,12 @@ def pixels(images: Tensor, transform: Transform) -> Tensor:
     return x * std + mean
 
 
+def rounded(one: DistilledSet) -> DistilledSet:
+    """The set as pictures would hold it if they could also hold what lies outside [0, 1]: rounded to steps of 1 / 255."""
+    images = ((pixels(one.images, one.transform) * 255).round() / 255).float()
+    return DistilledSet(one.transform.to_network(images).contiguous(), one.labels, one.transform, one.card)
+
+
 def _error(parts: list[tuple[DistilledSet, Tensor, Transform | None]]) -> Error:
     largest, total, clipped, values = 0.0, 0.0, 0, 0
     for one, images, target in parts:
