@@ -2,13 +2,17 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from waiting import PATIENCE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = [
@@ -39,17 +43,25 @@ class Browser:
         os.close(to_browser)
         os.close(from_browser)
         self._rest = b""
-        target = self("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self(f"{domain}.enable")
+        try:
+            target = self("Target.createTarget", url="about:blank")["targetId"]
+            self.session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log"):
+                self(f"{domain}.enable")
+        except BaseException:
+            self.process.kill()
+            raise
 
     def __enter__(self) -> "Browser":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:  # it has its own files and nobody else's
+            self.process.kill()
+            self.process.wait()
         os.close(self._in)
         os.close(self._out)
 
@@ -100,6 +112,7 @@ class Browser:
         file.write_bytes(b64decode(told["data"]))
 
     def _until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE
         while True:
             while b"\0" in self._rest:
                 message, _, self._rest = self._rest.partition(b"\0")
@@ -107,6 +120,8 @@ class Browser:
                 self._listen(told)
                 if wanted(told):
                     return dict(told)
+            ready, _, _ = select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"Chromium has not answered for {PATIENCE:g} s"
             piece = os.read(self._in, 1 << 16)
             assert piece, "Chromium went away"
             self._rest += piece
