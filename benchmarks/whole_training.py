@@ -2,9 +2,9 @@
 
     python benchmarks/whole_training.py --out results/benchmarks/whole_training.json
 
-A thousand epochs amplify any change of summation order, so that weights part; what must not part are the accuracies, but for chance.
-Each way trains the same students (same streams) on the same ten real MNIST digits a class; told are their means with 95 % intervals
-and the paired difference from the plain loop in one process. Nothing is timed.
+A thousand epochs amplify any change of summation order, so that weights part; what must not part are the accuracies, but for
+chance. Each way trains the same students (same streams) on the same ten real MNIST digits a class; told are their means with 95 %
+intervals and the paired difference from the plain loop in one process. Nothing is timed.
 """
 
 import argparse
