@@ -27,7 +27,6 @@ from datadam.students import PRECISIONS, Rows, School, Source, Student, require_
 from datadam.unfinished import Unfinished, key_of
 
 FORMAT = "datadam-evaluation/1"
-DEFAULT_STUDENTS = 5
 DECIDE = ("threads", "compiled", "hardware", "versions", "commit")  # what of `made` decides the last bits of a student
 LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
@@ -192,7 +191,7 @@ def evaluate(
     *,
     net: str | None = None,
     protocol: Protocol | str = "honest",
-    students: int = DEFAULT_STUDENTS,
+    students: int | None = None,
     seed: int = 0,
     device: str = "cpu",
     precision: str = "float32",
@@ -208,8 +207,8 @@ def evaluate(
 
     Arguments: `sets`, one set or several independent ones of one recipe; `real`, the data (loaded as for distilling; whitening is
     taken from the set); `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object;
-    `students` a set; `seed`, of the students' streams; `precision`: "float32", "float64", or "bfloat16" for convolutions and
-    products alone; `workers`, processes that train students side by side, the threads shared among them (None: as many as
+    `students` a set (None: 5, or all of a protocol that has fewer); `seed`, of the students' streams; `precision`: "float32",
+    "float64", or "bfloat16" for convolutions and products alone; `workers`, processes that train students side by side, the threads shared among them (None: as many as
     pay; a program then keeps its start behind `if __name__ == "__main__"`); `engine`, a Ray cluster that
     has the workers; `of`, what is judged; `progress`, called after each
     epoch; `keep`, a folder where students are kept until the evaluation is saved: called again after a kill, only those that
@@ -219,6 +218,8 @@ def evaluate(
     sets = [sets] if isinstance(sets, DistilledSet) else list(sets)
     if not sets:
         raise InvalidInput("no set to judge came; give one or more")
+    protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    students = protocol.usual_students if students is None else students
     return _judge_sets(
         sets, real, net, protocol, students, seed, device, precision, workers, progress, of=of, note=note, iteration=iteration,
         engine=engine, keep=keep,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Nets = Annotated[str | None, Parameter(help="students' networks, separated by commas (default: the one it was made with)")]
 ProtocolName = Annotated[str, Parameter(help="datadam list protocols")]
-Students = Annotated[int | None, Parameter(help="students a set (default 5; the whole set: 1)")]
+Students = Annotated[int | None, Parameter(help="students a set (default 5, eccv24 3; the whole set: 1)")]
 Epochs = Annotated[int | None, Parameter(help="epochs of each, instead of the protocol's")]
 Augment = Annotated[
     str | None, Parameter(help="of students' images: dsa, none, autoaugment, randaugment, or words such as color_crop")
@@ -80,6 +80,8 @@ def evaluate(
     made: list[tuple[Path, Evaluation]] = []
     for run, sets, real, specs in jobs:
         for spec in specs:
+            if departs := rule.departures(ipc=sets[0].ipc, net=spec, zca=sets[0].transform.zca is not None):
+                say(f"note: {departs}")
 
             def one(
                 sets: "list[DistilledSet]",
@@ -213,14 +215,14 @@ def _remarks(made: "list[Evaluation]") -> None:
 def rule_for(name: str, students: int | None, epochs: int | None, augment: str | None, full: bool) -> "tuple[Protocol, int]":
     """The protocol asked for, and how many students a set. Raises `InvalidInput`."""
     from datadam.errors import InvalidInput
-    from datadam.evaluate import DEFAULT_STUDENTS, protocol_named
+    from datadam.evaluate import protocol_named
 
     if full and students is not None:
         raise InvalidInput("--full asks for all students of the protocol and --students for some; give one of them")
     if students is not None and students < 1:
         raise InvalidInput(f"students is {students}; it must be at least 1")
     rule = protocol_named(name, epochs=epochs, augment=augment)
-    return rule, rule.students if full else DEFAULT_STUDENTS if students is None else students
+    return rule, rule.students if full else rule.usual_students if students is None else students
 
 
 CALIBRATION = 5  # epochs before the expected time is measured
