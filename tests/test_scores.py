@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datadam.augment import STRATEGY, strategy_for
 from datadam.errors import InvalidInput
-from datadam.scores import ars, hlr, ior, lrs, scores
+from datadam.protocols import CATALOG
+from datadam.scores import USUAL, ars, hlr, ior, lrs, scores, standing
 
 
 def test_numbers_worked_out_by_hand() -> None:
@@ -139,3 +141,96 @@ def test_random_images_are_not_taken_for_the_set() -> None:
     assert scores(CARD, random, "run").ior is None
     own = CARD | {"kind": "coreset", "recipe": CARD["recipe"] | {"method": {"name": "random"}}}
     assert scores(own, random, "run").ars == pytest.approx(ars(0, 0))
+
+
+def test_the_usual_augmentation_is_that_of_every_protocol() -> None:
+    assert set(USUAL) == {STRATEGY, strategy_for("mnist"), *(rule.training.augment for rule in CATALOG.values())}
+
+
+def test_of_several_evaluations_the_one_of_the_greatest_standing_speaks() -> None:
+    """Each differs from the next in one thing, and what comes later in the order never outweighs what comes before."""
+    usual = STRATEGY
+    order = [
+        evaluation("distilled", 0.1, usual, 1000, 5),
+        evaluation("distilled", 0.9, usual, 1000, 4),
+        evaluation("distilled", 0.9, usual, 999, 20),
+        evaluation("distilled", 0.9, usual, 2000, 20, precision="bfloat16"),
+        evaluation("distilled", 0.9, "none", 2000, 20),
+        evaluation("distilled", 0.9, protocol={"name": "paper", "epochs": 2000, "augment": usual}),
+        evaluation("distilled", 0.9, usual, 2000, 20, net="mlp"),
+        evaluation("distilled", 0.9, usual, 2000, 20, iteration=500),
+    ]
+    for told in (order, order[::-1]):
+        assert sorted(told, key=lambda e: standing(CARD, e), reverse=True) == order
+
+
+def test_another_policy_does_not_speak_for_the_protocol_in_the_scores() -> None:
+    more = [evaluation(of, 0.9, "autoaugment", 9000, 20) for of in ("distilled", "random")]
+    usual = [e | {"protocol": e["protocol"] | {"augment": STRATEGY}} if e["protocol"]["augment"] == "color" else e for e in FULL]
+    assert scores(CARD, [*more, *usual], "run").used["set_augmented"] == 0.54
+
+
+def test_the_quantile_is_that_of_student() -> None:
+    from scipy.stats import t
+
+    from datadam.scores import _t95
+
+    for freedom in (1, 1.3, 2, 2.7, 5, 17.4, 300, 1e5):
+        assert _t95(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=1e-6)
+
+
+def spread_about(mean: float, *steps: float) -> dict[str, Any]:
+    return {"accuracies": [[mean + step for step in steps]]}
+
+
+def test_intervals_by_hand() -> None:
+    """Set 0.54 +- 0.01 and random 0.30 +- 0.02 of three students each, one student on the whole set.
+
+    a = set - (random + whole) / 2: its variance is 0.01^2 / 3 + 0.02^2 / 12 = 6.6667e-5 in two equal parts of two degrees of
+    freedom: four. Half of the interval: 2.776445 x 0.00816497 = 0.0226696.
+    """
+    told = [
+        evaluation("distilled", 0.54, **spread_about(0.54, -0.01, 0, 0.01)),
+        evaluation("random", 0.30, **spread_about(0.30, -0.02, 0, 0.02)),
+        evaluation("whole", 0.85, epochs=100, students=1),
+    ]
+    found = scores(CARD, told, "run")
+    ends = [(math.exp(a) - math.exp(-1)) / (math.e - math.exp(-1)) for a in (-0.035 - 0.0226696, -0.035 + 0.0226696)]
+    assert found.intervals["lrs"] == pytest.approx(ends, abs=1e-6)
+    half = 2.776445 * math.sqrt(0.01**2 / 3)  # of the set alone: the whole set has no spread; two degrees of freedom
+    assert found.intervals["hlr"] == pytest.approx(
+        [0.31 - half / 2.776445 * 4.302653, 0.31 + half / 2.776445 * 4.302653], abs=1e-6
+    )
+    assert found.intervals["ars"] is None
+    assert found.evidence == {
+        "set_augmented": {"students": 3, "sets": 1, "epochs": 1000},
+        "random_augmented": {"students": 3, "sets": 1, "epochs": 1000},
+        "whole": {"students": 1, "sets": 1, "epochs": 100},
+    }
+    assert found.to_json()["intervals"]["lrs"] == found.intervals["lrs"]
+
+
+def test_without_a_spread_there_is_no_interval_and_sets_are_what_is_spread() -> None:
+    alone = [e | {"accuracies": [[e["mean"]]]} for e in FULL]
+    assert set(scores(CARD, alone, "run").intervals.values()) == {None}
+    sets = {"accuracies": [[0.5, 0.9], [0.7, 0.7]]}  # equal means of the sets, whatever the students do
+    told = [evaluation("distilled", 0.7, **sets), evaluation("random", 0.7, **sets)]
+    assert scores(CARD, told, "run").intervals["ior"] == (0.0, 0.0)
+    wide = [evaluation("distilled", 0.5, accuracies=[[0.1, 0.9]]), evaluation("random", 0.5, accuracies=[[0.1, 0.9]])]
+    assert scores(CARD, wide, "run").intervals["ior"] == (-1, 1)
+
+
+def test_the_interval_of_a_score_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    truth = {"distilled": (0.54, 0.01), "random": (0.40, 0.03), "whole": (0.85, 0.005)}
+    held = []
+    for _ in range(300):
+        told = []
+        for augment in ("color", "none"):
+            for of, (mean, std) in truth.items():
+                drawn = rng.normal(mean, std, 3).tolist()
+                told.append(evaluation(of, sum(drawn) / 3, augment, accuracies=[drawn]))
+        found = scores(CARD, told, "run").intervals
+        expected = {"lrs": lrs(0.14, 0.31), "ars": ars(0.14, 0.14), "ior": 0.14, "hlr": 0.31}
+        held.append([found[name][0] <= value <= found[name][1] for name, value in expected.items()])
+    assert np.mean(held, 0).min() >= 0.91  # 0.95, with three standard errors

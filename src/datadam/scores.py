@@ -8,11 +8,13 @@ import math
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 from typing import Any
 
 from datadam.errors import InvalidInput
 
 WEIGHT = 0.5  # w of the label-robust and gamma of the augmentation-robust score
+USUAL = ("color_crop_cutout_flip_scale_rotate", "color_crop_cutout_scale_rotate", "dsa")  # every protocol's own augmentation
 Json = dict[str, Any]
 
 
@@ -59,19 +61,54 @@ def _check(*shares: float) -> None:
             raise InvalidInput(f"{share} is no fraction of 0..1; give accuracies as fractions, not per cent")
 
 
+def standing(card: Json, evaluation: Json) -> tuple[bool, bool, bool, bool, bool, float, int]:
+    """By which of a run's evaluations the one is chosen that speaks for it: the greatest.
+
+    In this order: of the end and not of a snapshot, on the run's own network, under the protocol of its card, with the protocol's
+    own augmentation, in float32, of most epochs, of most students. File names and accuracies have no say.
+    """
+    rule, recipe = evaluation.get("protocol") or {}, card["recipe"]
+    epochs = rule.get("epochs")
+    return (
+        evaluation.get("iteration") is None,
+        evaluation["net"] == recipe.get("net"),
+        rule.get("name") == recipe.get("protocol", "honest"),
+        is_usual(evaluation),
+        evaluation.get("precision", "float32") == "float32",
+        epochs if isinstance(epochs, int | float) and not isinstance(epochs, bool) and epochs == epochs else 0,
+        _students(evaluation),
+    )
+
+
+def _students(evaluation: Json) -> int:
+    """How many students an evaluation counts; 0 for one that is damaged."""
+    try:
+        return sum(map(len, evaluation["accuracies"]))
+    except (KeyError, TypeError):
+        return 0
+
+
+def is_usual(evaluation: Json) -> bool:
+    """Whether students' images were augmented as the protocol has it (or it is not told)."""
+    return (evaluation.get("protocol") or {}).get("augment", "dsa") in USUAL
+
+
 @dataclass(frozen=True)
 class Scores:
     """The scores of one run that its evaluations allow.
 
-    `lrs`, `hlr`, `ior`, `ars`, None where something is missing; `used`, the accuracies they come from; `missing`, commands that
-    make the rest; `net` and `protocol` of the students.
+    `lrs`, `hlr`, `ior`, `ars`, None where something is missing; `intervals`, of each of them (95 %, None where the students do
+    not tell it); `used`, the accuracies they come from; `evidence`, of each of those the students, sets and epochs; `missing`,
+    commands that make the rest; `net` and `protocol` of the students.
     """
 
     lrs: float | None
     hlr: float | None
     ior: float | None
     ars: float | None
+    intervals: dict[str, tuple[float, float] | None]
     used: dict[str, float]
+    evidence: dict[str, dict[str, int]]
     missing: tuple[str, ...]
     net: str
     protocol: str
@@ -86,8 +123,8 @@ def scores(card: Json, evaluations: Sequence[Json], run: str) -> Scores:
 
     Arguments: `card` of the run; `evaluations`, as an evaluation's JSON; `run`, its folder, for the commands. Only students of
     the run's own network, in float32, under one protocol by name are compared: set and random images with the same epochs and
-    the same augmentation; the whole set may have had other epochs. Where there are several, the one of most epochs counts, then
-    the one of most students.
+    the same augmentation; the whole set may have had other epochs. Where there are several, those of the greatest `standing`
+    count. For the intervals see `_interval`.
     """
     net, protocol = str(card["recipe"]["net"]), str(card["recipe"].get("protocol", "honest"))
     alike = [e for e in evaluations if _sound(e) and e["net"] == net and e["protocol"]["name"] == protocol
@@ -97,30 +134,89 @@ def scores(card: Json, evaluations: Sequence[Json], run: str) -> Scores:
     ours = random if _is_random(card) else [e for e in of_size if e["of"] not in ("whole", "random")]
     whole = [e for e in alike if e["of"] == "whole"]
     pairs = [(a, b) for a in ours for b in random if a["protocol"] == b["protocol"]]
-    augmented = _best(pairs, lambda pair: pair[0]["protocol"]["augment"] != "none")
-    plain = _best(pairs, lambda pair: pair[0]["protocol"]["augment"] == "none")
-    used: dict[str, float] = {}
-    for name, pair in (("augmented", augmented), ("plain", plain)):
-        if pair:
-            used |= {f"set_{name}": float(pair[0]["mean"]), f"random_{name}": float(pair[1]["mean"])}
+
+    def best(pairs: Sequence[tuple[Json, Json]], wanted: Callable[[Json], bool]) -> tuple[Json, Json] | None:
+        suited = [pair for pair in pairs if wanted(pair[0])]
+        return max(suited, key=lambda pair: min(standing(card, e) for e in pair), default=None)
+
+    augmented, plain = best(pairs, lambda e: _augment(e) != "none"), best(pairs, lambda e: _augment(e) == "none")
     pair, word = (augmented, "augmented") if augmented or not plain else (plain, "plain")
-    bar = _best([(e, e) for e in whole], lambda one: pair is None or _augment(one[0]) == _augment(pair[0]))
-    if bar:
-        used["whole"] = float(bar[0]["mean"])
-    improvement = ior(used[f"set_{word}"], used[f"random_{word}"]) if pair else None
-    missing = hlr(used["whole"], used[f"set_{word}"]) if pair and bar else None
+    bar = best([(e, e) for e in whole], lambda e: pair is None or _augment(e) == _augment(pair[0]))
+    of: dict[str, Json] = {}
+    for name, two in (("augmented", augmented), ("plain", plain)):
+        of |= {f"set_{name}": two[0], f"random_{name}": two[1]} if two else {}
+    of |= {"whole": bar[0]} if bar else {}
+
+    # Every score is an increasing function of a weighted sum of mean accuracies.
+    mine, theirs, w, g = f"set_{word}", f"random_{word}", WEIGHT, WEIGHT
+    sums: dict[str, tuple[Json, Callable[[float], float]]] = {
+        "ior": ({mine: 1, theirs: -1}, float),
+        "hlr": ({"whole": 1, mine: -1}, float),
+        "lrs": ({mine: w + (1 - w), theirs: -w, "whole": w - 1}, _squeezed),
+        "ars": ({"set_augmented": g, "random_augmented": -g, "set_plain": 1 - g, "random_plain": g - 1}, _squeezed),
+    }
+    values: dict[str, float | None] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
+    for name, (weights, final) in sums.items():
+        there = set(weights) <= set(of)
+        a = math.fsum(weight * of[key]["mean"] for key, weight in weights.items()) if there else None
+        half = _half([(weight, of[key]) for key, weight in weights.items()]) if there else None
+        values[name] = None if a is None else final(a)
+        ends = None if a is None or half is None else (max(-1.0, a - half), min(1.0, a + half))
+        intervals[name] = ends and (final(ends[0]), final(ends[1]))
     return Scores(
-        lrs=lrs(improvement, missing) if improvement is not None and missing is not None else None,
-        hlr=missing,
-        ior=improvement,
-        ars=ars(ior(used["set_augmented"], used["random_augmented"]), ior(used["set_plain"], used["random_plain"]))
-        if augmented and plain
-        else None,
-        used=used,
+        **values,
+        intervals=intervals,
+        used={name: float(e["mean"]) for name, e in of.items()},
+        evidence={name: _evidence(e) for name, e in of.items()},
         missing=tuple(_commands(card, run, ours, random, augmented is not None, plain is not None, bar is not None)),
         net=net,
         protocol=protocol,
     )
+
+
+def _evidence(e: Json) -> dict[str, int]:
+    return {"students": sum(map(len, e["accuracies"])), "sets": len(e["accuracies"]), "epochs": int(e["protocol"]["epochs"])}
+
+
+def _half(terms: Sequence[tuple[float, Json]]) -> float | None:
+    """Half of the 95 % interval of a weighted sum of mean accuracies, from the spread of each evaluation's students.
+
+    The evaluations are taken as independent: the squares of weight x standard error add up, over the sets where there are two
+    or more, else over the students; Student's t has the degrees of freedom of Welch and Satterthwaite. The whole set usually has
+    one student, which has no spread: it is taken as it is. None where another has but one.
+    """
+    parts = []
+    for weight, e in terms:
+        told = [math.fsum(one) / len(one) for one in e["accuracies"]] if len(e["accuracies"]) > 1 else e["accuracies"][0]
+        if len(told) > 1:
+            parts.append(((weight * stdev(told)) ** 2 / len(told), len(told) - 1))
+        elif e["of"] != "whole":
+            return None
+    variance = math.fsum(part for part, _ in parts)
+    if not variance:
+        return 0.0
+    freedom = variance**2 / math.fsum(part**2 / df for part, df in parts)
+    return _t95(freedom) * math.sqrt(variance)
+
+
+def _t95(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t for degrees of freedom of at least 1, whole or not.
+
+    With t = sqrt(freedom) tan(angle) the density is a power of the cosine, which Simpson's rule takes in its stride.
+    """
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+
+    def above_the_middle(angle: float) -> float:
+        step = angle / 400
+        heights = (math.cos(i * step) ** (freedom - 1) * (1 if i in (0, 400) else 4 if i % 2 else 2) for i in range(401))
+        return scale * step / 3 * math.fsum(heights)
+
+    low, high = 0.0, math.atan(13 / math.sqrt(freedom))
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if above_the_middle(middle) < 0.475 else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
 def _sound(e: Json) -> bool:
@@ -143,15 +239,6 @@ def _is_random(card: Json) -> bool:
 
 def _augment(e: Json) -> str:
     return str(e["protocol"]["augment"])
-
-
-def _best(pairs: Sequence[tuple[Json, Json]], wanted: Callable[[tuple[Json, Json]], bool]) -> tuple[Json, Json] | None:
-    """The wanted pair of most epochs, then of most students."""
-    return max(filter(wanted, pairs), key=lambda pair: (pair[0]["protocol"]["epochs"], _students(pair)), default=None)
-
-
-def _students(pair: tuple[Json, Json]) -> int:
-    return min(sum(map(len, e["accuracies"])) for e in pair)
 
 
 def _commands(

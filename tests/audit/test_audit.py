@@ -110,6 +110,26 @@ def test_a_set_without_start_is_audited_without_it(real: RealData) -> None:
     assert len(made.found["balance"]["random"]["classes"][0]["students"]) == 1 + 2
 
 
+def test_real_images_that_came_from_elsewhere_are_their_own_members(real: RealData, chosen) -> None:
+    """An imported set has no start. Seventeen of its images are training images, one is a blend of two."""
+    images = chosen[0].images.clone()
+    images[4] = (images[3] + images[5]) / 2
+    foreign = replace(chosen[0], images=images, card=chosen[0].card | {"kind": "imported"})
+    made = audit(foreign, real, protocol=HARD, **QUICK)
+    found = made.found
+    assert found["memorisation"]["copies"] == 17
+    assert found["membership"]["own_kind"] == "chosen"
+    own = found["membership"]["distilled"]["own"]["loss"]
+    assert own["members"] == 17
+    assert own["auc"]["low"] > 0.5
+    origin = made.tensors["origin"]
+    assert origin[4] == -1
+    assert torch.equal(origin[:4], chosen[1].tensors["origin"][:4])
+    assert found["memorisation"]["start"] is None
+    assert all(pair["is_start"] is None for pair in found["memorisation"]["closest"])
+    assert any("17 images of the set are training images" in note for note in found["notes"])
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -43,6 +43,27 @@ def test_the_interval_of_the_auc_holds_the_truth_as_often_as_it_says() -> None:
     assert 0.92 <= np.mean(held) <= 0.98  # 0.95, with three standard errors
 
 
+@pytest.mark.parametrize(("m", "n"), [(100, 2000), (40, 8), (1, 50)])
+def test_a_perfect_order_is_not_taken_for_certainty(m: int, n: int) -> None:
+    """The true chance may be as low as lets all of min(m, n) independent pairs be in order with a chance of 2.5 %."""
+    rate = auc(np.arange(m) + 10_000.0, np.arange(n) * 1.0)
+    assert (rate.value, rate.high) == (1, 1)
+    assert math.isclose(rate.low ** min(m, n), 0.025)
+    opposite = auc(np.arange(n) * 1.0, np.arange(m) + 10_000.0)
+    assert (opposite.value, opposite.low) == (0, 0)
+    assert math.isclose(opposite.high, 1 - rate.low)
+
+
+def test_the_bound_of_a_perfect_order_holds_where_the_truth_is_less() -> None:
+    """Scores that are out of order once in a hundred pairs: 30 members often show none, and must not exclude the truth."""
+    rng, truth = np.random.default_rng(5), 0.99
+    shift = NormalDist().inv_cdf(truth) * math.sqrt(2)
+    rates = [auc(rng.normal(shift, 1, 30), rng.normal(0, 1, 30)) for _ in range(300)]
+    perfect = [rate for rate in rates if rate.value == 1]
+    assert len(perfect) > 10
+    assert all(rate.low <= truth <= rate.high for rate in perfect)
+
+
 def test_the_true_positive_rate_allows_one_false_alarm_in_a_hundred() -> None:
     others = np.arange(200.0)  # two of them may lie above the threshold, which is therefore 197
     members = np.array([100.0, 197.0, 197.5, 198.5, 250.0])

@@ -123,6 +123,14 @@ def test_show_tells_warnings_notes_and_repeats(cli, pictures: Path, tmp_path: Pa
     assert "no test part" in text
 
 
+def test_show_tells_the_evaluation_of_the_protocol_first(cli, run: Path) -> None:
+    """One without augmentation is kept under a name that comes first."""
+    for more in (("--augment", "none"), ()):
+        assert cli("evaluate", run, *QUICK, *more).code == 0
+    augments = [e["protocol"]["augment"] for e in cli("show", run, "--json").json["evaluations"]]
+    assert augments[0] != "none" == augments[1]
+
+
 def test_report_writes_one_page(cli, run: Path) -> None:
     outcome = cli("report", run)
     assert outcome.code == 0

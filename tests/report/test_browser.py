@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,14 +135,84 @@ def test_an_image_is_enlarged_by_click_and_by_enter_and_closed_by_escape(shown: 
     assert b.complaints == []
 
 
-def test_the_enlargement_fits_on_a_phone(shown: Callable[..., Browser]) -> None:
+BOXES = """[...document.querySelectorAll({!r})].map((e) => {{
+    const r = e.getBoundingClientRect();
+    return [r.left, r.top, r.right, r.bottom];
+}})"""
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("side", [8, 32, 64, 224])
+def test_the_enlargement_is_larger_and_fits(
+    browser: Browser, made: SimpleNamespace, tmp_path: Path, width: int, side: int
+) -> None:
+    shape = (3, side, side)
+    run = made.run(tmp_path / "run", shape=shape, snapshots=(0,), digest="d")
+    write_inspection(run, 3, 2, shape)
+    file = tmp_path / "page.html"
+    file.write_text(page([run]), encoding="utf-8")
+    browser.open(file, width, 844)
+    tile = browser.ask(BOXES.format("button.tile"))[0]
+    browser.click("button.tile")
+    first, now, near = browser.ask(BOXES.format("dialog .tile"))
+    for left, top, right, bottom in (first, now, near):
+        assert 0 <= left < right <= width
+        assert right - left == pytest.approx(bottom - top)
+        assert top >= 0
+    assert now[2] - now[0] > 1.3 * (tile[2] - tile[0])
+    if width < 700:  # alone in the first row
+        assert now[2] - now[0] > 0.75 * width
+        assert now[3] <= min(first[1], near[1])
+        assert first[2] <= near[0]
+    else:
+        assert first[2] <= now[0] < now[2] <= near[0]
+    dialog = browser.ask(BOXES.format("dialog"))[0]
+    assert dialog[3] <= 844
+    assert browser.ask("[...document.querySelectorAll('dialog form button')].map((e) => e.textContent)") == [
+        "Previous",
+        "Next",
+        "Close",
+    ]
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_every_number_of_a_table_is_in_sight(browser: Browser, made: SimpleNamespace, tmp_path: Path, width: int) -> None:
+    """On a phone a row is a block of labels and values; nothing has to be pushed aside to see a number."""
+    from report.test_inspected import write_audit
+
+    told = {"a": made.evaluation("distilled", 0.6, HOSTILE[:3]), "b": made.evaluation("random", 0.3, HOSTILE[:3])}
+    run = made.run(tmp_path / "run", classes=HOSTILE[:3], evaluations=told, digest="d")
+    write_inspection(run, 3, 2)
+    write_audit(run)
+    other = made.run(tmp_path / "other", classes=HOSTILE[:3], evaluations=told)
+    file = tmp_path / "page.html"
+    file.write_text(page([run, other]), encoding="utf-8")
+    browser.open(file, width)
+    assert browser.ask("document.querySelectorAll('table.table').length") >= 7
+    outside = browser.ask("""[...document.querySelectorAll("table.table tbody th, table.table tbody td")].filter((e) => {
+        const box = e.getBoundingClientRect();
+        return e.textContent.trim() && !(box.width > 0 && box.left >= 0 && box.right <= innerWidth);
+    }).map((e) => e.outerHTML.slice(0, 200))""")
+    assert outside == []
+    words = browser.ask("""[...document.querySelectorAll("table.table tbody td")].map((e) =>
+        [getComputedStyle(e, "::before").content, e.closest("table").tHead.rows[0].cells[e.cellIndex].textContent.trim()])""")
+    for label, head in words:
+        assert (json.loads(label) == head) if width < 600 else (label == "none")
+    if width < 600:
+        browser.click("table.sortable thead th:nth-child(1) button")
+        assert browser.ask("document.querySelectorAll('table.sortable thead th')[0].getAttribute('aria-sort')") == "ascending"
+
+
+def test_what_goes_on_beyond_an_edge_throws_a_shadow(shown: Callable[..., Browser]) -> None:
+    """Covers that move with the table lie over shadows that stay."""
     b = shown(390)
-    b.click("button.tile")
-    sides = b.ask("[...document.querySelectorAll('dialog .tile')].map((e) => [e.getBoundingClientRect().left,"
-                  " e.getBoundingClientRect().right])")  # fmt: skip
-    assert len(sides) == 3
-    assert all(0 <= left < right <= 390 for left, right in sides)
-    assert all(one[1] <= other[0] for one, other in pairwise(sides))
+    layers = b.ask("""[...document.querySelectorAll(".scroll")].map((e) => {
+        const style = getComputedStyle(e);
+        const layers = style.backgroundImage.split("linear-gradient").length - 1;
+        return [e.scrollWidth > e.clientWidth + 1, style.backgroundAttachment, layers];
+    })""")
+    assert any(wide for wide, _, _ in layers)
+    assert {(kind, count) for _, kind, count in layers} == {("local, local, scroll, scroll", 4)}
 
 
 def test_a_table_is_sorted_by_click_and_by_the_keyboard(shown: Callable[..., Browser]) -> None:

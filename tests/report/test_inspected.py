@@ -45,15 +45,16 @@ def write_audit(folder: Path, digest: str = "d", note: str = "told aloud") -> No
     """An audit of a run of three classes with two images each."""
     quantiles = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]
     near = {
-        "quantiles": quantiles, "nearer": {"1": rate(0.25) | {"count": 1, "of": 4, "limit": 1.0}},
-        "relatively_nearer": {"1": rate(0.5)},
+        "quantiles": quantiles, "nearer": {"1": rate(0.25) | {"count": 1, "of": 4, "limit": 1.0}, "5": rate(0.375)},
+        "relatively_nearer": {"1": rate(0.5), "5": rate(0.625)},
         "distance": {"synthetic": [q + 3 for q in quantiles], "start": None, "train": quantiles, "test": quantiles},
         "relative": {"synthetic": quantiles, "start": quantiles, "train": quantiles, "test": quantiles},
     }  # fmt: skip
     pair = {"image": 3, "label": 1, "real": 17, "real_label": 2, "distance": 1.4, "relative": 0.77, "is_start": True}
     attack = {"auc": rate(0.612), "tpr": rate(0.034) | {"fpr": 0.01}, "members": 9, "others": 9}
     side = {"training": {"loss": attack, "ratio": None}, "own": None}
-    balance = {"classes": [{"recall": rate(0.2 + 0.1 * k)} for k in range(3)], "worst": 0, "best": 2, "gap": 0.2, "std": 0.08}
+    balance = {"classes": [{"recall": rate(0.2 + 0.1 * k)} for k in range(3)], "worst": 0, "best": 2, "gap": 0.2, "std": 0.08,
+               "gap_interval": {"low": 0.123, "high": 0.251}}  # fmt: skip
     found = {
         "format": "datadam-audit/1", "run": {"digest": digest},
         "settings": {"students": 3, "references": 4, "protocol": HOSTILE, "features": "embedding of convnet3"},
@@ -139,6 +140,15 @@ def test_maps_that_are_not_finite_are_refused(run: Path) -> None:
         page([run])
 
 
+@pytest.mark.parametrize(("ipc", "warned"), [(1, True), (10, True), (50, False)])
+def test_few_images_per_class_come_with_a_warning_about_coverage(
+    made: SimpleNamespace, tmp_path: Path, ipc: int, warned: bool
+) -> None:
+    folder = made.run(tmp_path / "few", ipc=ipc, digest="d")
+    write_inspection(folder, 3, ipc)
+    assert ("like the mean of many lies near all of them" in page([folder])) == warned
+
+
 def test_an_audit_is_shown_with_intervals_and_pairs(run: Path) -> None:
     write_audit(run)
     html = page([run])
@@ -154,8 +164,12 @@ def test_an_audit_is_shown_with_intervals_and_pairs(run: Path) -> None:
         "dog, image 2",
         "ship, training image 17; a pixel differs by 10 %",
         "it began as this image",
-        "0.457",
         "3.5",
+        "37.5 %",
+        "61.5 – 63.5 %",
+        "20.0 %",
+        "12.3 – 25.1 %",
+        "8.0 %",
     ):
         assert part.replace(" ( ", " (").replace(" )", ")") in text.replace(" ( ", " (").replace(" )", ")"), part
     (picture,) = read.all("img")
@@ -163,6 +177,7 @@ def test_an_audit_is_shown_with_intervals_and_pairs(run: Path) -> None:
     assert (shown[5, 5], shown[5, 15]) == (200, 40)
     assert picture["alt"] == "Left: dog, image 2. Right: ship, training image 17."
     assert HOSTILE in text
+    assert "0.457" not in text, "scores as they were at the time of the audit"
     assert len(read.all("script")) == 1
 
 

@@ -1,5 +1,6 @@
 """The page: whole, self-contained, harmless, in true colours, and without what a run does not have."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -180,6 +181,95 @@ def test_accuracy_stands_with_interval_protocol_and_comparison(made: SimpleNames
         assert part in text
     for part in ("Distilled images", "Random real images", "Whole training set", "another protocol", "no interval"):
         assert part in text
+
+
+USUAL, PLAIN = ({"name": "honest", "epochs": 1000, "augment": a} for a in ("color_crop_cutout_flip_scale_rotate", "none"))
+
+
+def said(html: str) -> str:
+    return " ".join(text for _, text in Reader(html).texts).replace("\u202f", " ")
+
+
+def test_the_headline_is_of_the_cards_protocol_whatever_files_are_called(made: SimpleNamespace, tmp_path: Path) -> None:
+    classes = ("cat", "dog", "ship")
+
+    def of(what: str, mean: float, rule: dict[str, object], **more: object) -> dict[str, object]:
+        return dict(made.evaluation(what, mean, classes, mean=mean, protocol=rule, **more))
+
+    told = {
+        "a-none": of("distilled", 0.9, PLAIN), "b": of("distilled", 0.7, USUAL), "c-none": of("whole", 0.99, PLAIN),
+        "d": of("whole", 0.95, USUAL | {"epochs": 5}), "e": of("whole", 0.96, USUAL | {"epochs": 100}),
+        "f": of("distilled", 0.8, USUAL | {"epochs": 10}), "g-none": of("distilled", 0.5, PLAIN, net="mlp"),
+        "h": of("random", 0.3, USUAL | {"epochs": 100}, net="mlp"), "i": of("distilled", 0.4, USUAL, net="mlp"),
+    }  # fmt: skip
+    run = made.run(tmp_path / "run", evaluations=told)
+    html = page([run])
+    facts = Reader(html).said("dd", "dt", "span")
+    assert facts[:3] == ["70.0\u202f%", "test accuracy, convnet3", "whole training set: 96.0\u202f%"]
+    labels = [str(tag.get("aria-label")).replace("\u202f", " ") for tag in Reader(html).all("svg")]
+    assert "Accuracy by network: convnet3 70.0 %; mlp 40.0 %" in labels
+    assert Reader(html).said("th")[:2] == ["Trained on", "Network"]
+    rows = Reader(html).said("th")
+    assert rows.count("Distilled images, not augmented") == 2
+    heads = re.search(r'<table class="shares sortable">.*?</thead>', html, re.DOTALL)
+    assert heads
+    assert [text.strip() for text in re.findall(r"<th[^>]*>(.*?)</th>", heads[0])][1] == "Distilled images, convnet3"
+    both = page([run, made.run(tmp_path / "plain", evaluations={"x": of("distilled", 0.6, PLAIN)})])
+    cells = [text.replace("\u202f", " ") for text in Reader(both).said("td")]
+    assert "70.0 %" in cells
+    assert "60.0 %, not augmented" in cells
+
+
+def test_the_time_of_a_student_stands_beside_that_on_the_whole_set(made: SimpleNamespace, tmp_path: Path) -> None:
+    classes = ("cat", "dog", "ship")
+    own = made.evaluation("distilled", 0.7, classes, protocol=USUAL, seconds_per_student=1.6)
+    whole = made.evaluation("whole", 0.9, classes, protocol=USUAL | {"epochs": 1}, seconds_per_student=405.0)
+    text = said(page([made.run(tmp_path / "run", evaluations={"a": own, "b": whole})]))
+    assert "1.6 s to train a student, 1 000 epochs whole training set: 6 min 45 s, 1 epoch" in text
+    assert "to train a student" not in said(page([made.run(tmp_path / "alone", evaluations={"a": own})]))
+
+
+def test_an_interval_that_no_accuracy_can_have_is_told_as_cut(made: SimpleNamespace, tmp_path: Path) -> None:
+    wide = made.evaluation("distilled", 0.32, ("a", "b"), mean=0.32, accuracies=[[0.2, 0.44]])
+    wide["interval"] = {"low": -0.543, "high": 1.187, "over": "students only"}
+    html = page([made.run(tmp_path / "run", classes=("a", "b"), evaluations={"a": wide})])
+    text = said(html)
+    assert "0.0 – 100.0 %" in text
+    assert "cut: wider than 0 – 100 %, from 2 students only" in text
+    assert "convnet3, only 2 students" in text
+    assert "-54.3" not in text
+    assert "118.7" not in text
+
+
+def test_scores_are_those_of_the_evaluations_that_are_there_now(made: SimpleNamespace, tmp_path: Path) -> None:
+    """No audit is needed for them; what is missing is told with the command."""
+    names = tuple("abcdefghij")
+
+    def of(what: str, mean: float, rule: dict[str, object], students: int = 5) -> dict[str, object]:
+        steps = [mean + 0.01 * (n - (students - 1) / 2) for n in range(students)]
+        return dict(made.evaluation(what, mean, names, mean=mean, accuracies=[steps], protocol=rule))
+
+    told = {
+        "a": of("distilled", 0.54, USUAL), "b": of("random", 0.30, USUAL), "w": of("whole", 0.85, USUAL | {"epochs": 100}, 1),
+    }  # fmt: skip
+    run = made.run(tmp_path / "run", classes=names, ipc=1, evaluations={k: e | {"images": 10} for k, e in told.items()})
+    text = said(page([run]))
+    assert "LRS label-robust score 0.254" in text
+    assert "the set, random images: 5 students, 1 000 epochs each; the whole set: 1 student, 100 epochs" in text
+    assert "the one student of the whole set has no spread" in text
+    assert "datadam evaluate RUN --augment none --epochs" not in text
+    assert "datadam evaluate RUN --augment none" in text
+    interval = re.search(r"LRS label-robust score 0\.254 (0\.\d{3}) – (0\.\d{3})", text)
+    assert interval
+    assert float(interval[1]) < 0.254 < float(interval[2])
+    (run / "evaluations" / "b.json").unlink()
+    assert "LRS label-robust" not in said(page([run])), "computed when the page is made"
+    folder = tmp_path / "many"
+    made.run(folder / "0", classes=names, ipc=1)
+    made.run(folder / "1", classes=names, ipc=1)
+    shutil.copytree(run / "evaluations", folder / "evaluations")
+    (folder / "evaluations" / "b.json").write_text(json.dumps(told["b"] | {"images": 10}))
+    assert "Scores of DD-Ranking, many LRS label-robust score 0.254" in said(page([folder]))
 
 
 def test_the_confusion_matrix_has_rows_of_shares(made: SimpleNamespace, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from datadam.report.plots import POINTS, Line, Row, accuracy, curves
+from datadam.report.plots import POINTS, Bar, Line, Row, accuracy, bars, curves
 
 ROWS = [
     Row("Distilled images", "convnet3", [[0.90, 0.91, 0.92]], 0.91, 0.905, 0.915, True),
@@ -89,3 +89,38 @@ def test_names_at_the_ends_do_not_overlap() -> None:
     heights = sorted(float(element.attrib["y"]) for element in ends)
     assert len(heights) == 4
     assert all(high - low >= 13 for low, high in pairwise(heights))
+
+
+@pytest.mark.parametrize("width", [340, 1040])
+def test_an_interval_that_no_accuracy_can_have_is_cut_and_does_not_stretch_the_axis(width: int) -> None:
+    """Two students, 0.32 and 0.78: Student's interval is -2.37 .. 3.47."""
+    other = Row("Random real images", "convnet3", [[0.40, 0.45]], 0.425, 0.41, 0.44, False)
+    svg = accuracy([Row("Distilled images", "only 2 students", [[0.32, 0.78]], 0.55, -2.37, 3.47, True), other], width=width)
+    ticks = [float(text.partition("\u202f")[0]) for text in texts(svg) if re.fullmatch(r"[\d.]+\u202f%", text)]
+    assert 0 <= min(ticks) <= max(ticks) <= 100
+    places = [float(number) for path in re.findall(r' d="([^"]*)"', svg) for number in re.findall(r"[ML] (-?[\d.]+) ", path)]
+    assert -8 <= min(places) <= max(places) <= width + 8, "lines end inside the picture"
+    markers = list(ElementTree.fromstring(svg).iter(f"{SVG}use"))
+    points = [float(e.attrib["x"]) for e in markers]
+    assert len(points) == 4 + 2, "four students, and an arrow at each end that is cut"
+    assert (points[1] - points[0]) > 0.6 * (width - (326 if width > 600 else 16)), "the points fill the axis"
+    whole = accuracy([Row("a", "b", [[0.0, 1.0]], 0.5, None, None, True)], width=width)
+    assert len({text for text in texts(whole) if "%" in text}) > 2
+
+
+def test_an_interval_within_bounds_has_no_arrow() -> None:
+    svg = accuracy([Row("a", "b", [[0.4, 0.5]], 0.45, 0.0, 1.0, True)])
+    assert len(list(ElementTree.fromstring(svg).iter(f"{SVG}use"))) == 2
+
+
+def test_bars_are_cut_too() -> None:
+    svg = bars([Bar("convnet3", 0.5, -0.4, 1.4, {}, True), Bar("mlp", 0.4, 0.3, 0.5, {}, False)])
+    assert len(list(ElementTree.fromstring(svg).iter(f"{SVG}use"))) == 2
+    ticks = [int(text.partition("\u202f")[0]) for text in texts(svg) if re.fullmatch(r"\d+\u202f%", text)]
+    assert max(ticks) <= 60, "the axis ends where the bars do"
+
+
+def test_large_numbers_at_an_axis_have_their_zeros() -> None:
+    told = texts(curves([Line("loss", [0, 3000, 9000], [0, 3000, 6000])]))
+    assert {"2\u202f000", "4\u202f000", "3\u202f000", "6\u202f000"} <= set(told)
+    assert not [text for text in told if "e+" in text]

@@ -27,21 +27,22 @@ images as in the training part):
                     "relative", "features": {"real", "distance", "relative"}, "is_start" (null: not known)}
     membership      {"distilled", "random"}: the attacked students learned from the set, or from as many random real images; each
       training      members are training images (of "random": those it did not learn from, a control that should give 0.5)
-      own           members are the real images the set began with, or consists of (null: not found); of "random" those it learned
-                    from. Others are test images everywhere. Each {"loss", "ratio"}: null, or {"auc": rate, "tpr": rate + {"fpr"},
-                    "members", "others"}
-      own_kind      "start", "chosen" (a coreset) or null
+      own           members are the real images the set began with, or those among its own (null: none); of "random" those that
+                    it learned from. Others are test images everywhere. Each {"loss", "ratio"}: null, or {"auc": rate,
+                    "tpr": rate + {"fpr"}, "members", "others"}
+      own_kind      "start", "chosen" (images of the set that are training images) or null
     balance         {"distilled", "random"}: {"classes": [{"recall": rate or null, "students": [..], "images"}], "worst", "best"
-                    (class numbers), "gap", "std", "mean", "students"}
-    scores          null, or DD-Ranking's: {"lrs", "hlr", "ior", "ars" (null where missing), "used", "missing" (commands), "net",
-                    "protocol", "w", "gamma"}
+                    (class numbers), "gap", "std", "gap_interval" and "std_interval" ({"low", "high"}), "mean", "students"}
+    scores          null, or DD-Ranking's at the time of the audit: {"lrs", "hlr", "ior", "ars" (null where missing), "intervals"
+                    (of each [low, high] or null), "used", "evidence" (of each used {"students", "sets", "epochs"}), "missing"
+                    (commands), "net", "protocol", "w", "gamma"}
     notes           what a reader must be told
     command         that made it; "" from Python
     seconds, made   of the audit; hardware, versions, commit, time, workers, threads
 
 audit.safetensors, for M images and P closest pairs: "nearest_pixels", "nearest_features" [M] int64 and "distance_pixels",
-"distance_features" [M] float64, the nearest training images; "origin" [M] int64, the training image that each began as (-1:
-unknown); "closest_synthetic", "closest_real" [P, C, H, W] uint8.
+"distance_features" [M] float64, the nearest training images; "origin" [M] int64, the training image that each began as, or is
+(-1: unknown); "closest_synthetic", "closest_real" [P, C, H, W] uint8.
 """
 
 from datadam.audit.work import FORMAT, Audit, audit

@@ -13,6 +13,7 @@ import torch
 Scores = npt.NDArray[np.float64]
 
 Z = 1.959963984540054  # the 97.5 % quantile of the standard normal
+ALL = 0.025  # how likely it must be that all of some trials succeed, for a bound on the chance of one
 RESAMPLES = 1000
 FPR = 0.01  # the false-positive rate at which an attack is told: one false alarm in a hundred
 
@@ -41,11 +42,17 @@ def wilson(hits: float, of: int) -> Rate:
 def auc(members: Scores, others: Scores) -> Rate:
     """The probability that a member's score [m] lies above another's [n], ties counting half, with DeLong's interval.
 
-    0.5 is guessing. Where no pair is in the wrong order the interval has no width. Source: DeLong et al., Biometrics 44, 1988.
+    0.5 is guessing. Source: DeLong et al., Biometrics 44, 1988. Where all pairs are in the same order (1 or 0) DeLong's variance
+    is 0, which is no knowledge; there the bound is exact: min(m, n) pairs that share no score are each in order with the true
+    probability p, all of them with p^min(m, n), which falls below 2.5 % where p < 0.025^(1 / min(m, n)) (Clopper and Pearson,
+    Biometrika 26, 1934). From 100 members: 0.964.
     """
     above_others = _share_below(others, members)  # of each member, the others it lies above
     below_members = 1 - _share_below(members, others)
     value = float(above_others.mean())
+    if value in (0.0, 1.0):
+        bound = float(ALL ** (1 / min(len(members), len(others))))
+        return Rate(value, bound, 1.0) if value else Rate(value, 0.0, 1 - bound)
     variance = sum(float(part.var(ddof=1)) / len(part) for part in (above_others, below_members) if len(part) > 1)
     half = Z * math.sqrt(variance)
     return Rate(value, max(0.0, value - half), min(1.0, value + half))

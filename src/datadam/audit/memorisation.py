@@ -118,25 +118,25 @@ def pixels_of(real: RealData) -> Callable[[Tensor], Tensor]:
 
 
 def located(near: Near, width: int) -> Ints:
-    """For each start image [M] the training image that it is, to half a grey level a pixel; -1 where it is none."""
+    """For each start or synthetic image [M] the training image that it is, to half a grey level a pixel; -1 where it is none."""
     return np.where(near.distance <= HALF_LEVEL * width**0.5, near.index, -1)
 
 
-def start_report(space: Space, features: Space, synthetic: Tensor, start: Tensor, origin: Ints) -> dict[str, Any]:
+def start_report(space: Space, features: Space, synthetic: Tensor, start: Tensor, began_as: Ints) -> dict[str, Any]:
     """How far the images went, and whether the nearest real image is still the one they began with.
 
-    Arguments: `synthetic` and `start` [M, D] in pixels; `origin` [M], see `located`.
+    Arguments: `synthetic` and `start` [M, D] in pixels; `began_as` [M], see `located`.
     """
     went = (synthetic.double() - start.double()).norm(dim=1).numpy()
-    known = origin >= 0
+    known = began_as >= 0
     still = {
-        name: wilson(int((one.synthetic.index == origin)[known].sum()), int(known.sum())).to_json() if known.any() else None
+        name: wilson(int((one.synthetic.index == began_as)[known].sum()), int(known.sum())).to_json() if known.any() else None
         for name, one in (("pixels", space), ("features", features))
     }
-    return {"found": int(known.sum()), "images": len(origin), "went": _quantiles(went), "still_nearest": still}
+    return {"found": int(known.sum()), "images": len(began_as), "went": _quantiles(went), "still_nearest": still}
 
 
-def closest(space: Space, features: Space, labels: Ints, real_labels: Ints, origin: Ints | None) -> list[dict[str, Any]]:
+def closest(space: Space, features: Space, labels: Ints, real_labels: Ints, began_as: Ints) -> list[dict[str, Any]]:
     """The pairs [P] of synthetic and real image that are nearest for their surroundings in pixels, nearest first."""
     near = space.synthetic
     return [
@@ -145,7 +145,7 @@ def closest(space: Space, features: Space, labels: Ints, real_labels: Ints, orig
             "distance": float(near.distance[m]), "relative": float(near.relative[m]),
             "features": {"real": int(features.synthetic.index[m]), "distance": float(features.synthetic.distance[m]),
                          "relative": float(features.synthetic.relative[m])},
-            "is_start": bool(origin[m] == near.index[m]) if origin is not None and origin[m] >= 0 else None,
+            "is_start": bool(began_as[m] == near.index[m]) if began_as[m] >= 0 else None,
         }
         for m in np.lexsort((near.distance, near.relative))[:CLOSEST]
     ]  # fmt: skip

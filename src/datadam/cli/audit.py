@@ -166,17 +166,30 @@ def _balance(found: dict[str, Any], classes: list[str]) -> list[str]:
     rows = [(classes[k], _percent(ours[k]["recall"]), _percent(theirs[k]["recall"])) for k in worst]
     lines = [table(("class, worst first", "recall, the set (95 %)", "random real images (95 %)"), rows)]
     for words, one in (("the set", found["distilled"]), ("random real images", found["random"])):
+        gap, std = (f"{100 * one[key]:.1f}{_ends(one.get(f'{key}_interval'))}" for key in ("gap", "std"))
         lines.append(
             f"{words}: mean {100 * one['mean']:.1f} %, worst {classes[one['worst']]}, best {classes[one['best']]}, "
-            f"{100 * one['gap']:.1f} points apart, standard deviation over classes {100 * one['std']:.1f}"
+            f"{gap} points apart, standard deviation over classes {std}"
         )
     return lines
 
 
+def _ends(ends: dict[str, float] | None) -> str:
+    return f" ({100 * ends['low']:.1f} .. {100 * ends['high']:.1f})" if ends else ""
+
+
 def score_lines(found: dict[str, Any]) -> list[str]:
     """DD-Ranking's scores, or what is missing for them."""
-    told = [f"{name.upper()} {found[name]:.4f}" for name in ("lrs", "hlr", "ior", "ars") if found[name] is not None]
-    lines = [f"DD-Ranking's scores, of accuracies as fractions: {', '.join(told)}"] if told else []
+    from datadam.report.scored import evidence, interval_of
+
+    told = []
+    for name in ("lrs", "hlr", "ior", "ars"):
+        if found[name] is not None:
+            ends = interval_of(found, name, 4, " .. ")
+            told.append(f"{name.upper()} {found[name]:.4f}" + (f" ({ends})" if ends else ""))
+    lines = [f"DD-Ranking's scores, of accuracies as fractions (95 %): {', '.join(told)}"] if told else []
+    if words := evidence(found):
+        lines.append(f"  {words}")
     if found["missing"]:
         lines.append("for all of DD-Ranking's scores (LRS, ARS) first:")
         lines += [f"  {command}" for command in found["missing"]]

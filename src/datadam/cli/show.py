@@ -222,11 +222,13 @@ def _run(run: Path) -> tuple[str, Any]:
     from datadam.cli.evaluate import judged, kept_evaluations
     from datadam.cli.options import sets_of
     from datadam.report.folder import read
-    from datadam.scores import scores
+    from datadam.scores import scores, standing
 
     folders = sets_of(run)
     cards = [read(folder).card for folder in folders]
     evaluations = [e for folder in dict.fromkeys((run, *folders)) for _, e in kept_evaluations(folder)]
+    compared = ("random", "whole") if _method(cards[0]) != "random" else ("whole",)
+    evaluations.sort(key=lambda e: (e["of"] not in compared, standing(cards[0], e)), reverse=True)
     lines = [str(run), _columns(_facts(cards), indent=2)]
     ranked = scores(cards[0], evaluations, str(run)).to_json() if evaluations else None
     if evaluations:
@@ -237,6 +239,11 @@ def _run(run: Path) -> tuple[str, Any]:
         lines += ["", *("  " + line for line in score_lines(ranked))]
     value = {"run": str(run), "cards": cards, "evaluations": evaluations, "scores": ranked}
     return "\n".join(lines), value
+
+
+def _method(card: dict[str, Any]) -> str:
+    method = card["recipe"].get("method")
+    return str(method.get("name") if isinstance(method, dict) else method)
 
 
 def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from datadam.report.words import count, percent, plural
 from datadam.storage import read_json, read_tensors
 
 FORMAT = "datadam-inspection/1"
+FEW = 10  # images per class, up to which one that is like a mean carries coverage and density
 GONE = "what is kept in the run folder was made of other images"
 MEASURES = {
     "bias": ("Bias", "distance of the class means, in units of the real spread; 0 is none"),
@@ -151,6 +152,7 @@ def features(run: Run, inspected: Inspected) -> Json:
         "real": count(told["real"]),
         "draws": told["draws"],
         "ipc": plural(run.card["recipe"]["ipc"], "image"),
+        "few": run.card["recipe"]["ipc"] <= FEW,
         "rows": [
             {"name": name, "words": words, "synthetic": interval(told["measures"][key]["synthetic"], 2, key == "coverage"),
              "random": interval(told["measures"][key]["random"], 2, key == "coverage")}

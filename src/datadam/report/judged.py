@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from datadam.report import plots
 from datadam.report.folder import Json, Run
-from datadam.report.words import count, duration, method_name, percent, plural, shorten
+from datadam.report.words import THIN, count, duration, method_name, percent, plural, shorten
+from datadam.scores import is_usual, standing
 
 LARGEST_TABLE = 20  # classes of a confusion matrix that is shown whole
 COLUMNS = 4  # evaluations beside each other in the table of classes
@@ -21,7 +22,37 @@ def title(evaluation: Json) -> str:
     """What was judged, in words."""
     known = {"distilled": "Distilled images", "random": "Random real images", "whole": "Whole training set"}
     name = known.get(evaluation["of"], f"Coreset: {evaluation['of']}")
-    return name if evaluation.get("iteration") is None else f"{name}, iteration {count(evaluation['iteration'])}"
+    when = "" if evaluation.get("iteration") is None else f", iteration {count(evaluation['iteration'])}"
+    return name + when + unusual(evaluation)
+
+
+def unusual(evaluation: Json) -> str:
+    """What a row must say where its students were not augmented as the protocol has it, or computed otherwise; else ""."""
+    augment = str((evaluation.get("protocol") or {}).get("augment"))
+    seen = "" if is_usual(evaluation) else ", not augmented" if augment == "none" else f", augmented by {augment}"
+    precision = evaluation.get("precision") or "float32"
+    return seen + ("" if precision == "float32" else f", {precision}")
+
+
+def best(evaluations: Sequence[Json], card: Json) -> Json | None:
+    """The evaluation that speaks for all of these: of the greatest standing, whatever their files are called."""
+    return max(evaluations, key=lambda e: standing(card, e), default=None)
+
+
+def headline(run: Run) -> Json | None:
+    """The evaluation of the run's own images by which the run is known."""
+    return best([e for e in run.evaluations if is_own(e, run.card) and e.get("iteration") is None], run.card)
+
+
+def rival(run: Run, of: str, own: Json) -> Json | None:
+    """What `own` is held against: random images ("random") or the whole set ("whole") under the same network and protocol, with
+    the same augmentation and precision; None where there is none."""
+
+    def like(e: Json) -> tuple[object, ...]:
+        rule = e.get("protocol") or {}
+        return e["net"], rule.get("name"), rule.get("augment"), e.get("precision") or "float32"
+
+    return best([e for e in run.evaluations if e["of"] == of and e.get("iteration") is None and like(e) == like(own)], run.card)
 
 
 def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
@@ -31,13 +62,19 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
     nets = list(dict.fromkeys([e["net"] for e, _, own in told if own] + [e["net"] for e, _, _ in told]))
     told = sorted(told, key=lambda entry: (nets.index(entry[0]["net"]), -entry[0]["mean"]))
     rules = list(dict.fromkeys(_words(e) for e, _, _ in told))
-    rows, table = [], []
+    rows, labels, table = [], [], []
     for evaluation, name, own in told:
         interval = evaluation.get("interval") or {}
         low, high = interval.get("low"), interval.get("high")
-        detail = f"{evaluation['net']}, {_trained(evaluation)}"
-        rows.append(plots.Row(name, detail, evaluation["accuracies"], evaluation["mean"], low, high, own))
-        known = f"{100 * low:.1f} – {percent(high)}" if low is not None and high is not None else ""
+        few, odd = plots.is_cut(low, high), unusual(evaluation)
+        label, students = name.removesuffix(odd), ("only " if few else "") + _trained(evaluation)
+        rows.append(
+            plots.Row(
+                label, f"{evaluation['net']}{odd}, {students}", evaluation["accuracies"], evaluation["mean"], low, high, own
+            )
+        )
+        labels.append(f"{label}, {students}" if few else name if odd else f"{label}, {evaluation['net']}")
+        known = f"{100 * max(low, 0):.1f} – {percent(min(high, 1))}" if low is not None and high is not None else ""
         seconds = evaluation.get("seconds_per_student")
         table.append({
             "title": name,
@@ -48,14 +85,14 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
             "value": evaluation["mean"],
             "mean": percent(evaluation["mean"]),
             "interval": known or "no interval",
-            "over": f"over {interval['over']}" if known and interval.get("over") else "",
+            "over": _over(evaluation) if known else "",
             "students": _trained(evaluation),
             "seconds": duration(seconds) if seconds is not None else "",
             "time": "" if seconds is None else seconds,
             "rule": rules.index(_words(evaluation)) + 1 if len(rules) > 1 else 0,
         })  # fmt: skip
     plain = [protocol for e, _, _ in told if (protocol := explained(e))]
-    narrow = [replace(row, label=f"{row.label}, {e['net']}") for row, (e, _, _) in zip(rows, told, strict=True)]
+    narrow = [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
     return {
         "rules": rules,
         "plain": plain[0] if len(set(plain)) == 1 else "",
@@ -63,6 +100,14 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
         "narrow": plots.accuracy(narrow, width=340),
         "table": table,
     }
+
+
+def _over(evaluation: Json) -> str:
+    """What an interval is over; where it reaches beyond what an accuracy can be, of how few it comes."""
+    interval = evaluation["interval"]
+    if plots.is_cut(interval["low"], interval["high"]):
+        return f"cut: wider than 0 – 100{THIN}%, from {_trained(evaluation)} only"
+    return f"over {interval['over']}" if interval.get("over") else ""
 
 
 def _trained(evaluation: Json) -> str:
@@ -95,32 +140,29 @@ def explained(evaluation: Json) -> str:
 
 def across(run: Run) -> Json | None:
     """The run's own accuracy under each network that was judged, as bars, beside random images and the whole set; or None."""
-    final = [e for e in run.evaluations if e.get("iteration") is None]
-    own: dict[str, Json] = {}
-    for evaluation in final:
-        if is_own(evaluation, run.card) and (evaluation["net"] not in own or _count(evaluation) > _count(own[evaluation["net"]])):
-            own[evaluation["net"]] = evaluation
+    nets: dict[str, list[Json]] = {}
+    for evaluation in run.evaluations:
+        if is_own(evaluation, run.card) and evaluation.get("iteration") is None:
+            nets.setdefault(evaluation["net"], []).append(evaluation)
+    own = {net: max(told, key=lambda e: standing(run.card, e)) for net, told in nets.items()}
     if len(own) < 2:
         return None
-    rivals = {of: {e["net"]: e["mean"] for e in final if e["of"] == of} for of in ("random", "whole")}
     bars = []
     for net, evaluation in sorted(own.items(), key=lambda entry: -entry[1]["mean"]):
         interval = evaluation.get("interval") or {}
-        marks = {name: rivals[of][net] for of, name in (("random", "random"), ("whole", "whole set")) if net in rivals[of]}
+        rivals = {name: rival(run, of, evaluation) for of, name in (("random", "random"), ("whole", "whole set"))}
+        marks = {name: e["mean"] for name, e in rivals.items() if e}
         made = net == run.card["recipe"].get("net")
-        bars.append(plots.Bar(net, evaluation["mean"], interval.get("low"), interval.get("high"), marks, made))
+        label = net + unusual(evaluation)
+        bars.append(plots.Bar(label, evaluation["mean"], interval.get("low"), interval.get("high"), marks, made))
     different = len({_words(e) for e in own.values()}) > 1
     return {"wide": plots.bars(bars, width=760), "narrow": plots.bars(bars, width=340), "different": different}
 
 
-def _count(evaluation: Json) -> int:
-    return sum(map(len, evaluation["accuracies"]))
-
-
 def _by_class(run: Run) -> list[Json]:
-    """The evaluations that tell classes apart, the run's own first."""
+    """The evaluations that tell classes apart, the run's own first, each of them by standing."""
     told = [e for e in run.evaluations if e.get("per_class") and e.get("classes")]
-    return sorted(told, key=lambda e: (not is_own(e, run.card), e.get("iteration") is not None))
+    return sorted(told, key=lambda e: (is_own(e, run.card), standing(run.card, e)), reverse=True)
 
 
 def _name(evaluation: Json) -> str:

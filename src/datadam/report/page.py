@@ -16,7 +16,8 @@ from datadam.errors import InvalidInput
 from datadam.report import inspected, plots
 from datadam.report.folder import Json, Run, evaluations, read, repeats
 from datadam.report.gallery import gallery
-from datadam.report.judged import accuracy, across, classes, confusions, is_own, title
+from datadam.report.judged import accuracy, across, classes, confusions, headline, is_own, rival, title, unusual
+from datadam.report.scored import scored
 from datadam.report.trust import trust
 from datadam.report.words import count, duration, method_name, percent, plural
 from datadam.report.words import size as in_bytes
@@ -79,9 +80,11 @@ def _view(key: str, name: str, run: Run, budget: int, missing: str) -> Json:
         "warnings": card.get("warnings") or [],
         "notes": card["data"].get("notes") or [],
         "facts": list(_facts(run)),
+        "headline": _headline(run),
         "gallery": gallery(run, seen, budget),
         "searched": count(seen.neighbours["searched"]) if seen else "",
         "accuracy": accuracy([(e, title(e), is_own(e, card)) for e in run.evaluations]),
+        "scores": scored(card, run.evaluations),
         "across": across(run),
         "classes": classes(run),
         "confusions": list(confusions(run)),
@@ -102,12 +105,14 @@ def _view(key: str, name: str, run: Run, budget: int, missing: str) -> Json:
 def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
     """The few numbers that matter: value, name, what it is to be compared with."""
     card, images = run.card, len(run.labels)
-    own = [evaluation for evaluation in run.evaluations if is_own(evaluation, card) and evaluation.get("iteration") is None]
+    own = headline(run)
+    whole = rival(run, "whole", own) if own else None
     if own:
-        same = [evaluation for evaluation in own if evaluation["net"] == card["recipe"].get("net")] or own
-        whole = [e for e in run.evaluations if e["of"] == "whole" and e["net"] == same[0]["net"]]
-        against = f"whole training set: {percent(whole[0]['mean'])}" if whole else ""
-        yield percent(same[0]["mean"]), f"test accuracy, {same[0]['net']}", against
+        against = f"whole training set: {percent(whole['mean'])}" if whole else ""
+        yield percent(own["mean"]), f"test accuracy, {own['net']}{unusual(own)}", against
+    if own and whole and own.get("seconds_per_student") is not None and whole.get("seconds_per_student") is not None:
+        mine, theirs = ((duration(e["seconds_per_student"]), _epochs(e)) for e in (own, whole))
+        yield mine[0], f"to train a student{mine[1]}", f"whole training set: {theirs[0]}{theirs[1]}"
     pixels, real = prod(run.shape), card["data"].get("train")
     share = percent(images / real, 2 if images < 0.1 * real else 0) if real else ""
     yield count(images), "image" if images == 1 else "images", f"{share} of {count(real)}" if real else ""
@@ -120,6 +125,17 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
         yield speed, "real images per second", ""
     if card.get("peak_memory_mb"):
         yield in_bytes(card["peak_memory_mb"] * 1e6), "peak memory", ""
+
+
+def _headline(run: Run) -> str:
+    """The accuracy of the run's own images in a word or two."""
+    own = headline(run)
+    return percent(own["mean"]) + unusual(own) if own else "not evaluated"
+
+
+def _epochs(evaluation: Json) -> str:
+    epochs = (evaluation.get("protocol") or {}).get("epochs")
+    return f", {plural(epochs, 'epoch')}" if type(epochs) is int else ""
 
 
 def _speed(card: Json) -> str:
@@ -205,14 +221,17 @@ def _overview(views: Sequence[Json], runs: Sequence[Run], folders: Sequence[tupl
         for evaluation in run.evaluations
     ]
     shared = Counter(folder for folder, part in folders if part != folder)
-    told += [(e, *_label(folder.name, e, e["of"] == "distilled")) for folder in shared for e in evaluations(folder)]
-    return {"accuracy": accuracy(told)}
+    together = {folder: evaluations(folder) for folder in shared}
+    told += [(e, *_label(folder.name, e, e["of"] == "distilled")) for folder, found in together.items() for e in found]
+    first = {folder: run.card for (folder, _), run in reversed(list(zip(folders, runs, strict=True)))}
+    ranked = [(folder.name, scored(first[folder], found)) for folder, found in together.items()]
+    return {"accuracy": accuracy(told), "scores": [(name, one) for name, one in ranked if one]}
 
 
 def _label(name: str, evaluation: Json, own: bool) -> tuple[str, bool]:
     """The run's name for its own images, which are what the runs are compared by; else also what was judged."""
     plain = own and evaluation.get("iteration") is None
-    return (name if plain else f"{name}: {title(evaluation)}"), own
+    return (name + unusual(evaluation) if plain else f"{name}: {title(evaluation)}"), own
 
 
 def _source_hash(script: str) -> str:

@@ -14,7 +14,7 @@ from io import StringIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from datadam.report.words import percent, shorten
+from datadam.report.words import count, percent, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,12 +78,13 @@ def accuracy(rows: Sequence[Row], *, width: int = 680) -> str:
     wide = width >= 600
     row_height, foot, left, right = (50, 34, 250, 76) if wide else (56, 34, 8, 8)
     height = row_height * len(rows) + foot
-    values = [value for row in rows for students in row.accuracies for value in students]
-    values += [min(max(value, 0.0), 1.0) for row in rows for value in (row.low, row.high) if value is not None]
-    spare = max(0.06 * (max(values) - min(values)), 0.004)
+    values = [value for row in rows for value in (row.mean, *(value for students in row.accuracies for value in students))]
+    ends = [end for row in rows if not is_cut(row.low, row.high) for end in (row.low, row.high) if end is not None]
+    low, high = min(values + ends), max(values + ends)
+    spare = max(0.06 * (high - low), 0.004)
     with _figure(width, height) as figure:
         axes = figure.add_axes((left / width, foot / height, 1 - (left + right) / width, 1 - foot / height))
-        axes.set_xlim(max(min(values), 0) - spare, min(max(values), 1) + spare)
+        axes.set_xlim(max(low - spare, 0), min(high + spare, 1))
         axes.set_ylim(0.5 - len(rows), 0.5)
         axes.grid(axis="x")
         for number, row in enumerate(rows):
@@ -105,10 +106,30 @@ def _points(axes: "Axes", row: Row, y: float) -> None:
     sets = len(row.accuracies)
     for number, students in enumerate(row.accuracies):  # sets below each other, so that they can be told apart
         lift = 0.3 / max(sets, 4) * (number - (sets - 1) / 2)
-        axes.scatter(students, [y - lift] * len(students), s=60, color=colour, alpha=0.4, linewidth=0, zorder=3)
+        points = {"s": 60, "color": colour, "alpha": 0.4, "linewidth": 0, "zorder": 3, "clip_on": False}
+        axes.scatter(students, [y - lift] * len(students), **points)  # type: ignore[arg-type]
     if row.low is not None and row.high is not None:
-        axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2.5, solid_capstyle="round", zorder=4)
-    axes.plot([row.mean, row.mean], [y - 0.2, y + 0.2], color=colour, linewidth=3, solid_capstyle="round", zorder=5)
+        _interval(axes, row.low, row.high, y, colour)
+    bar = {"color": colour, "linewidth": 3, "solid_capstyle": "round", "zorder": 5, "clip_on": False}
+    axes.plot([row.mean, row.mean], [y - 0.2, y + 0.2], **bar)  # type: ignore[arg-type]
+
+
+def is_cut(low: float | None, high: float | None) -> bool:
+    """Whether an interval reaches beyond what a share can be, as Student's does for a few students."""
+    return (low is not None and low < 0) or (high is not None and high > 1)
+
+
+def _interval(axes: "Axes", low: float, high: float, y: float, colour: str) -> None:
+    """A line from end to end. One that a share cannot have, thin and with arrows where it leaves the axis, is shown as cut."""
+    left, right = axes.get_xlim()
+    shown = [max(low, left), min(high, right)]
+    if not is_cut(low, high):
+        axes.plot(shown, [y, y], color=colour, linewidth=2.5, solid_capstyle="round", zorder=4, clip_on=False)
+        return
+    axes.plot(shown, [y, y], color=colour, linewidth=1.2, linestyle=(0, (3, 2)), zorder=4)
+    for outside, x, marker in ((low < left, left, "<"), (high > right, right, ">")):
+        if outside:
+            axes.plot([x], [y], marker=marker, color=colour, markersize=7, markeredgewidth=0, zorder=4, clip_on=False)
 
 
 def _names(axes: "Axes", row: Row, y: float, wide: bool) -> None:
@@ -147,7 +168,8 @@ def bars(rows: Sequence[Bar], *, width: int = 680) -> str:
     """Horizontal bars from zero, the interval as a line, other accuracies as ticks with their names."""
     row_height, foot, right = 58, 34, 70
     height = row_height * len(rows) + foot
-    ends = [value for row in rows for value in (row.value, row.high, *row.marks.values()) if value is not None]
+    ends = [value for row in rows for value in (row.value, *row.marks.values())]
+    ends += [row.high for row in rows if row.high is not None and not is_cut(row.low, row.high)]
     with _figure(width, height) as figure:
         axes = figure.add_axes((8 / width, foot / height, 1 - (8 + right) / width, 1 - foot / height))
         axes.set_xlim(0, max(min(1.0, max(ends) * 1.05), 0.01))
@@ -157,7 +179,7 @@ def bars(rows: Sequence[Bar], *, width: int = 680) -> str:
             colour = ACCENT if row.own else QUIET
             axes.barh(-number - 0.18, row.value, height=0.3, color=colour, alpha=0.5, zorder=3)
             if row.low is not None and row.high is not None:
-                axes.plot([max(row.low, 0), row.high], [-number - 0.18] * 2, color=colour, linewidth=2.5, zorder=4)
+                _interval(axes, row.low, row.high, -number - 0.18, colour)
             for value in row.marks.values():
                 axes.plot([value, value], [-number - 0.38, -number + 0.02], color=INK, linewidth=2, zorder=5)
             beside = "".join(f"  ·  {name} {percent(value)}" for name, value in row.marks.items())
@@ -211,10 +233,16 @@ def curves(lines: Sequence[Line], *, width: int = 340, height: int = 230, name: 
             axes.locator_params(axis="y", nbins=5)
             if min(values) >= 0:
                 axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+        axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
+        axes.yaxis.set_major_formatter(lambda value, _: _tick(value))
         if len(drawn) > 1:
             _name_ends(axes, [(label, _thinned(y)[0][-1]) for label, _, y in drawn])
         return _svg(figure, name or ", ".join(label for label, _, _ in drawn))
+
+
+def _tick(value: float) -> str:
+    """A number at an axis: 2 000 and not 2e+03; powers of ten only where nobody counts the zeros."""
+    return count(round(value)) if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def _looks() -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""What `datadam audit` left in a run folder, made ready to be shown: nearness, attacks, classes, scores.
+"""What `datadam audit` left in a run folder, made ready to be shown: nearness, attacks, classes.
 
 Letters: P closest pairs, C channels, H height, W width.
 """
@@ -58,7 +58,6 @@ def _view(run: Run, found: Json, tensors: dict[str, torch.Tensor]) -> Json:
         "pairs": list(_pairs(run, near["closest"], tensors)),
         "attacks": _attacks(found["membership"]),
         "balance": [_balance(run, GROUPS[group], found["balance"][group]) for group in GROUPS],
-        "scores": _scores(found["scores"]),
         "notes": [str(note) for note in found["notes"]],
     }
 
@@ -68,12 +67,12 @@ def _near(space: str, kind: str, told: Json) -> Json:
     medians = [
         _number(told[kind][group][middle]) if told[kind][group] else None for group in ("synthetic", "start", "train", "test")
     ]
-    rate = told["nearer" if kind == "distance" else "relatively_nearer"]["1"]
+    rates = told["nearer" if kind == "distance" else "relatively_nearer"]
     return {
         "space": space,
         "kind": "distance" if kind == "distance" else "distance beside the 50 nearest",
         "medians": ["–" if value is None else f"{value:.3g}" for value in medians],
-        "nearer": _rate(rate),
+        "nearer": [_rate(rates[limit]) for limit in ("1", "5")],
     }
 
 
@@ -134,17 +133,15 @@ def _balance(run: Run, group: str, told: Json) -> Json:
         "group": group,
         "worst": worst,
         "best": best,
-        "gap": percent(_number(told["gap"])),
-        "std": percent(_number(told["std"])),
+        **{key: _spread(told[key], told.get(f"{key}_interval")) for key in ("gap", "std")},
     }
 
 
-def _scores(told: Json | None) -> Json | None:
-    if told is None:
-        return None
-    names = {"lrs": "LRS", "ars": "ARS", "ior": "IOR", "hlr": "HLR"}
-    rows = [(name, "–" if told[key] is None else f"{_number(told[key]):.3f}") for key, name in names.items()]
-    return {"rows": rows, "missing": [str(one) for one in told["missing"]]}
+def _spread(value: Any, ends: Json | None) -> Json:
+    """A gap or deviation, with the interval that audits before it was made do not have."""
+    if ends is None:
+        return {"text": percent(_number(value)), "interval": "", "sort": f"{_number(value):.9g}"}
+    return _rate({"value": value, **ends})
 
 
 def _rate(told: Json, digits: int = -1) -> Json:

@@ -15,14 +15,15 @@ for (const gallery of document.querySelectorAll(".gallery")) {
       near.querySelector("span").textContent = tile.dataset.near ?? "";
     }
     if (said) middle.textContent = said.textContent === slider.list.options[slider.max].label ? "Now" : said.textContent;
-    const figures = [...dialog.querySelectorAll("figure:not([hidden])")];
-    const room = Math.min(innerWidth - 56 - 18 * figures.length, 1080) / figures.length;
+    const figures = [...dialog.querySelectorAll("figure:not([hidden])")], narrow = innerWidth <= 700;
     const { w, h } = gallery.dataset;
-    const scale = Math.min(room / w, innerHeight * 0.6 / h, 512 / w);
-    for (const big of dialog.querySelectorAll(".tile")) {
-      big.style.cssText = tile.style.cssText;
+    for (const figure of figures) { // on a phone the image takes the width, and what it is compared with stands below
+      const beside = !narrow ? figures.length : figure.className === "now" ? 1 : Math.max(2, figures.length - 1);
+      const room = narrow ? (innerWidth - 56 - 10 * (beside - 1)) / beside : Math.min(innerWidth - 56 - 18 * beside, 1080) / beside;
+      const scale = Math.min(room / w, innerHeight * (narrow ? beside > 1 ? 0.3 : 0.45 : 0.6) / h, 512 / w);
+      figure.querySelector(".tile").style.cssText = tile.style.cssText;
+      figure.style.setProperty("--s", scale >= 4 ? Math.floor(scale) : scale); // whole factors where little is lost by them
     }
-    dialog.style.setProperty("--s", scale >= 1 ? Math.floor(scale) : scale);
     dialog.querySelector("p").textContent = tile.getAttribute("aria-label");
     if (!dialog.open) dialog.showModal();
   };
@@ -61,6 +62,16 @@ for (const where of document.querySelectorAll(".where")) {
       where.toggleAttribute("data-only", on);
     };
   }
+}
+for (const table of document.querySelectorAll("table.table")) { // on a phone a row is a block of label and value
+  const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+  for (const row of table.tBodies[0].rows) {
+    [...row.cells].forEach((cell, column) => {
+      cell.dataset.label = heads[column];
+      cell.classList.toggle("empty", !cell.textContent.trim());
+    });
+  }
+  table.classList.add("labelled");
 }
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
