@@ -143,6 +143,7 @@ def _making(table: Json, scale: str, name: str) -> str:
         for cell in row["cells"].values()
         if cell["reason"]
     )
+    reading += _precision(table) + _counted(table)
     line = f"{command(table)} --out runs/{name}"
     runs = f"runs\n\n```sh\n{line}\n```\n\n" if len(line) < LONG else "runs the `datadam compare` line at the end of that page "
     lines = [
@@ -154,6 +155,37 @@ def _making(table: Json, scale: str, name: str) -> str:
     told = [note for note in table["notes"] if name not in PIVOTS or "(ZCA)" not in note]  # a pivot has columns for that
     notes = "\n".join(f"- {' '.join(note.split())}" for note in (*told, *reasons))
     return "\n\n".join([*lines, notes] if notes else lines)
+
+
+def _precision(table: Json) -> str:
+    """Which rows were computed in another number format than float32, in a sentence; "" for none."""
+    formats: dict[str, list[str]] = {}
+    learned = [row for row in table["rows"] if row["iterations"] is not None]
+    for row in learned:
+        settled = [run.get("precision") for run in row.get("runs", ())] or [row["settings"].get("precision")]
+        for name in dict.fromkeys(settled):
+            if name not in (None, "float32"):
+                formats.setdefault(name, []).append(row["method"])
+    words = []
+    for name, methods in formats.items():
+        every = len(methods) == len(learned)
+        which = "all methods that learn" if every else ", ".join(f"`{method}`" for method in dict.fromkeys(methods))
+        words.append(f" Computed in {name}{' on the real side' if name == 'bfloat16' else ''}: {which}.")
+    return "".join(words)
+
+
+def _counted(table: Json) -> str:
+    """How often trainings that several choices share are counted, in a sentence; "" where there are none."""
+    if "again" in table["seconds"] or not any(_trains(row) for row in table["rows"]):  # newer tables say so in a note
+        return ""
+    where = "counted in each cell that rests on it, and as often in the sum of distilling"
+    return f" The training behind a choice of real images is {where}."
+
+
+def _trains(row: Json) -> bool:
+    """Whether a row chooses by networks that are trained for it."""
+    method = (row["settings"] or {}).get("method", {})
+    return row["iterations"] is None and "epochs" in method and method.get("features") != "random"
 
 
 def _means(cell: Json) -> dict[int, float]:

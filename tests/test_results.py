@@ -364,6 +364,34 @@ def test_the_ablation_is_terms_by_networks_and_what_the_maps_add(keep: Callable[
     assert "(ZCA)" not in text
 
 
+def test_another_number_format_than_float32_is_told(keep: Callable[..., Path]) -> None:
+    def row(name: str, *precisions: str) -> tuple[str, int, Any, dict[str, Any]]:
+        return name, 10, [[0.3, 0.32]], {"runs": [{"precision": one} for one in precisions], "settings": {"precision": "auto"}}
+
+    root = keep("a", card())
+    text = written(root, "methods-mnist", compared(row("a", "float32"), row("b", "bfloat16")), "docs/choose.md")
+    assert "Computed in bfloat16 on the real side: `b`." in text
+    every = compared(row("a", "bfloat16"), row("b", "bfloat16", "bfloat16"))
+    assert "real side: all methods that learn." in written(root, "methods-cifar10", every, "docs/choose.md")
+    assert "Computed in" not in written(root, "precision-mnist", compared(row("a", "float32")), "docs/choose.md")
+
+
+def test_trainings_that_old_tables_count_in_each_cell_are_told(keep: Callable[..., Path]) -> None:
+    def chosen(name: str, **method: Any) -> tuple[str, int, Any, dict[str, Any]]:
+        return name, 10, [[0.3, 0.32]], {"iterations": None, "batch_real": None, "settings": {"method": {"name": name} | method}}
+
+    root, told = keep("a", card()), "is counted in each cell that rests on it, and as often in the sum"
+    assert told in written(root, "methods-mnist", compared(chosen("herding", features="trained", epochs=3)), "docs/choose.md")
+    none = compared(chosen("random"), chosen("herding", features="random", epochs=20))
+    assert told not in written(root, "methods-cifar10", none, "docs/choose.md")
+    newer = compared(
+        chosen("el2n", epochs=3), seconds={"distilling": 12.0, "judging": 6, "again": 3.0}, notes=["once in the sum"]
+    )
+    text = written(root, "precision-mnist", newer, "docs/choose.md")
+    assert told not in text
+    assert "- once in the sum" in text
+
+
 def test_check_sees_a_table_that_came(keep: Callable[..., Path]) -> None:
     root = keep("a", card())
     table.main([], root)

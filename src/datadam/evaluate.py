@@ -208,7 +208,8 @@ def evaluate(
     Arguments: `sets`, one set or several independent ones of one recipe; `real`, the data (loaded as for distilling; whitening is
     taken from the set); `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object;
     `students` a set (None: 5, or all of a protocol that has fewer); `seed`, of the students' streams; `precision`: "float32",
-    "float64", or "bfloat16" for convolutions and products alone; `workers`, processes that train students side by side, the threads shared among them (None: as many as
+    "float64", or "bfloat16" for convolutions and products alone; `workers`, processes that train students side by side, the
+    threads shared among them (None: as many as
     pay; a program then keeps its start behind `if __name__ == "__main__"`); `engine`, a Ray cluster that
     has the workers; `of`, what is judged; `progress`, called after each
     epoch; `keep`, a folder where students are kept until the evaluation is saved: called again after a kill, only those that

@@ -106,12 +106,18 @@ def test_folders_are_readable_and_differ_where_words_do() -> None:
     assert all(len(folder) < 100 and not set(folder) & set("/()[]:, ") for folder in folders)
 
 
-def test_every_line_of_the_document_can_be_said() -> None:
-    page = (Path(__file__).parents[2] / "docs/compare.md").read_text()
+def lines_of(document: str) -> tuple[list[str], list[str]]:
+    """The methods and the networks of each `compare` line of a document."""
+    page = (Path(__file__).parents[2] / "docs" / document).read_text()
     lists = [quoted or plain for quoted, plain in re.findall(r"--methods (?:'([^']+)'|([^\s`]+))", page)]
-    columns = re.findall(r"--nets ([^\s`\\]+)", page)
-    assert len(lists) >= 12
-    assert len(columns) >= 3
+    return lists, re.findall(r"--nets ([^\s`\\]+)", page)
+
+
+@pytest.mark.parametrize(("document", "least"), [("compare.md", (12, 3)), ("networks.md", (1, 1)), ("choose.md", (1, 0))])
+def test_every_line_of_the_documents_can_be_said(document: str, least: tuple[int, int]) -> None:
+    lists, columns = lines_of(document)
+    assert len(lists) >= least[0]
+    assert len(columns) >= least[1]
     kind = Sketch("cifar10", (3, 32, 32))
     for text in lists:
         recipes = []
@@ -125,3 +131,22 @@ def test_every_line_of_the_document_can_be_said() -> None:
             assert nets.canonical(name, kind.shape)
             if augment not in ("", "dsa"):
                 check_words(augment)
+
+
+def test_the_paper_s_tables_have_every_case() -> None:
+    """Table 5: the feature-map transfer has neither loss; Table 6: the last layer alone; Table 7: every fifth."""
+    words = {name: {word for text in lines_of(name)[0] for word in split(text)} for name in ("compare.md", "networks.md")}
+    assert {"datadam:maps=features:task_balance=0", "datadam:layers=none", "datadam:layers=(1)"} <= words["compare.md"]
+    for found in words.values():
+        ranges = {word.partition("@")[2] for word in found if "networks=" in word}
+        assert ranges == {"0-20", "20-40", "40-60", "60-80", "80-100"}
+    six = next(text for text in lines_of("compare.md")[0] if "layers=(1)" in text)
+    assert "datadam:layers=none" in split(six)
+
+
+def test_spaces_within_a_folder_s_name_stay() -> None:
+    found = variant(" datadam : networks = my pool@0-20 : layers = ( 1 , 2 ) ")
+    assert found.word == "datadam:networks=my pool@0-20:layers=(1,2)"
+    assert dict(found.settings) == {"networks": "my pool@0-20", "layers": "(1,2)"}
+    assert " " not in found.folder
+    assert found.folder != variant("datadam:networks=mypool@0-20:layers=(1,2)").folder

@@ -53,10 +53,18 @@ def test_kcenter_covers_within_twice_the_best_radius(seed: int) -> None:
         return float(distance[:, list(centres)].min(1).max())
 
     for count in (2, 3, 4):
-        chosen = tuple(kcenter.greedy(torch.from_numpy(rows), count).tolist())
         best = min(radius(some) for some in combinations(range(11), count))
-        assert best <= radius(chosen) <= 2 * best
-        assert chosen[0] == np.linalg.norm(rows - rows.mean(0), axis=1).argmin()
+        for first in (None, *range(11)):
+            chosen = tuple(kcenter.greedy(torch.from_numpy(rows), count, first).tolist())
+            assert best <= radius(chosen) <= 2 * best
+            assert chosen[0] == (np.linalg.norm(rows - rows.mean(0), axis=1).argmin() if first is None else first)
+
+
+def test_kcenter_s_random_first_image_is_named_by_seed_and_class() -> None:
+    drawn = [kcenter.random_first(1000, seed, name) for seed in range(3) for name in ("cat", "dog")]
+    assert len(set(drawn)) == 6
+    assert drawn[1] == kcenter.random_first(1000, 0, "dog")
+    assert {kcenter.random_first(3, seed, "cat") for seed in range(40)} == {0, 1, 2}
 
 
 def test_kcenter_takes_no_image_twice() -> None:

@@ -19,7 +19,7 @@ from datadam.recipe import Recipe
 NET = "convnet1:width=4"
 QUICK: dict[str, Coreset] = {
     "random": Random(), "kcenter": KCenter(epochs=2), "kcenter random": KCenter(features="random"), "kmeans": KMeans(epochs=2),
-    "kmeans random": KMeans(features="random"), "herding": Herding(epochs=2), "herding random": Herding(features="random"),
+    "kcenter first": KCenter(epochs=2, first="random"), "kmeans random": KMeans(features="random"), "herding": Herding(epochs=2), "herding random": Herding(features="random"),
     "forgetting": Forgetting(epochs=2), "el2n": EL2N(epochs=1), "el2n easiest": EL2N(epochs=1, pick="easiest"),
     "grand": GraNd(epochs=1), "grand easiest": GraNd(epochs=1, pick="easiest"),
 }  # fmt: skip
@@ -59,7 +59,7 @@ def test_the_order_of_the_files_does_not_matter(name: str, real: RealData) -> No
     assert [[int(order[i]) for i in indices] for indices in theirs] == mine
 
 
-@pytest.mark.parametrize("name", ["random", "kcenter", "herding", "forgetting", "el2n easiest", "grand"])
+@pytest.mark.parametrize("name", ["random", "kcenter", "kcenter first", "herding", "forgetting", "el2n easiest", "grand"])
 def test_a_larger_choice_begins_with_the_smaller(name: str, real: RealData) -> None:
     small, large = select(QUICK[name], real, 3), select(QUICK[name], real, 9)
     assert [indices[:3] for indices in large] == small
@@ -168,6 +168,7 @@ def test_a_coreset_learns_nothing(settings: dict[str, object]) -> None:
     [
         ("herding", {"features": "learned", "epochs": "0"}, ("features is 'learned'; allowed: trained, random", "epochs is 0")),
         ("kcenter", {"features": "random", "epochs": 3}, ("leave epochs out",)),
+        ("kcenter", {"first": "last", "epochs": 0}, ("first is 'last'; allowed: mean, random", "epochs is 0")),
         ("forgetting", {"epochs": 1.5}, ("epochs is 1.5",)),
         ("forgetting", {"epoch": 3}, ("Did you mean 'epochs'",)),
         ("el2n", {"pick": "hard", "averaged": 0}, ("pick is 'hard'; allowed: hardest, easiest", "averaged is 0")),
@@ -209,3 +210,13 @@ def test_what_a_choice_costs_is_known_beforehand(real: RealData, monkeypatch: py
         begun.clear()
         select(method, make_real(seed=sum(name.encode())), 2)  # data that no other test has trained on
         assert sum(begun) == method.training_epochs, name
+
+
+def test_kcenter_begins_with_the_drawn_image_of_each_class(real: RealData) -> None:
+    from datadam.coresets import kcenter
+
+    for seed in (0, 1):
+        insight = Insight(real, seed, NET)
+        for k, chosen in enumerate(KCenter(epochs=2, first="random").select(insight, 3)):
+            first = kcenter.random_first(12, seed, real.classes[k])
+            assert chosen[0] == insight.members(k)[first]

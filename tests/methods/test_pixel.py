@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import datadam
+from datadam.methods import DataDAM, Pixel
 
 
 def closed_form(real, start: np.ndarray, iterations: int, lr: float, momentum: float, batch_real: int, ipc: int) -> np.ndarray:
@@ -48,3 +49,7 @@ def test_the_images_end_at_the_class_mean(real, recipe) -> None:
 def test_the_network_does_not_matter(real, recipe) -> None:
     made = [datadam.distill(real, recipe("pixel", net=net)).images for net in ("convnet1:width=4", "mlp:width=5")]
     torch.testing.assert_close(made[0], made[1], rtol=1e-10, atol=1e-12)
+
+
+def test_it_cites_the_paper_whose_table_has_it() -> None:
+    assert Pixel.citation == DataDAM.citation
