@@ -11,7 +11,8 @@ from cli.conftest import QUICK, TINY, write_pictures
 import datadam
 from datadam.audit.work import EPOCHS
 from datadam.cli.audit import audit as verb
-from datadam.cli.audit import text_of
+from datadam.cli.audit import score_lines, text_of
+from datadam.scores import scores
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--students", "2", "--references", "2", "--epochs", "2", "--samples", "20")
@@ -136,3 +137,31 @@ def test_the_document_says_what_was_measured(file: Path) -> None:
     if file.stem == "cifar10-ipc10-256":  # quoted whole, down to the scores
         told, _, _ = text_of(Path(file.stem), found).partition("\n\nfor all of DD-Ranking's")
         assert f"```\n{told}\n```" in text
+
+
+def test_the_scores_in_the_document_follow_from_the_evaluations_kept() -> None:
+    kept = ROOT / "results/audit/mnist-narrow-scores"
+    card = json.loads((kept / "card.json").read_text())
+    evaluations = [json.loads(file.read_text()) for file in sorted((kept / "evaluations").glob("*.json"))]
+    told, text = json.loads((kept / "scores.json").read_text()), (ROOT / "docs/audit.md").read_text()
+    again = json.loads(json.dumps(scores(card, evaluations, "mnist-narrow").to_json()))
+    assert again == told["scores"]
+    assert again["missing"] == []
+    assert f"```sh\n{chr(10).join(told['commands'])}\n```" in text
+    assert f"```\n{chr(10).join(score_lines(again))}\n```" in text
+
+
+def test_scores_are_printed_with_their_intervals_and_what_they_come_from(cli, run: Path, pictures: Path) -> None:
+    several = ("--students", "2", "--epochs", "2")
+    for augment in ((), ("--augment", "none")):
+        assert cli("evaluate", run, *several, *augment).code == 0
+        assert cli("baseline", pictures, "--ipc", 2, "--beside", run, *several, *augment).code == 0
+    assert cli("baseline", pictures, "--whole", "--beside", run, "--epochs", "1").code == 0
+    shown = cli("show", run, "--json").json["scores"]
+    out = cli("show", run).out
+    for name in ("lrs", "ars", "ior", "hlr"):
+        low, high = shown["intervals"][name]
+        assert low <= shown[name] <= high
+        assert f"{name.upper()} {shown[name]:.4f} ({low:.4f} .. {high:.4f})" in out
+    assert "2 students, 2 epochs each; the whole set: 1 student, 1 epoch" in out
+    assert "the one student of the whole set has no spread" in out

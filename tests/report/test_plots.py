@@ -122,5 +122,5 @@ def test_bars_are_cut_too() -> None:
 
 def test_large_numbers_at_an_axis_have_their_zeros() -> None:
     told = texts(curves([Line("loss", [0, 3000, 9000], [0, 3000, 6000])]))
-    assert {"2\u202f000", "4\u202f000", "3\u202f000", "6\u202f000"} <= set(told)
-    assert not [text for text in told if "e+" in text]
+    assert len([text for text in told if re.fullmatch(r"\d\u202f000", text)]) >= 4
+    assert not [text for text in told if "e+" in text or re.search(r"\d{4}", text)]
