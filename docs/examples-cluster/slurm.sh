@@ -14,8 +14,10 @@ sleep 20
 srun --overlap --nodes=$((SLURM_NNODES - 1)) --ntasks=$((SLURM_NNODES - 1)) -x "$head" ray start --address="$address" --block &
 sleep 20
 run=runs/imagenet-ipc50
+# --take-over: this job is the only one that works on the run; where an earlier one was killed, its lock names another node
 if [ -e "$run/checkpoint/run.json" ]; then  # submitted again after the time limit: go on
-  datadam distill --resume "$run" --engine ray --address "$address" --gpus-per-worker 1
+  datadam distill --resume "$run" --take-over --engine ray --address "$address" --gpus-per-worker 1
 else
-  datadam distill /data/imagenet --size 64 --ipc 50 --device cuda --engine ray --address "$address" --gpus-per-worker 1 --out "$run"
+  datadam distill /data/imagenet --size 64 --ipc 50 --device cuda --engine ray --address "$address" --gpus-per-worker 1 --take-over \
+    --out "$run"
 fi

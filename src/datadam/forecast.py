@@ -12,12 +12,13 @@ from datadam import machine, nets, train
 from datadam.coresets import difficulty
 from datadam.coresets.insight import TRAINING, Behind
 from datadam.data import RealData
-from datadam.errors import NotEnoughMemory
+from datadam.errors import InvalidInput, NotEnoughMemory
 from datadam.machine import can_compile
 from datadam.matching import Plan
 from datadam.methods import Coreset, FeatureMatching
 from datadam.methods.dc import STATISTICS
 from datadam.recipe import NETWORK_BATCH, Recipe
+from datadam.students import WORKER_BYTES
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
 GPU_WORK = 80  # times as much that must be on a GPU, which does so much more in that time; an estimate
@@ -31,6 +32,7 @@ BACKWARD = 3  # forward passes that a training step counts for an image
 KEEPING_PAYS = 2  # times that a run draws an image, on average, above which whitening all of them first pays
 KEPT_SHARE, KEPT_LIMIT = 0.25, 8_000_000_000  # of free memory that they may take; on a CPU at most a share of so many bytes
 ZCA_COPIES, FIT_COPIES = 3, 16  # of a matrix [D, D] in float32: while whitening, and while that is fitted (measured)
+SENT = 2  # times that what is sent to workers is held beside: where it is used, and on its way
 MAPPED_ABOVE = 8  # data larger than this part of a limit that was asked for stay on disk
 ENDLESS = 1 << 62  # bytes: no limit
 FLOOR = 500_000_000  # bytes: interpreter, torch, compiled code
@@ -54,10 +56,13 @@ class Forecast:
     rate: float = 0.0
 
 
-def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None) -> Forecast:
+def forecast(
+    real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None, workers: int = 0
+) -> Forecast:
     """Cost of a run, and its plan.
 
-    Arguments: `recipe` with a canonical net; `memory_limit` in bytes (None: what the device has free).
+    Arguments: `recipe` with a canonical net; `memory_limit` in bytes (None: what the device has free); `workers`, processes of
+    this machine that share the classes out among them and count as well (0: this process computes).
     Raises `NotEnoughMemory` when the run needs more, saying what would help; `InvalidInput` when the net does not fit the images.
     """
     network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes))
@@ -87,6 +92,7 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
     chunk = machine.chunk_for(real_map, device) if matches and not couples else machine.images_at_once(real.shape, device)
     needed: float = FLOOR + 4 * width * len(counts) * recipe.ipc * image.numel()  # images, start, momentum, gradient
     needed += in_memory(real) if memory_limit is not None else 0  # what is free does not hold them any more
+    alone = needed  # of a process that computes nothing
     matrix = 4 * image.numel() ** 2 if recipe.zca != "none" or real.transform.zca is not None else 0
     fitting = needed + FIT_COPIES * matrix  # comes first, and gives back what it took
     needed += ZCA_COPIES * matrix
@@ -94,6 +100,8 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
         needed += choosing_memory(recipe.method, real, blocks, sum(weight.nbytes for weight in network.parameters()))
     if learns:
         needed += working_memory(recipe, counts, chunk, blocks, features.embedding.numel() * width, couples)
+    if workers:
+        needed = alone + beside(workers, needed - alone, alone - FLOOR + (in_memory(real) if memory_limit is None else 0))
     notes = [remark] if (remark := recipe.method.remark(features)) else []
     if coupled:
         notes.append(
@@ -112,9 +120,10 @@ def forecast(real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limi
         cure = "use instance norm (norm=instance)" if coupled else "lower ipc"
         if learns:
             cure += f", lower --batch-real (now {recipe.batch_real})"
+            cure += f", use fewer --workers (now {workers})" if workers else ""
         elif isinstance(recipe.method, Coreset) and (recipe.method.behind or recipe.method.looks):
             cure = "choose by random features, or at random" if recipe.method.behind else "choose at random"
-        another = f"raise --memory-limit ({smallest_limit(int(whole), real)} is the smallest that does)"
+        another = f"raise --memory-limit ({smallest_limit(int(whole), real, 1 + SENT * bool(workers))} is the smallest that does)"
         if on_gpu and memory_limit is None:
             another = "another --device"
         raise NotEnoughMemory(
@@ -176,16 +185,46 @@ def choosing_memory(method: Coreset, real: RealData, blocks: list[int], weights:
     return max(needed)
 
 
+def beside(workers: int, computing: float, held: float) -> float:
+    """Bytes of worker processes beside the one that started them; as many are `computing` in each.
+
+    What that one has `held` they hold once more between them, and it is held once more on its way.
+    """
+    return workers * (FLOOR + computing) + SENT * held
+
+
+def students_within(workers: int | None, real: RealData, memory_limit: int | None) -> int | None:
+    """How many processes may train students at once under a limit of memory (None: as many as pay).
+
+    Raises `InvalidInput` when more are asked for than it holds.
+    """
+    if memory_limit is None:
+        return workers
+    alone, each = FLOOR + in_memory(real), WORKER_BYTES + real.test.pixels.nbytes
+    most = max(1, (memory_limit - alone) // each)
+    if workers is None:
+        return None if most >= torch.get_num_threads() else most
+    if 1 < workers > most:
+        needed = alone + workers * each
+        raise InvalidInput(
+            f"{workers} workers, each of which trains a student, need about {needed / 1e9:.3g} GB of memory and may take "
+            f"{memory_limit / 1e9:.3g} GB; use fewer --workers ({most} at most), or raise --memory-limit "
+            f"({smallest_limit(needed, real)} is the smallest that does)"
+        )
+    return workers
+
+
 def in_memory(real: RealData) -> int:
     """Bytes of the pixels that lie in memory; those of a map on disk do not."""
     return sum(part.pixels.nbytes for part in (real.train, real.test) if getattr(part.pixels, "_mmap", None) is None)
 
 
-def smallest_limit(needed: int, real: RealData) -> str:
-    """The limit of a run that needs so many bytes, in words: under it, mapped data may be small enough to be read into memory."""
+def smallest_limit(needed: int, real: RealData, copies: int = 1) -> str:
+    """The limit of a run that needs so many bytes, in words: under it, mapped data may be small enough to be read into memory,
+    where so many `copies` of them are held."""
     mapped = real.train.pixels.nbytes + real.test.pixels.nbytes - in_memory(real)
-    if mapped * MAPPED_ABOVE <= needed + mapped:
-        needed += mapped
+    if mapped * MAPPED_ABOVE <= needed + copies * mapped:
+        needed += copies * mapped
     return f"{-(-needed // 1_000_000)}MB"
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from datadam.cli import STARTED
 from datadam.cli.many import MANY, Address, Engine, Gpus
-from datadam.cli.options import Device, Json, Note, Root
+from datadam.cli.options import Device, Json, Note, Root, TakeOver
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +69,7 @@ def distill(
     out: Annotated[Path | None, Parameter(help="run folder (default: runs/DATA-METHOD-ipcN-seedS)")] = None,
     overwrite: Annotated[bool, Parameter(help="replace the run that is there", negative="")] = False,
     resume: Annotated[Path | None, Parameter(help="go on with this run folder; no other option is needed")] = None,
+    take_over: TakeOver = False,
     note: Note = "",
     json: Json = False,
 ) -> None:
@@ -87,22 +88,22 @@ def distill(
 
     machine.tune_allocator()
     if resume is None:
-        asked = merge(given, config)
+        asked = merge({k: v for k, v in given.items() if k != "take_over"}, config)  # it says nothing of the run
         check_device(asked.get("device", "cpu"))
         _check_events(asked.get("tensorboard"))
-        _tell(_begin(asked, command(), asked.get("time_limit")), as_json=asked.get("json", False))
+        _tell(_begin(asked, command(), asked.get("time_limit"), take_over=take_over), as_json=asked.get("json", False))
         return
-    if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "tensorboard", "json", *MANY}):
+    if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "tensorboard", "json", "take_over", *MANY}):
         raise InvalidInput(f"--resume goes on with a run as it was begun; leave out {', '.join(extra)}")
     check_seconds(time_limit)
     if device is not None:
         check_device(device)
     _check_events(given.get("tensorboard"))
     many = {name: given[name] for name in MANY if name in given}
-    _tell(_resume(resume, root, device, time_limit, given.get("tensorboard"), many), as_json=json)
+    _tell(_resume(resume, root, device, time_limit, given.get("tensorboard"), many, take_over=take_over), as_json=json)
 
 
-def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False) -> "Made":
+def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False, take_over: bool = False) -> "Made":
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
     from datadam.cli.many import spread_of
@@ -123,7 +124,7 @@ def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, aga
     if repeats > 1 and not again:
         _check_repeats(out, overwrite=overwrite)
     made = []
-    with _held(out, command):
+    with _held(out, command, take_over=take_over):
         for r in range(repeats):
             folder = out / str(r) if repeats > 1 else out
             if again and (folder / "checkpoint" / "run.json").exists():
@@ -218,8 +219,9 @@ def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
 
 
 def _resume(
-    out: Path, root: Path | None, device: str | None, time_limit: float | None, events: Events, many: dict[str, Any]
-) -> "Made":
+    out: Path, root: Path | None, device: str | None, time_limit: float | None, events: Events, many: dict[str, Any], *,
+    take_over: bool,
+) -> "Made":  # fmt: skip
     from datadam.checkpoint import Checkpoint
     from datadam.cli.many import spread_of
     from datadam.cli.options import command, data_of_card
@@ -234,21 +236,21 @@ def _resume(
             raise ArtifactError(f"{out / 'repeats.json'} lacks what was asked for; it was changed: make the runs again")
         asked = asked | {"out": str(out)} | ({"root": root} if root else {}) | ({"device": device} if device else {})
         asked |= many | ({"tensorboard": events} if events else {})
-        return _begin(asked, str(kept.get("command", "")), time_limit, again=True)
+        return _begin(asked, str(kept.get("command", "")), time_limit, again=True, take_over=take_over)
     real = data_of_card(Checkpoint(out).card(), root)
-    with _held(out, command()):
+    with _held(out, command(), take_over=take_over):
         run = resume(out, real, device=device, spread=spread_of(many))
         left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
         return [(out, _drive(run, out, out, left, events))]
 
 
 @contextlib.contextmanager
-def _held(out: Path, command: str) -> Iterator[None]:
-    """Keep other processes out of the run folder, and say where a killed one was in it."""
+def _held(out: Path, command: str, *, take_over: bool) -> Iterator[None]:
+    """Keep other processes out of the run folder, and say where a killed one, or one of another machine, was in it."""
     from datadam.cli.screen import say
     from datadam.lock import alone_in
 
-    with alone_in(out, command) as taken_over:
+    with alone_in(out, command, take_over=take_over) as taken_over:
         if taken_over:
             say(f"note: {taken_over}")
         yield

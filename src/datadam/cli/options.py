@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
 RunRoot = Annotated[Path | None, Parameter(help="where the data of the run lie now: the root of named sets, or your own folder")]
 Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
+TakeOver = Annotated[
+    bool,
+    Parameter(help="take the folder from a process of another machine that was killed there and left its lock", negative=""),
+]
 Device = Annotated[str, Parameter(help="where to compute: cpu, cuda, cuda:1")]
 Seed = Annotated[int, Parameter(help="names all randomness: same seed, same result")]
 Note = Annotated[str, Parameter(help='words kept and shown with the result, such as "demo, not a result"')]

@@ -25,12 +25,14 @@ from datadam.distilled import DistilledSet
 from datadam.errors import ArtifactError, DatadamError, InvalidInput, noting
 from datadam.evaluate import Evaluation, evaluate, evaluate_whole
 from datadam.evaluate import Progress as Judging
+from datadam.forecast import students_within
 from datadam.lock import alone_in
 from datadam.methods import Coreset
 from datadam.methods.base import refuse
 from datadam.parallel import Ray
 from datadam.protocols import Protocol
 from datadam.report.words import duration
+from datadam.shards import require_limit
 
 TABLE_SECONDS = 1.0  # between two tables while the work goes on, at least
 PICTURE_SECONDS = 60.0  # between two pictures
@@ -85,7 +87,7 @@ def compare(
     `protocol` and `students` a set (None: 5, or all of a protocol that has fewer); `whole`, a last row of the whole training set,
     of `whole_epochs`;
     `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side (all its machines must see
-    `out`); `memory_limit` in bytes;
+    `out`); `memory_limit` in bytes, for this process and those of its workers together (of a cluster: for each process);
     `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
     A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
     Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
@@ -96,6 +98,9 @@ def compare(
     grid = None
     with noting(faults):
         check_place(out)
+    with noting(faults):
+        require_limit(engine, memory_limit)
+        workers = workers if engine is not None else students_within(workers, real, memory_limit)
     with noting(faults):
         grid = plan(
             real, methods, ipc, nets, repeats=repeats, iterations=iterations, batch_real=batch_real, precision=precision,

@@ -24,11 +24,11 @@ from datadam.loop import Distillation, Step, metrics
 from datadam.matching import Plan
 from datadam.shards.parcel import Parcel
 from datadam.shards.records import Range, Records, Whole, rows_of
-from datadam.shards.spread import Places, Spread, cut, require_separable
+from datadam.shards.spread import Places, Spread, cut, require_limit, require_separable
 from datadam.shards.work import At, Kept, Line, Shard, Stand, Work, array, tensor
 from datadam.storage import write_tensors
 
-__all__ = ["Places", "Records", "Sharded", "Spread", "cut", "records_of", "require_separable"]
+__all__ = ["Places", "Records", "Sharded", "Spread", "cut", "records_of", "require_limit", "require_separable"]
 
 BYTES_A_SECOND = 20e6  # at which all workers together tell where they stand
 LEAST_PAUSE, MOST_PAUSE = 2.0, 600.0  # seconds between two such words of a worker

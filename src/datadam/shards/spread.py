@@ -60,6 +60,16 @@ def cut(classes: int, shards: int) -> list[tuple[int, int]]:
     return [(classes * s // shards, classes * (s + 1) // shards) for s in range(shards)]
 
 
+def require_limit(engine: Ray | None, memory_limit: int | None) -> None:
+    """Raise `InvalidInput` for a limit of memory that nobody could keep."""
+    if engine is not None and not engine.address and memory_limit is not None:
+        raise InvalidInput(
+            "memory_limit cannot be kept with Ray that is started on this machine, whose store and servers take memory of their "
+            "own; leave out --engine ray (--workers alone are processes of this machine), or give a cluster with --address, of "
+            "which the limit holds for each process"
+        )
+
+
 def require_separable(recipe: Recipe, real: RealData) -> None:
     """Raise `InvalidInput`, with the cure, unless each class of the run can be distilled without the others.
 
