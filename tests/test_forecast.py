@@ -10,7 +10,8 @@ from small import make_real
 
 import datadam
 from datadam import forecast as module
-from datadam import machine, matching
+from datadam import machine, matching, nets
+from datadam.coresets import difficulty
 from datadam.data.kept import keep
 from datadam.errors import NotEnoughMemory
 from datadam.forecast import forecast, kept_bytes, kept_form, passes_a_second, passes_of
@@ -235,3 +236,60 @@ def test_chunks_of_a_run_are_as_large_as_its_largest_map_allows(real, recipe) ->
     }
     assert chunks == {p: machine.chunk_for(64 * 8 * 8 * width) for p, width in (("float64", 8), ("float32", 4), ("bfloat16", 2))}
     assert forecast(real, recipe(net="convnet2:norm=batch:width=64")).plan.chunk == machine.images_at_once(real.shape)
+
+
+# --- what choosing costs ---
+
+
+@pytest.fixture
+def choosing(real, monkeypatch) -> Callable[..., module.Forecast]:
+    """The forecast of a coreset where ten forward passes take a second."""
+    monkeypatch.setattr(module, "SECONDS_MATTER", 0.0)
+    monkeypatch.setattr(module, "passes_a_second", lambda *what: 10.0)
+
+    def told(name: str, net: str = "convnet2:width=8", **settings: object) -> module.Forecast:
+        return forecast(real, datadam.preset(name, real, ipc=2).change({"net": net} | settings))
+
+    return told
+
+
+def test_seconds_of_a_choice_are_its_training_and_its_looks(choosing) -> None:
+    assert choosing("random").seconds == 0.0
+    assert choosing("herding").seconds == pytest.approx((3 * 20 + 1) * 36 / 10)
+    assert choosing("herding", features="random").seconds == pytest.approx(36 / 10)
+    assert choosing("forgetting", epochs=7).seconds == pytest.approx(3 * 7 * 36 / 10)
+    assert choosing("el2n", averaged=2).seconds == pytest.approx(2 * (3 * 5 + 1) * 36 / 10)
+    assert choosing("grand", averaged=2).seconds == pytest.approx(2 * (3 * 5 + 6) * 36 / 10)
+
+
+def test_gradients_image_by_image_are_counted(choosing, monkeypatch) -> None:
+    """Where the weights are many and the maps few, they are what GraNd takes; never above what may lie there together."""
+    wide = "mlp:width=2000"
+    grand, el2n, herding = (choosing(name, wide).bytes for name in ("grand", "el2n", "herding"))
+    assert el2n == pytest.approx(herding, abs=2e6)
+    assert 1.5 * difficulty.GRADIENT_BYTES < grand - el2n < 2.2 * difficulty.GRADIENT_BYTES
+    monkeypatch.setattr(difficulty, "GRADIENT_BYTES", 1)  # image after image
+    assert choosing("grand", wide).bytes < grand - 1.5 * (1 << 28)
+
+
+def test_gradients_take_no_more_than_was_foreseen(choosing, real) -> None:
+    """Measured, beside what a look without gradients takes."""
+    if not machine.forget_peak():
+        pytest.skip("this system cannot")
+    wide = "mlp:width=2000"
+    network = nets.build(wide, shape=real.shape, classes=3)
+    images, labels = real.images(range(36)), torch.from_numpy(real.train.labels)
+    before = machine.peak_memory_mb()
+    difficulty.grand(network, images, labels)
+    taken = (machine.peak_memory_mb() - before) * 1e6
+    foreseen = choosing("grand", wide).bytes - choosing("random", wide).bytes
+    assert 0.4 * foreseen < taken < 1.1 * foreseen
+
+
+def test_memory_of_a_run_that_has_begun_is_told_with_its_data(real, recipe, monkeypatch) -> None:
+    asked = recipe(zca="kornia", precision="float32", iterations=1000)
+    told = forecast(real, asked, memory_limit=LARGE)
+    assert told.whole == told.bytes
+    assert module.foretold_memory(real, asked, "float32", "cpu") == told.whole
+    monkeypatch.setattr(machine, "available_memory", lambda device="cpu": 0)  # it has taken what there was
+    assert module.foretold_memory(real, asked, "", "cpu") == told.whole - 4 * TRAIN

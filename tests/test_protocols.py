@@ -54,3 +54,24 @@ def test_cards_name_the_protocol_and_its_numbers() -> None:
         card = protocol.to_card()
         assert (card["name"], card["epochs"], card["augment"]) == (name, protocol.training.epochs, "dsa")
         assert protocol.description
+
+
+def test_epochs_that_were_asked_for_stay_whatever_the_augmentation() -> None:
+    """Also where they are those that the protocol has anyway."""
+    for epochs in (300, 1000, 40):
+        protocol = protocol_named("dc-bench", epochs=epochs, augment="none")
+        assert protocol.with_augment("dsa").training.epochs == epochs
+
+
+def test_students_by_default_are_never_more_than_the_protocol_has() -> None:
+    assert {name: protocol.usual_students for name, protocol in CATALOG.items()} == {
+        "honest": 5, "paper": 5, "official": 5, "dc-bench": 5, "eccv24": 3,
+    }  # fmt: skip
+
+
+def test_what_the_challenge_did_not_judge_is_named() -> None:
+    protocol = protocol_named("eccv24", epochs=3)
+    assert protocol.departures(ipc=10, net="convnet3", zca=False) == ""
+    told = protocol.departures(ipc=1, net="convnet3:norm=batch:width=64", zca=True)
+    assert told.endswith("with instance norm; here: ipc 1, batch norm, ZCA")
+    assert CATALOG["honest"].departures(ipc=1, net="convnet3:norm=batch", zca=True) == ""

@@ -7,7 +7,7 @@ import pytest
 from small import make_real
 
 import datadam
-from datadam.errors import InvalidInput, UnknownName
+from datadam.errors import CannotDo, InvalidInput, UnknownName
 from datadam.methods import DM, DataDAM, Random
 from datadam.presets import CATALOG
 from datadam.recipe import Recipe
@@ -111,3 +111,16 @@ def test_a_method_that_reads_no_network_takes_no_setting_of_one(recipe) -> None:
     for setting in ({"networks": "pool@20-40"}, {"init": "xavier"}, {"iterations_per_network": 2}, {"network_epochs": 1}):
         with pytest.raises(InvalidInput, match=f"reads pixels and no network.*{next(iter(setting))}"):
             recipe("pixel").change(setting)
+
+
+def test_what_one_method_cannot_do_is_told_apart_from_what_is_wrong(recipe) -> None:
+    for name, setting in (("dc", {"precision": "bfloat16"}), ("cafe", {"network_steps": 3}), ("pixel", {"init": "xavier"})):
+        with pytest.raises(CannotDo):
+            recipe(name).change(setting)
+        with pytest.raises(InvalidInput) as caught:
+            recipe(name).change(setting | {"momentum": 2})
+        assert not isinstance(caught.value, CannotDo)
+        assert len(caught.value.faults) == 2
+        with pytest.raises(InvalidInput) as caught:
+            recipe(name).change(setting | {"momentun": 0.1})
+        assert not isinstance(caught.value, CannotDo)

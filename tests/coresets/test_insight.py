@@ -263,3 +263,38 @@ def test_two_that_want_the_same_make_it_once(folder: Path) -> None:
     assert [one["x"].tolist() for one in found] == [[1, 1], [1, 1]]
     cache.kept({"a": 2}, like, make)
     assert len(made) == 2
+
+
+def test_what_a_choice_rests_on_is_noticed_once_with_its_own_seconds(
+    real: RealData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training of ten seconds and a look of one: never eleven for the look."""
+    now = [0.0]
+    monkeypatch.setattr(insight.time, "monotonic", lambda: now[0])
+    for name, took in (("_train", 10.0), ("_look", 1.0)):
+        own = getattr(Insight, name)
+
+        def slow(self, *arguments, own=own, took=took):  # type: ignore[no-untyped-def]
+            made = own(self, *arguments)
+            now[0] += took
+            return made
+
+        monkeypatch.setattr(Insight, name, slow)
+    with insight.noticing() as first:
+        one = Insight(real, 0, NET)
+        for k in range(3):
+            one.difficulty(k, "el2n", 2, 1)
+    assert [(met.what, met.seconds, met.found) for met in first] == [("training", 10, False), ("el2n", 1, False)] * 2
+    assert len({met.name for met in first}) == 4
+    assert one.past == 0
+    with insight.noticing() as second:
+        other = Insight(real, 0, NET)
+        other.difficulty(0, "grand", 1, 1)
+        other.difficulty(0, "el2n", 1, 1)
+    assert [(met.what, met.seconds, met.found) for met in second] == [
+        ("training", 10, True), ("grand", 1, False), ("el2n", 1, True),
+    ]  # fmt: skip
+    assert second[0].name == first[0].name
+    assert other.past == 11
+    Insight(real, 0, NET).difficulty(0, "el2n", 1, 1)  # outside of the blocks nothing is noticed
+    assert (len(first), len(second)) == (4, 3)
