@@ -1,18 +1,21 @@
 """Do the readers of foreign files withstand damaged and hostile ones?
 
-    python benchmarks/fuzz.py --inputs 100000 --out results/fuzz.json
+    python benchmarks/fuzz.py --inputs 100000 --guided 120 --out results/fuzz.json
 
 Every input has a number, which is its seed: a sound file of one format, changed (bits, bytes, numbers, cuts, splices, the
-records inside an archive) or made up with wrong kinds and shapes, and then imported. It is well when a sound set comes out or an
-error of datadam. Anything else is a failure: another error, a crash of the process, more than SLOW seconds, more than MUCH bytes
-of memory, a file that was not there before. Inputs run in processes of their own, so that a crash is told too.
+records inside an archive) or made up with wrong kinds and shapes, or a short file that would fill the memory (fuzz_bombs.py), and
+then imported, one of five into a run folder. It is well when a sound set comes out, and the folder holds the same, or an error of
+datadam, and no folder is there. Anything else is a failure: another error, a crash of the process, more than SLOW seconds, more
+than MUCH bytes of memory, a file that was not there before. Inputs run in processes of their own, so that a crash is told too.
+
+--guided runs fuzz_guided.py for so many seconds besides: bytes that atheris chooses by what they reach in the readers.
 """
 
 import argparse
 import io
 import json
-import pickle
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -26,25 +29,40 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import fuzz_guided
 import numpy as np
 import torch
+from fuzz_bombs import BOMBS, bomb
+from fuzz_made import made_up
 from PIL import Image
 
 import datadam
 from datadam import machine
 from datadam.data import RealData
+from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput
 from datadam.exchange import export, import_
 
 MEMORY = Path("/dev/shm")  # files that are written and read again need no disk
 SLOW = 10  # seconds
-MUCH = 1 << 30  # bytes that an input may add to the process
+MUCH = 1 << 28  # bytes that an input may add to the process
 TOGETHER = 10_000  # inputs of one process
+KEPT = 5  # one of so many inputs is imported into a folder
+SEEDS = {
+    11_139: "heads of parquet columns that contradict one another: Arrow aborted the process",
+    1_008_197: "letters beyond Unicode in the names of classes (.npz): numpy raised SystemError",
+    1_010_660: "the same letters", 1_023_797: "the same letters", 1_024_613: "the same letters",
+    1031: "rows that point to one large cell (.parquet): each was read by itself, gigabytes together",
+    11_527: "one text that a pickle makes bytes of thousands of times (.pt)",
+    17_415: "a view that shows one image 33206 times, in 35 sets (.pt): each was laid out by itself",
+}  # fmt: skip
+"""Inputs that failed once, or stand for what a reviewer found; each was mended, and is a test."""
+MANY = 20_000  # images of a class
 ODD = (0, 1, 2, 7, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, -1, -2)
-KINDS = ("<f4", "<f8", ">f4", "<f2", "<i8", "<i4", "|u1", "|b1", "<U3", "|S4", "<c8", "<M8[s]", "<u8")
 
 
 @dataclass(frozen=True)
@@ -59,10 +77,11 @@ class Target:
     whole: bytes
 
 
-def tiny() -> RealData:
-    """Two classes of twenty 3 x 8 x 8 images."""
+@cache
+def tiny(each: int = 20) -> RealData:
+    """Two classes of 3 x 8 x 8 images. Against bombs many: what may be as large as few of them fills no memory."""
     rng = np.random.default_rng(0)
-    pixels, labels = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8), np.arange(40) % 2
+    pixels, labels = rng.integers(0, 256, (2 * each, 8, 8, 3), dtype=np.uint8), np.arange(2 * each) % 2
     return datadam.load((pixels, labels, pixels, labels))
 
 
@@ -184,75 +203,18 @@ def inside(data: bytes, rng: np.random.Generator) -> bytes:
     return out.getvalue()
 
 
-def made_up(target: Target, rng: np.random.Generator) -> bytes:
-    """A file that is whole, and holds other kinds, shapes, values or things than it should."""
-    suffix = target.file.suffix
-    if suffix == ".npz":
-        out = io.BytesIO()
-        names = ("images", "labels", "mean", "std", "classes", "zca_mean", "zca_matrix", "zca_variant", "zca_eps")
-        np.savez(out, **{name: array(rng) for name in names if rng.random() < 0.7})
-        return out.getvalue()
-    if suffix == ".pt":
-        out = io.BytesIO()
-        torch.save(thing(rng, 3), out, _use_new_zipfile_serialization=bool(rng.random() < 0.8))
-        return out.getvalue()
-    if suffix == ".json":
-        return json.dumps(words(rng, 3)).encode()
-    return pickle.dumps(thing(rng, 2))
-
-
-def array(rng: np.random.Generator) -> Any:
-    """An array of any kind and shape, odd values included."""
-    shapes = ((4, 3, 8, 8), (4, 8, 8, 3), (4,), (4, 2), (), (0,), (3,), (4, 1), (192,), (192, 192), (5, 3, 8, 8))
-    shape = shapes[int(rng.integers(len(shapes)))]
-    values = rng.normal(0, 10 ** float(rng.integers(-3, 40)), shape)
-    if rng.random() < 0.3:
-        values = np.where(rng.random(shape) < 0.1, rng.choice((np.nan, np.inf, -np.inf, 1e300)), values)
-    if rng.random() < 0.3:
-        values = rng.integers(0, 2, shape)
-    with np.errstate(all="ignore"):
-        return np.asarray(values).astype(str(rng.choice(KINDS)))
-
-
-def thing(rng: np.random.Generator, depth: int) -> Any:
-    """What torch can save: tensors of many kinds, numpy's arrays and numbers, nested."""
-    deed = int(rng.integers(9 if depth else 6))
-    if deed == 0:
-        return np.asarray(array(rng))
-    if deed == 1:
-        return np.float64(rng.normal())
-    if deed in (2, 3, 4):
-        kinds = (torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool, torch.float16, torch.complex64)
-        shape = [(4, 3, 8, 8), (4,), (4, 2), (), (0,), (6, 3, 8, 8)][int(rng.integers(6))]
-        tensor = torch.from_numpy(np.asarray(rng.normal(0, 3, shape))).to(kinds[int(rng.integers(len(kinds)))])
-        if len(tensor.shape) and len(tensor) and rng.random() < 0.05:
-            return tensor[:1].expand(10**6, *tensor.shape[1:])
-        return tensor
-    if deed == 5:
-        return [None, 1, 2**80, "text", b"bytes", float("nan"), {"data": 1}, torch.float32][int(rng.integers(8))]
-    if deed == 6:
-        return {key: thing(rng, depth - 1) for key in ("data", "accs_all_exps", "net_parameters") if rng.random() < 0.7}
-    return [thing(rng, depth - 1) for _ in range(int(rng.integers(0, 4)))]
-
-
-def words(rng: np.random.Generator, depth: int) -> Any:
-    """JSON of any shape, with the names of a real note."""
-    names = ("format", "as", "digest", "classes", "numbers", "set", "mean", "std", "zca", "variant", "eps", "method", "origin")
-    deed = int(rng.integers(7))
-    if depth and deed < 3:
-        return {name: words(rng, depth - 1) for name in names if rng.random() < 0.7}
-    if depth and deed == 3:
-        return [words(rng, depth - 1) for _ in range(3)]
-    return ["datadam-exchange/1", 0.1, -1, 10**400, None, "kornia", True, "x" * 1000][int(rng.integers(8))]
-
-
 def make(i: int, found: list[Target]) -> tuple[Target, bytes, str]:
     """Input number i: its target, its bytes, and what was done."""
     rng = np.random.default_rng(i)
+    if i % 128 == 7:  # none of the SEEDS that came before there were bombs
+        name = rng.choice(BOMBS)
+        target = next(one for one in found if one.name == name)
+        data = bomb(target.format, rng)
+        return target, data if rng.random() < 0.7 else changed(data, rng), "bomb"
     target = found[i % len(found)]
     deed = rng.random()
     if deed < 0.2:
-        return target, made_up(target, rng), "made up"
+        return target, made_up(target.file.suffix, rng), "made up"
     if deed < 0.6 and target.whole.startswith(b"PK"):
         return target, inside(target.whole, rng), "inside"
     return target, changed(target.whole, rng), "changed"
@@ -260,23 +222,30 @@ def make(i: int, found: list[Target]) -> tuple[Target, bytes, str]:
 
 def judge(i: int, found: list[Target], real: RealData) -> tuple[str, str, str]:
     """Import input number i: the target's name, "read", "refused" or "failed", and why."""
-    target, data, _ = make(i, found)
+    target, data, deed = make(i, found)
+    real, out = tiny(MANY) if deed == "bomb" else real, found[0].folder.parent / "made" / "run" if i % KEPT == 0 else None
     target.file.write_bytes(data)
     before = set(target.folder.rglob("*"))
     began, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     signal.alarm(SLOW)
     try:
         with np.errstate(all="ignore"):
-            sets = import_(target.path, target.format, real)
+            sets = import_(target.path, target.format, real, out)
         bad = [one for one in sets if not torch.isfinite(one.images).all() or tuple(one.images.shape[1:]) != real.shape
                or torch.bincount(one.labels).tolist() != [one.ipc] * 2 or not torch.isfinite(one.pixels()).all()]  # fmt: skip
         outcome, why = ("failed", "the set is not sound") if bad or not sets else ("read", "")
+        if out is not None and not same(sets, out):
+            outcome, why = "failed", "the folder does not hold what was read"
     except InvalidInput as error:
         outcome, why = "refused", str(error)
     except Exception as error:
         outcome, why = "failed", f"{type(error).__name__}: {str(error)[:300]} {traceback.format_exc(limit=-3)}"
     finally:
         signal.alarm(0)
+    if out is not None:
+        if outcome != "read" and out.parent.exists():
+            outcome, why = "failed", f"{out.parent} was written, and the input was {outcome}: {why}"
+        shutil.rmtree(out.parent, ignore_errors=True)
     if set(target.folder.rglob("*")) != before:
         outcome, why = "failed", "files were written"
     if (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) * 1024 > MUCH:
@@ -287,6 +256,14 @@ def judge(i: int, found: list[Target], real: RealData) -> tuple[str, str, str]:
     return target.name, outcome, why
 
 
+def same(sets: list[DistilledSet], out: Path) -> bool:
+    """Whether a run folder holds these sets and no more."""
+    if [path.name for path in out.parent.iterdir()] != [out.name]:
+        return False
+    places = [out / str(n) for n in range(len(sets))] if len(sets) > 1 else [out]
+    return all(torch.equal(DistilledSet.load(place).images, one.images) for place, one in zip(places, sets, strict=True))
+
+
 def worker(first: int, count: int) -> None:
     """Judge some inputs, a line of JSON each."""
     torch.set_num_threads(1)
@@ -295,6 +272,8 @@ def worker(first: int, count: int) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as top:
         real = tiny()
         found = targets(real, Path(top))
+        for i in {target.name: n for n, target in enumerate(found)}.values():  # what is imported late takes memory, too
+            import_(found[i].path, found[i].format, real)
         for i in range(first, first + count):
             print(json.dumps([i, *judge(i, found, real)]), flush=True)
 
@@ -325,6 +304,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--guided", type=int, default=0, metavar="SECONDS")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.worker:
@@ -334,27 +314,30 @@ def main() -> int:
     starts = range(asked.first, asked.first + asked.inputs, TOGETHER)
     with ThreadPoolExecutor(asked.workers) as pool:
         parts = pool.map(lambda first: chunk(first, min(TOGETHER, asked.first + asked.inputs - first)), starts)
-        for part in parts:
+        again = (chunk(seed, 1) for seed in SEEDS if not asked.first <= seed < asked.first + asked.inputs)
+        for part in chain(parts, again):
             for number_, name, outcome, why in part:
                 counts[name, outcome] += 1
                 if outcome == "failed":
                     failures.append({"seed": number_, "file": name, "why": why})
                     print(failures[-1], file=sys.stderr)
             print(f"{sum(counts.values())} of {asked.inputs}, {time.monotonic() - began:.0f} s", file=sys.stderr)
+    guided = fuzz_guided.told(asked.guided) if asked.guided else None
     names = sorted({name for name, _ in counts})
     told = {
-        "command": f"python benchmarks/fuzz.py --inputs {asked.inputs} --first {asked.first}",
+        "command": f"python benchmarks/fuzz.py --inputs {asked.inputs} --first {asked.first} --guided {asked.guided}",
         "inputs": sum(counts.values()), "seconds": round(time.monotonic() - began),
         "files": {name: {what: counts[name, what] for what in ("read", "refused", "failed")} for name in names},
-        "failures": failures, "slow_s": SLOW, "memory_bytes": MUCH, "versions": machine.versions() | {"pillow": _of("pillow"),
-        "pyarrow": _of("pyarrow")}, "commit": machine.commit(), "created": machine.now(),
+        "failures": failures, "seeds_that_mattered": SEEDS, "guided": guided, "slow_s": SLOW, "memory_bytes": MUCH,
+        "versions": machine.versions() | {"pillow": _of("pillow"), "pyarrow": _of("pyarrow")}, "commit": machine.commit(),
+        "created": machine.now(),
     }  # fmt: skip
     text = json.dumps(told, indent=1) + "\n"
     if asked.out:
         asked.out.write_text(text)
     else:
         print(text)
-    return 1 if failures else 0
+    return 1 if failures or (guided and guided["failure"]) else 0
 
 
 def _of(package: str) -> str:

@@ -1,7 +1,7 @@
 """The readers withstand damaged files: a short piece of benchmarks/fuzz.py, and what it has found."""
 
-import importlib.util
-import sys
+import importlib
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,26 +19,19 @@ from datadam.exchange import import_
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = 300
-SEEDS = (11_139, 1_008_197, 1_010_660, 1_023_797, 1_024_613)
-"""Inputs that failed once: heads of parquet columns that contradict one another, at which Arrow aborted the process; and letters
-beyond Unicode in the names of classes (.npz), at which numpy raises SystemError."""
 
 
 @pytest.fixture(scope="module")
 def fuzz() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz", ROOT / "benchmarks" / "fuzz.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclass looks for itself
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        return importlib.import_module("fuzz")
 
 
 def test_damaged_files_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> None:
     real = fuzz.tiny()
     found = fuzz.targets(real, tmp_path)
-    outcomes = {i: fuzz.judge(i, found, real) for i in (*SEEDS, *range(INPUTS))}
+    outcomes = {i: fuzz.judge(i, found, real) for i in (*fuzz.SEEDS, *range(INPUTS))}
     failed = {i: why for i, (_, outcome, why) in outcomes.items() if outcome == "failed"}
     assert not failed
     assert {outcome for _, outcome, _ in outcomes.values()} == {"read", "refused"}
@@ -48,8 +41,34 @@ def test_damaged_files_are_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> 
 def test_inputs_are_the_same_every_time(fuzz: ModuleType, tmp_path: Path) -> None:
     found = fuzz.targets(fuzz.tiny(), tmp_path)
     kinds = {fuzz.make(i, found)[2] for i in range(60)}
-    assert kinds == {"made up", "inside", "changed"}
+    assert kinds == {"made up", "inside", "changed", "bomb"}
     assert all(fuzz.make(i, found)[1] == fuzz.make(i, found)[1] for i in range(60))
+
+
+def test_a_folder_left_by_a_refused_input_is_found(fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fuzz.tiny()
+    found = fuzz.targets(real, tmp_path)
+
+    def careless(path: Path, form: str, data: RealData, out: Path | None) -> None:
+        assert out is not None
+        out.mkdir(parents=True)
+        raise InvalidInput("refused too late")
+
+    monkeypatch.setattr(fuzz, "import_", careless)
+    _, outcome, why = fuzz.judge(0, found, real)
+    assert outcome == "failed"
+    assert "was written, and the input was refused: refused too late" in why
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_kept_result_is_of_this_program(fuzz: ModuleType) -> None:
+    told = json.loads((ROOT / "results" / "fuzz.json").read_text())
+    assert told["inputs"] >= 100_000
+    assert not told["failures"]
+    assert not told["commit"].endswith("-dirty")
+    assert told["seeds_that_mattered"] == {str(seed): why for seed, why in fuzz.SEEDS.items()}
+    assert told["guided"]["inputs"] > 0
+    assert not told["guided"]["failure"]
 
 
 def tensors() -> st.SearchStrategy[Any]:

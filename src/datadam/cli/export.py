@@ -83,8 +83,8 @@ def _measure(
     before: "DistilledSet", done: "Exported", root: Path | None, net: str | None, protocol: str | None, students: int | None,
     epochs: int | None, seed: int, device: str,
 ) -> dict[str, Any]:  # fmt: skip
-    """Students of the set as it was and as it comes back from the files: same seeds, same protocol; and, where pixels were clipped,
-    of the set that was rounded and not clipped, so that the two losses can be told apart."""
+    """Students of the set as it was and as it comes back from the files: same seeds, same protocol; and, where pixels were
+    clipped, of the set that was rounded and not clipped, so that the two losses can be told apart."""
     from datadam import machine
     from datadam.cli.options import check_device, check_nets, data_of_card
     from datadam.errors import InvalidInput
