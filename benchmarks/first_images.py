@@ -4,8 +4,8 @@
     python benchmarks/first_images.py DataDAM/Initial_Synthetic_Dataset/CIFAR10_IPC1_images.pt \\
         DataDAM/Initial_Synthetic_Dataset/CIFAR10_IPC10_images.pt --data FOLDER --out results/formats/datadam-first-images.json
 
-FOLDER holds cifar-10-batches-bin. The authors' first images are real ones; they are read with the deviation of the field's loaders
-(a mean over batches of 128) and with that of all training pixels.
+FOLDER holds cifar-10-batches-bin. The authors' first images are real ones; they are read with the deviation of the field's
+loaders (a mean over batches) and with that of all training pixels.
 """
 
 import argparse
