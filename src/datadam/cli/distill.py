@@ -103,7 +103,9 @@ def distill(
     _tell(_resume(resume, root, device, time_limit, given.get("tensorboard"), many, take_over=take_over), as_json=json)
 
 
-def _begin(asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False, take_over: bool = False) -> "Made":
+def _begin(
+    asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False, take_over: bool = False
+) -> "Made":
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
     from datadam.cli.many import spread_of
