@@ -45,6 +45,7 @@ STYLE = {
     "axes.axisbelow": True,
     "path.simplify": True,
 }
+NARROW = 34  # letters of a name above its points
 POINTS = 160  # a curve with more points than this is drawn as the mean of neighbours
 
 
@@ -146,7 +147,7 @@ def _names(axes: "Axes", row: Row, y: float, wide: bool) -> None:
     for x, height, right, up, side, text in texts:
         detail = wide and text is row.detail
         axes.annotate(
-            shorten(text, 38 if wide else 34), xy=(x, height), xytext=(right, up), xycoords=across,
+            shorten(text, 38 if wide else NARROW), xy=(x, height), xytext=(right, up), xycoords=across,
             textcoords="offset points", ha=side, va="center", fontsize=12 if detail or not wide else 13,
             color=QUIET if detail else ACCENT if x and row.own else INK, weight="normal" if detail else "bold",
         )  # fmt: skip
