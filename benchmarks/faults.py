@@ -2,12 +2,12 @@
 
     python benchmarks/faults.py [--kills 100] [--others 25] [--seed 0] [--out results/faults.json]
 
-Each trial starts the real command line in a process of its own, kills it (SIGKILL) at a moment drawn over its whole life,
-starts it again as a user would, kills that too, up to three times, then lets it end and compares what is there, bit for bit,
-with what an undisturbed process makes; anything left over counts as a failure. Every fifth trial starts Python anew ("cold": the
-life is mostly the import of PyTorch); the others are forked from a process that has imported it, so that nearly all of their
-kills hit the work. Checkpoints are written every twentieth of a second (the product's 30 s would let most of these short runs
-begin anew).
+Each trial starts the real command line in a process of its own, kills it (SIGKILL), starts it again as a user would, kills that
+too, up to three times, then lets it end and compares what is there, bit for bit, with what an undisturbed process makes;
+anything left over counts as a failure. Four of five kills wait for the first sign of work on the disk (a line of metrics, a
+student) and hit at a moment drawn over the rest of the process's life, one at a moment drawn over all of it. Every fifth trial
+starts Python anew ("cold"); the others are forked from a process that has imported PyTorch. Checkpoints are written every
+twentieth of a second (the product's 30 s would let most of these short runs begin anew).
 """
 
 import argparse
@@ -30,24 +30,29 @@ from datadam import machine
 
 CHAIN = 3  # kills of one trial at most
 COLD = 5  # every so many trials starts Python anew
+AT_WORK = 0.8  # of the kills wait until the process shows that it works
+LOOK = 0.005  # seconds between two looks for that
 PATIENCE = 3600.0  # seconds after which an undisturbed process is given up
 
 
 @dataclass
 class Life:
-    """How long an undisturbed process of a case takes, as it was last seen."""
+    """How long an undisturbed process of a case takes, as it was last seen, and how long after its first sign of work."""
 
     seconds: float = 0.0
+    work: float = 0.0
 
-    def saw(self, seconds: float) -> None:
+    def saw(self, seconds: float, work: float) -> None:
         """One more process came to its end undisturbed."""
+        self.work = work if not self.seconds else 0.5 * self.work + 0.5 * work
         self.seconds = seconds if not self.seconds else 0.5 * self.seconds + 0.5 * seconds
 
 
 @dataclass
 class Trial:
-    """What became of one trial: `kills`, with moment (seconds), its share of a life and what was there; `equal`, whether the end
-    is that of an undisturbed process; `left`, files that should not be there; `said`, the last words of a process that failed."""
+    """What became of one trial: `kills`, with moment (seconds since its start or, `at_work`, since its first sign of work), its
+    share of the time that was expected from there, and what was there; `equal`, whether the end is that of an undisturbed
+    process; `left`, files that should not be there; `said`, the last words of a process that failed."""
 
     number: int
     cold: bool = False
@@ -73,10 +78,24 @@ def start(kind: Kind, case: Case, place: Path, server: Server) -> Process:
 
 def undisturbed(kind: Kind, case: Case, place: Path, server: Server, life: Life) -> int:
     """Let a process come to its end; returns its exit code."""
-    began = time.monotonic()
-    code = start(kind, case, place, server).wait(PATIENCE)
-    life.saw(time.monotonic() - began)
+    began, before = time.monotonic(), case.sign(place)
+    process = start(kind, case, place, server)
+    code = to_work(process, case, place, before)
+    at_work = time.monotonic()
+    code = process.wait(PATIENCE) if code is None else code
+    life.saw(time.monotonic() - began, time.monotonic() - at_work)
     return code
+
+
+def to_work(process: Process, case: Case, place: Path, before: object) -> int | None:
+    """Wait for the first sign of work; the exit code of a process that ends without one."""
+    deadline = time.monotonic() + PATIENCE
+    while case.sign(place) == before and time.monotonic() < deadline:
+        try:
+            return process.wait(LOOK)
+        except subprocess.TimeoutExpired:
+            continue
+    return None
 
 
 def attempt(kind: Kind, case: Case, number: int, seed: int, inputs: Path, reference: str, server: Server, life: Life) -> Trial:
@@ -88,16 +107,18 @@ def attempt(kind: Kind, case: Case, number: int, seed: int, inputs: Path, refere
         prepare(case, inputs, place)
         ended = False
         while len(trial.kills) < CHAIN and not ended:
-            share = draw.random()
-            moment = share * life.seconds
+            at_work, share, before = draw.random() < AT_WORK, draw.random(), case.sign(place)
+            moment = share * (life.work if at_work else life.seconds)
             process = start(kind, case, place, server)
             try:
-                ended = process.wait(moment) == 0
+                code = to_work(process, case, place, before) if at_work else None
+                ended = (process.wait(moment) if code is None else code) == 0
                 if not ended:
                     break  # it failed: the end below will show it
             except subprocess.TimeoutExpired:
                 process.kill()
-                trial.kills.append({"moment": round(moment, 3), "share": round(share, 3), "there": case.there(place)})
+                told = {"at_work": at_work, "moment": round(moment, 3), "share": round(share, 3), "there": case.there(place)}
+                trial.kills.append(told)
         code = 0 if ended else undisturbed(kind, case, place, server, life)
         trial.equal = code == 0 and outcome_of(case, place) == reference
         trial.left = sorted(str(path.relative_to(place)) for path in place.rglob("*") if case.is_left_over(path))
@@ -150,6 +171,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
             "survived": sum(len(trial["kills"]) for trial in trials if trial["survived"]),
             "trials": len(trials),
             "trials_survived": sum(trial["survived"] for trial in trials),
+            "at_work": sum(kill["at_work"] for kill in kills),
             "there": {word: sum(kill["there"] == word for kill in kills) for word in sorted({kill["there"] for kill in kills})},
             "seconds": round(sum(trial["seconds"] for trial in trials), 1),
         }

@@ -1,4 +1,4 @@
-"""What benchmarks/faults.py kills: five kinds of work, as processes of the real command line or library, and their outcomes."""
+"""What benchmarks/faults.py kills: six kinds of work, as processes of the real command line or library, and their outcomes."""
 
 import hashlib
 import http.server
@@ -10,6 +10,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ datadam.loop.CHECKPOINT_SECONDS = 0.05
 from datadam.cli import app
 sys.exit(app.run(sys.argv[1:]))
 """
+SHARDED = CLI.replace("import datadam.loop", "import datadam.loop, datadam.shards\ndatadam.shards.LEAST_PAUSE = 0.05")
 DOWNLOAD = """
 import sys
 from dataclasses import replace
@@ -46,13 +48,15 @@ TINY = ("--ipc", "2", "--net", "convnet1:width=8", "--batch-real", "16")
 @dataclass(frozen=True)
 class Case:
     """A kind of work: `driver`, Python code that does it; `arguments(place, server)` for it, as a user would give them now;
-    `outcome(place)`, everything that must be equal; `there(place)`, how far it is, in a word; `inputs`, what must lie there."""
+    `outcome(place)`, everything that must be equal; `there(place)`, how far it is, in a word; `sign(place)`, something that
+    changes when a process has begun to work, and not while it is only starting; `inputs`, what must lie there."""
 
     name: str
     driver: str
     arguments: Callable[[Path, "Server"], list[str]]
     outcome: Callable[[Path], dict[str, str]]
     there: Callable[[Path], str]
+    sign: Callable[[Path], object]
     inputs: tuple[str, ...] = ()
 
     def is_left_over(self, path: Path) -> bool:
@@ -221,18 +225,40 @@ def of_files(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def distill(place: Path, _: Server) -> list[str]:
+def distill(place: Path, _: Server, *more: str) -> list[str]:
     """Begin or, once there is a run, go on with it."""
     run = place / "run"
     if (run / "checkpoint" / "run.json").exists():
-        return ["distill", "--resume", str(run)]
+        return ["distill", "--resume", str(run), *more]
     data = str((place / "data").resolve())
-    return ["distill", data, *TINY, "--iterations", "150", "--snapshots", "20,75,140", "--out", str(run)]
+    return ["distill", data, *TINY, "--iterations", "150", "--snapshots", "20,75,140", "--out", str(run), *more]
+
+
+def shards(place: Path, _: Server) -> list[str]:
+    """The same with two workers."""
+    return distill(place, _, "--workers", "2")
+
+
+def sizes(place: Path, *patterns: str) -> list[tuple[str, int, int]]:
+    """Name, size and moment of files that may be renamed or gone at any time."""
+    found = []
+    for pattern in patterns:
+        for path in place.glob(pattern):
+            with suppress(OSError):
+                told = path.stat()
+                found.append((str(path), told.st_size, told.st_mtime_ns))
+    return sorted(found)
 
 
 def _distilled(place: Path) -> str:
     run = place / "run"
-    names = {"card.json": "finished", "metrics.jsonl": "iterating", "checkpoint/run.json": "begun", "snapshots": "beginning"}
+    names = {
+        "card.json": "finished",
+        "metrics.jsonl": "iterating",
+        "checkpoint/shards": "iterating",
+        "checkpoint/run.json": "begun",
+        "snapshots": "beginning",
+    }
     return next((word for name, word in names.items() if (run / name).exists()), "nothing yet")
 
 
@@ -258,25 +284,34 @@ def _cached(place: Path) -> str:
 
 
 CASES = (
-    Case("distill", CLI, distill, lambda place: of_run(place / "run"), _distilled, ("data",)),
+    Case(
+        "distill", CLI, distill, lambda place: of_run(place / "run"), _distilled, lambda place: sizes(place, "run/metrics.jsonl"),
+        ("data",),
+    ),
+    Case(
+        "sharded", SHARDED, shards, lambda place: of_run(place / "run"), _distilled,
+        lambda place: sizes(place, "run/metrics.jsonl", "run/checkpoint/shards/*"), ("data",),
+    ),
     Case(
         "evaluate", CLI,
-        lambda place, _: ["evaluate", str(place / "run"), "--students", "4", "--epochs", "20", "--workers", "1"],
-        lambda place: of_evaluations(place / "run" / "evaluations"), _evaluated, ("data", "run"),
+        lambda place, _: ["evaluate", str(place / "run"), "--students", "4", "--epochs", "60", "--workers", "1"],
+        lambda place: of_evaluations(place / "run" / "evaluations"), _evaluated,
+        lambda place: sizes(place, "run/evaluations/.partial/*/[!.]*"), ("data", "run"),
     ),
     Case(
         "compare", CLI,
         lambda place, _: ["compare", str((place / "data").resolve()), "--methods", "dm,random", "--ipc", "1", "--repeats", "2",
                           "--iterations", "30", "--batch-real", "16", "--net", "convnet1:width=8", "--students", "1",
                           "--epochs", "5", "--workers", "1", "--out", str(place / "grid")],
-        lambda place: of_comparison(place / "grid"), _compared, ("data",),
+        lambda place: of_comparison(place / "grid"), _compared, lambda place: sizes(place, "grid/runs/*/*/metrics.jsonl"),
+        ("data",),
     ),
     Case(
         "download", DOWNLOAD, lambda place, server: [server.url, server.checksum, str(place / "root")],
-        lambda place: of_files(place / "root"), _downloaded,
+        lambda place: of_files(place / "root"), _downloaded, lambda place: sizes(place, "root/downloads/*"),
     ),
     Case(
         "cache", CACHE, lambda place, _: [str((place / "data").resolve())],
-        lambda place: of_files(place / "cache"), _cached, ("data",),
+        lambda place: of_files(place / "cache"), _cached, lambda place: sizes(place, "cache/pixels/*"), ("data",),
     ),
 )  # fmt: skip
