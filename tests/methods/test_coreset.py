@@ -19,7 +19,8 @@ from datadam.recipe import Recipe
 NET = "convnet1:width=4"
 QUICK: dict[str, Coreset] = {
     "random": Random(), "kcenter": KCenter(epochs=2), "kcenter random": KCenter(features="random"), "kmeans": KMeans(epochs=2),
-    "kcenter first": KCenter(epochs=2, first="random"), "kmeans random": KMeans(features="random"), "herding": Herding(epochs=2), "herding random": Herding(features="random"),
+    "kcenter first": KCenter(epochs=2, first="random"),
+    "kmeans random": KMeans(features="random"), "herding": Herding(epochs=2), "herding random": Herding(features="random"),
     "forgetting": Forgetting(epochs=2), "el2n": EL2N(epochs=1), "el2n easiest": EL2N(epochs=1, pick="easiest"),
     "grand": GraNd(epochs=1), "grand easiest": GraNd(epochs=1, pick="easiest"),
 }  # fmt: skip
