@@ -204,6 +204,8 @@ def test_a_smaller_cluster_than_the_run_began_on(planned: int, there: int, asked
     crews: list[tuple[int, int]] = []
 
     class Cluster:
+        address = "10.0.0.1:6379"
+
         def settle(self, workers: int | None, items: int) -> tuple[int, int]:
             return 1, there
 
