@@ -300,7 +300,7 @@ def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None, e
         if run.expected > TELL:
             memory = size(foretold_memory(run.frame.real, recipe, run.plan.kept, str(run.device)))
             memory += " of memory in each worker" if isinstance(run, Sharded) else " of memory"
-            say(f"this takes about {duration(run.expected)} here and about {memory}; --iterations shortens it")
+            say(f"this takes about {duration(run.expected)} here; --iterations shortens it. It needs about {memory}")
         if run.plan.compiled and done < total:
             say("compiling first: the first iterations take about half a minute longer")
     try:
