@@ -106,7 +106,9 @@ def test_what_is_not_alike_is_not_compared() -> None:
 
 def test_a_damaged_evaluation_counts_for_nothing() -> None:
     whole = FULL[0]
+    epochs = {"protocol": whole["protocol"] | {"epochs": "many"}}
     for damaged in ({}, {"net": "convnet3"}, whole | {"mean": 48.5}, whole | {"accuracies": []}, whole | {"accuracies": None},
+                    whole | {"accuracies": [[]]}, whole | {"accuracies": [["x"] * 9]}, whole | epochs,
                     whole | {"protocol": {"name": "honest"}}, whole | {"mean": "high"}):  # fmt: skip
         assert scores(CARD, [damaged, *FULL], "run") == scores(CARD, FULL, "run")
 

@@ -222,8 +222,9 @@ def _t95(freedom: float) -> float:
 def _sound(e: Json) -> bool:
     """Whether an evaluation says all that is needed here."""
     try:
-        counts = [len(one) for one in e["accuracies"]]
-        return bool(counts) and 0 <= e["mean"] <= 1 and {"augment", "epochs"} <= set(e["protocol"]) and {"of", "images"} <= set(e)
+        sets, rule = e["accuracies"], e["protocol"]
+        told = bool(sets) and all(sets) and all(0 <= a <= 1 for one in sets for a in one) and 0 <= e["mean"] <= 1
+        return told and type(rule["epochs"]) is int and "augment" in rule and {"of", "images"} <= set(e)
     except (KeyError, TypeError):
         return False
 
