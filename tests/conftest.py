@@ -61,9 +61,11 @@ def ctrl_c() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_way_round() -> Iterator[None]:
-    """Servers of this machine are spoken to directly, also where a proxy is set."""
+def plain_surroundings() -> Iterator[None]:
+    """Servers of this machine are spoken to without a proxy, nobody asks for colours, a terminal has its usual width."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FORCE_COLOR", raising=False)
+        patch.setenv("COLUMNS", "80")
         for name in ("no_proxy", "NO_PROXY"):
             patch.setenv(name, ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost"))))
         yield
