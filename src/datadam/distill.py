@@ -54,7 +54,8 @@ def begin(
     on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`,
     images [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the
     quarters); `memory_limit` in bytes, for this process and its workers on this machine together; `note` and `command`, words for
-    the card; `progress(what, done, total)`, called while a coreset trains the networks it chooses by; `spread`, over which workers the classes go (None: this process).
+    the card; `progress(what, done, total)`, called while a coreset trains the networks it chooses by;
+    `spread`, over which workers the classes go (None: this process).
     Raises `InvalidInput`, `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
