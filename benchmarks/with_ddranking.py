@@ -29,11 +29,19 @@ OPERATORS = [
 ]  # fmt: skip
 LEFT_OUT = (
     "torchvision's compiled operators (declared, so that it imports; none is used), the table of scores (0.2.0 cannot write it), "
-    "the search for a rate for random images, all but the first 2000 test images"
+    "its look-up of class numbers under use_zca (fails in 0.2.0, and is mended for the run), the search for a rate for random "
+    "images, all but the first 2000 test images"
 )
 EPOCHS = 20
 TESTED = 2_000
 WHOLE = 84.8  # per cent; ddranking keeps none for this data set and network, and the score is not what is asked
+
+
+class Numbers(dict[int, int]):
+    """Its class numbers, also under a tensor: where it whitens, ddranking 0.2.0 asks with one, and finds none."""
+
+    def __missing__(self, key: torch.Tensor) -> int:
+        return self[int(key)]
 
 
 def as_pickles(source: Path, target: Path) -> None:
@@ -81,6 +89,7 @@ def main() -> None:
             )  # fmt: skip
             few = torch.utils.data.Subset(one.test_loader_syn.dataset, range(TESTED))
             one.test_loader_syn = torch.utils.data.DataLoader(few, batch_size=256)
+            one.class_map = Numbers(one.class_map)
             one._hyper_param_search_for_hard_label = lambda *_, **__: (10.0, 0.01)  # of random images: long, and not asked for
             scores = one.compute_metrics(image_tensor=images, hard_labels=labels, syn_lr=lr)
             accuracy = WHOLE - scores["hard_label_recovery_mean"]
