@@ -77,13 +77,14 @@ def begin(
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
-    seconds = 0.0
+    seconds, facts = 0.0, {}
     if isinstance(recipe.method, Coreset):
         if out is not None:
             require_writable(Path(out))  # before a training of minutes, and not after
         insight, began = Insight(real, recipe.seed, recipe.net, device, progress), time.monotonic()
         start = real.images(torch.cat(recipe.method.select(insight, recipe.ipc))).to(dtype)
         seconds = time.monotonic() - began + insight.past  # choosing is all its work, also where an earlier run had trained
+        facts = {"behind": [one._asdict() for one in insight.met]} if insight.met else {}
     else:
         start = first_images(real, recipe.ipc, recipe.start, recipe.seed, earlier=earlier).to(dtype)
         if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
@@ -94,6 +95,7 @@ def begin(
     state = RunState(first, torch.zeros_like(start), seconds=seconds, peak_mb=peak)
     parts = (frame, plan or foreseen.plan, start, state, torch.device(device), checkpoint)
     run = Sharded(*parts, places) if places else Distillation(*parts)
+    run.facts |= facts
     run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
     if checkpoint:
         clear_folder(checkpoint.out)

@@ -280,21 +280,17 @@ def test_what_a_choice_rests_on_is_noticed_once_with_its_own_seconds(
             return made
 
         monkeypatch.setattr(Insight, name, slow)
-    with insight.noticing() as first:
-        one = Insight(real, 0, NET)
-        for k in range(3):
-            one.difficulty(k, "el2n", 2, 1)
-    assert [(met.what, met.seconds, met.found) for met in first] == [("training", 10, False), ("el2n", 1, False)] * 2
-    assert len({met.name for met in first}) == 4
+    one = Insight(real, 0, NET)
+    for k in range(3):
+        one.difficulty(k, "el2n", 2, 1)
+    assert [(met.what, met.seconds, met.found) for met in one.met] == [("training", 10, False), ("el2n", 1, False)] * 2
+    assert len({met.name for met in one.met}) == 4
     assert one.past == 0
-    with insight.noticing() as second:
-        other = Insight(real, 0, NET)
-        other.difficulty(0, "grand", 1, 1)
-        other.difficulty(0, "el2n", 1, 1)
-    assert [(met.what, met.seconds, met.found) for met in second] == [
+    other = Insight(real, 0, NET)
+    other.difficulty(0, "grand", 1, 1)
+    other.difficulty(0, "el2n", 1, 1)
+    assert [(met.what, met.seconds, met.found) for met in other.met] == [
         ("training", 10, True), ("grand", 1, False), ("el2n", 1, True),
     ]  # fmt: skip
-    assert second[0].name == first[0].name
+    assert other.met[0].name == one.met[0].name
     assert other.past == 11
-    Insight(real, 0, NET).difficulty(0, "el2n", 1, 1)  # outside of the blocks nothing is noticed
-    assert (len(first), len(second)) == (4, 3)

@@ -18,7 +18,6 @@ from datadam.compare.grid import Grid, plan
 from datadam.compare.parts import Part, expected, left, long_words, parts_of, seconds_of
 from datadam.compare.store import Store, check_place, of_recipe, require_same, settled
 from datadam.compare.table import Comparison, Results, assemble, over_sets
-from datadam.coresets.insight import noticing
 from datadam.data import RealData
 from datadam.distill import begin, resume, whitened
 from datadam.distilled import DistilledSet
@@ -287,13 +286,10 @@ class Work:
                 clear_folder(folder)
             if recipe.zca not in self.white:
                 self.white[recipe.zca] = whitened(self.real, recipe.zca)  # once for all
-            with noticing() as met:
-                run = begin(
-                    self.white[recipe.zca], recipe, out=folder, device=self.device, memory_limit=self.memory_limit,
-                    note=self.note, command=self.command, progress=self._watch_choice(part),
-                )  # fmt: skip
-            if met:
-                run.facts["behind"] = [one._asdict() for one in met]
+            run = begin(
+                self.white[recipe.zca], recipe, out=folder, device=self.device, memory_limit=self.memory_limit,
+                note=self.note, command=self.command, progress=self._watch_choice(part),
+            )  # fmt: skip
             for remark in run.remarks:
                 self._tell(part, 0.0, 0.0, f"{part.doing}: {remark}")
         before = run.state.iteration

@@ -6,8 +6,6 @@ Letters: N training images, n of a class, K classes, D numbers of the embedding.
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -55,20 +53,6 @@ class Met(NamedTuple):
     found: bool
 
 
-_met: ContextVar[list[Met] | None] = ContextVar("met", default=None)
-
-
-@contextmanager
-def noticing() -> Iterator[list[Met]]:
-    """Gives a list that holds, when the block ends, what the choices made in it rest on."""
-    met: list[Met] = []
-    token = _met.set(met)
-    try:
-        yield met
-    finally:
-        _met.reset(token)
-
-
 def trained(epochs: int) -> Training:
     """A whole training to choose by."""
     return Training(epochs=epochs)
@@ -84,8 +68,8 @@ class Insight:
     """Networks on one real set, and what they make of its training images.
 
     Arguments: `real`; `seed`, the run's; `net`, the network; `device`; `progress(what, done, total)`, called while one trains or
-    looks at all images. `past` are the seconds that anything found on the disk took when it was made, so that the cost of a
-    choice can be told whole.
+    looks at all images. `met` tells what the choice rests on; `past` are the seconds that anything found on the disk took when it
+    was made, so that the cost of a choice can be told whole.
     Networks are trained as the field's students: SGD 0.01, batch 256, momentum 0.9, weight decay 5e-4, no augmentation.
     """
 
@@ -95,6 +79,7 @@ class Insight:
     device: str = "cpu"
     progress: Progress | None = None
     past: float = field(default=0.0, init=False)
+    met: list[Met] = field(default_factory=list, init=False)
     _networks: dict[tuple[Training | None, int], tuple[Network, dict[str, Tensor]]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -232,8 +217,7 @@ class Insight:
         seconds = float(found["seconds"])
         if not fresh:
             self.past += seconds
-        if (met := _met.get()) is not None:
-            met.append(Met(name_of(key), what, seconds, not fresh))
+        self.met.append(Met(name_of(key), what, seconds, not fresh))
         return found
 
     def _tell(self, what: str, done: int, total: int) -> None:
