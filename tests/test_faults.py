@@ -120,7 +120,7 @@ def test_a_distillation_killed_three_times_is_bit_equal(cases: ModuleType, tmp_p
 def test_an_evaluation_loses_the_student_in_progress_alone(cases: ModuleType, tmp_path: Path, monkeypatch) -> None:
     from datadam.students import School
 
-    case, place = cases.CASES[1], tmp_path / "place"
+    case, place = next(case for case in cases.CASES if case.name == "evaluate"), tmp_path / "place"
     place.mkdir()
     cases.prepare(cases.CASES[0], tmp_path, place)
     run = place / "run"
