@@ -1,6 +1,7 @@
 """The page of speed says what was measured, and the yardstick computes what the product computes."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,26 @@ def test_the_yardstick_has_the_loss_and_the_gradient_of_the_product() -> None:
     )  # fmt: skip
     torch.testing.assert_close(loss, torch.stack(list(ours.terms.values())).sum(), rtol=1e-10, atol=0)
     torch.testing.assert_close(gradient.flatten(0, 1), ours.images, rtol=1e-8, atol=1e-12)
+
+
+def test_the_page_of_formats_says_what_was_measured() -> None:
+    page, results = " ".join((ROOT / "docs" / "formats.md").read_text().split()), ROOT / "results"
+    kept = {name: json.loads((results / f"{name}.json").read_text()) for name in (
+        "fuzz", "ddranking", "formats/mnist-ipc10-150-folder", "formats/cifar10-ipc10-256-folder", "formats/datadam-first-images",
+    )}  # fmt: skip
+    cost, first = kept["formats/mnist-ipc10-150-folder"]["measured"], kept["formats/datadam-first-images"]["read"][2:]
+    white = kept["formats/cifar10-ipc10-256-folder"]["measured"]
+    numbers = [
+        f"Of {spaced(kept['fuzz']['inputs'])} inputs", f"{spaced(kept['fuzz']['guided']['inputs'])} more",
+        *(f"{one['accuracy_percent']} %" for one in kept["ddranking"]["read"]),
+        *(f"{100 * one['mean']:.2f} %" for one in (cost["run"], cost["file"], cost["rounding_alone"]["set"])),
+        f"{100 * cost['gap']:+.2f} points", f"{100 * white['file']['mean']:.1f} % in place of {100 * white['run']['mean']:.1f} %",
+        f"all {spaced(first[0]['on_a_level'])} numbers", f"{spaced(first[1]['on_a_level'])} do",
+        f"{spaced(first[1]['outside_0_to_255'])} lie outside",
+    ]  # fmt: skip
+    assert [number for number in numbers if number not in page] == []
+
+
+def spaced(number: int) -> str:
+    """A number as the pages write it: 307 200."""
+    return f"{number:_}".replace("_", " ")
