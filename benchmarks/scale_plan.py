@@ -45,7 +45,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     shape = (3, SIDE, SIDE)
-    network = nets.build(NET, shape=shape, classes=CLASSES)
+    network = nets.headless(nets.build(NET, shape=shape, classes=CLASSES))  # as a run draws it
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network.eval().features(torch.zeros(1, *shape))
     recipe = Recipe(method=DataDAM(), ipc=IPC, net=NET, iterations=ITERATIONS, batch_real=BATCH)
