@@ -79,7 +79,7 @@ def test_the_smallest_limit_does_and_a_smaller_one_is_refused(
     _, complained = process.communicate()
     assert process.returncode == 0, complained
     assert 100 * processes < most <= least
-    assert seen == processes
+    assert seen >= processes  # a helper that is about to become another program may still look like one
     assert (out / "card.json").exists()
 
 
