@@ -220,6 +220,13 @@ def test_the_headline_is_of_the_cards_protocol_whatever_files_are_called(made: S
     assert "60.0 %, not augmented" in cells
 
 
+def test_names_above_points_are_not_cut_for_a_network_that_all_share(made: SimpleNamespace, tmp_path: Path) -> None:
+    classes = ("cat", "dog", "ship")
+    told = {of: made.evaluation(of, 0.5, classes, net="convnet5:width=32") for of in ("distilled", "random")}
+    html = page([made.run(tmp_path / "run", evaluations=told)])
+    assert Reader(html).said("text").count("Random real images") == 2, "wide and narrow"
+
+
 def test_the_time_of_a_student_stands_beside_that_on_the_whole_set(made: SimpleNamespace, tmp_path: Path) -> None:
     classes = ("cat", "dog", "ship")
     own = made.evaluation("distilled", 0.7, classes, protocol=USUAL, seconds_per_student=1.6)

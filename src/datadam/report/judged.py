@@ -73,7 +73,7 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
                 label, f"{evaluation['net']}{odd}, {students}", evaluation["accuracies"], evaluation["mean"], low, high, own
             )
         )
-        more = f", {students}" if few else odd or f", {evaluation['net']}"
+        more = f", {students}" if few else odd or (f", {evaluation['net']}" if len(nets) > 1 else "")
         labels.append(shorten(label, plots.NARROW - len(more)) + more)
         known = f"{100 * max(low, 0):.1f} – {percent(min(high, 1))}" if low is not None and high is not None else ""
         seconds = evaluation.get("seconds_per_student")
