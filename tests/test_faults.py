@@ -268,6 +268,7 @@ def test_the_page_says_what_was_measured() -> None:
     found, page = json.loads((ROOT / "results/faults.json").read_text()), (ROOT / "docs/faults.md").read_text()
     names = {
         "distill": "a distillation",
+        "sharded": "a run with two workers",
         "evaluate": "an evaluation",
         "compare": "a grid",
         "download": "a download",
