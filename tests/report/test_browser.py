@@ -166,6 +166,8 @@ def test_the_enlargement_is_larger_and_fits(
         assert first[2] <= near[0]
     else:
         assert first[2] <= now[0] < now[2] <= near[0]
+    captions = browser.ask(BOXES.format("dialog figcaption"))
+    assert all(caption[1] >= tile[3] for caption, tile in zip(captions, (first, now, near), strict=True)), "words below"
     dialog = browser.ask(BOXES.format("dialog"))[0]
     assert dialog[3] <= 844
     assert browser.ask("[...document.querySelectorAll('dialog form button')].map((e) => e.textContent)") == [

@@ -200,7 +200,7 @@ def test_the_headline_is_of_the_cards_protocol_whatever_files_are_called(made: S
         "a-none": of("distilled", 0.9, PLAIN), "b": of("distilled", 0.7, USUAL), "c-none": of("whole", 0.99, PLAIN),
         "d": of("whole", 0.95, USUAL | {"epochs": 5}), "e": of("whole", 0.96, USUAL | {"epochs": 100}),
         "f": of("distilled", 0.8, USUAL | {"epochs": 10}), "g-none": of("distilled", 0.5, PLAIN, net="mlp"),
-        "h": of("random", 0.3, USUAL | {"epochs": 100}, net="mlp"), "i": of("distilled", 0.4, USUAL, net="mlp"),
+        "0": of("distilled", 0.4, USUAL, net="mlp"), "h": of("random", 0.3, USUAL | {"epochs": 100}, net="mlp"),
     }  # fmt: skip
     run = made.run(tmp_path / "run", evaluations=told)
     html = page([run])
@@ -209,6 +209,8 @@ def test_the_headline_is_of_the_cards_protocol_whatever_files_are_called(made: S
     labels = [str(tag.get("aria-label")).replace("\u202f", " ") for tag in Reader(html).all("svg")]
     assert "Accuracy by network: convnet3 70.0 %; mlp 40.0 %" in labels
     assert Reader(html).said("th")[:2] == ["Trained on", "Network"]
+    nets = [text for text in Reader(html).said("td") if text in ("convnet3", "mlp")]
+    assert nets[: len(told)] == sorted(nets[: len(told)]), "the run's own network leads, whatever files are called"
     rows = Reader(html).said("th")
     assert rows.count("Distilled images, not augmented") == 2
     heads = re.search(r'<table class="shares sortable">.*?</thead>', html, re.DOTALL)

@@ -39,6 +39,11 @@ def best(evaluations: Sequence[Json], card: Json) -> Json | None:
     return max(evaluations, key=lambda e: standing(card, e), default=None)
 
 
+def by_standing(run: Run) -> list[Json]:
+    """All evaluations of a run, the one that speaks for it first, so that its own network leads."""
+    return sorted(run.evaluations, key=lambda e: standing(run.card, e), reverse=True)
+
+
 def headline(run: Run) -> Json | None:
     """The evaluation of the run's own images by which the run is known."""
     return best([e for e in run.evaluations if is_own(e, run.card) and e.get("iteration") is None], run.card)

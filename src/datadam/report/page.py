@@ -16,7 +16,7 @@ from datadam.errors import InvalidInput
 from datadam.report import inspected, plots
 from datadam.report.folder import Json, Run, evaluations, read, repeats
 from datadam.report.gallery import gallery
-from datadam.report.judged import accuracy, across, classes, confusions, headline, is_own, rival, title, unusual
+from datadam.report.judged import accuracy, across, by_standing, classes, confusions, headline, is_own, rival, title, unusual
 from datadam.report.scored import scored
 from datadam.report.trust import trust
 from datadam.report.words import count, duration, method_name, percent, plural
@@ -83,7 +83,7 @@ def _view(key: str, name: str, run: Run, budget: int, missing: str) -> Json:
         "headline": _headline(run),
         "gallery": gallery(run, seen, budget),
         "searched": count(seen.neighbours["searched"]) if seen else "",
-        "accuracy": accuracy([(e, title(e), is_own(e, card)) for e in run.evaluations]),
+        "accuracy": accuracy([(e, title(e), is_own(e, card)) for e in by_standing(run)]),
         "scores": scored(card, run.evaluations),
         "across": across(run),
         "classes": classes(run),
@@ -218,7 +218,7 @@ def _overview(views: Sequence[Json], runs: Sequence[Run], folders: Sequence[tupl
     told = [
         (evaluation, *_label(view["name"], evaluation, is_own(evaluation, run.card)))
         for view, run in zip(views, runs, strict=True)
-        for evaluation in run.evaluations
+        for evaluation in by_standing(run)
     ]
     shared = Counter(folder for folder, part in folders if part != folder)
     together = {folder: evaluations(folder) for folder in shared}
