@@ -23,6 +23,14 @@ def test_chosen_starts_are_coresets_that_need_no_training(
     assert torch.equal(images, real.images(torch.cat(method.select(Insight(real, 3), 4))))
 
 
+def test_first_images_do_not_depend_on_how_many_are_made_at_once(real: RealData, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = first_images(real, 4, "real", 3)
+    monkeypatch.setattr("datadam.start.images_at_once", lambda shape: 5)
+    assert torch.equal(first_images(real, 4, "real", 3), whole)
+    more = first_images(real, 6, "run", 3, earlier=whole)
+    assert torch.equal(more.unflatten(0, (3, 6))[:, :4], whole.unflatten(0, (3, 4)))
+
+
 def test_noise_has_a_stream_for_each_class(real: RealData) -> None:
     images = first_images(real, 4, "noise", 0).unflatten(0, (3, 4))
     fewer = first_images(real.subset([2, 0]), 4, "noise", 0).unflatten(0, (2, 4))

@@ -241,17 +241,22 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+CODE = ("src", "benchmarks", "pyproject.toml")  # what a commit must hold to say what has run: results are none of it
+
+
 def commit() -> str | None:
-    """The commit of the source tree that is running, with "-dirty" when it has changes; None for an installed package."""
+    """The commit of the source tree that is running, with "-dirty" when its code has changes; None for an installed package."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
-    try:
-        run = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+
+    def git(*words: str) -> str:
+        run = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
         return run.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
+        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from datadam.coresets import Insight, kcenter, kmeans, random
 from datadam.data import RealData
 from datadam.errors import InvalidInput, UnknownName
+from datadam.machine import images_at_once
 from datadam.rng import stream
 
 STARTS = {
@@ -74,7 +75,16 @@ def first_images(real: RealData, ipc: int, start: str, seed: int, *, earlier: Te
     if start == "noise":
         return torch.cat([_noise(seed, name, ipc, real.shape) for name in real.classes])
     chosen = random.select(real, ipc, seed) if start == "real" else _chosen(Insight(real, seed), ipc, start)
-    return real.images(torch.cat(chosen))
+    return _images(real, torch.cat(chosen))
+
+
+def _images(real: RealData, chosen: Tensor) -> Tensor:
+    """Real images in network space, made in pieces: those of a thousand classes are held once, and not as bytes beside."""
+    images = torch.empty(len(chosen), *real.shape)
+    size = images_at_once(real.shape)
+    for piece, rows in zip(images.split(size), chosen.split(size), strict=True):
+        piece.copy_(real.images(rows))
+    return images
 
 
 def _chosen(insight: Insight, ipc: int, start: str) -> list[Tensor]:
@@ -104,7 +114,6 @@ def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor) -> Tensor:
     if kept == ipc:
         return earlier.clone()
     check_ipc(real, ipc, "real")
-    fresh = real.images(torch.cat(random.select(real, ipc, seed)))
-    images: Tensor = fresh.unflatten(0, (len(real.classes), ipc)).clone()
+    images: Tensor = _images(real, torch.cat(random.select(real, ipc, seed))).unflatten(0, (len(real.classes), ipc))
     images[:, :kept] = earlier.unflatten(0, (len(real.classes), kept))
     return images.flatten(0, 1)
