@@ -36,7 +36,7 @@ ROWS = {
     "mnist-ipc10": Row("mnist", "--ipc 10", "--iterations 1000 --batch-real 64", 5, random=2, whole_epochs=1),
     "mnist-ipc1": Row("mnist", "--ipc 1", "--iterations 500 --batch-real 64", 5, random=5),
     "cifar10-ipc10": Row("cifar10", "--ipc 10", "--iterations 1500 --batch-real 64", 3, random=2),
-    "cifar10-ipc10-256": Row("cifar10", "--ipc 10", "--iterations 2000 --precision bfloat16", 10),
+    "cifar10-ipc10-256": Row("cifar10", "--ipc 10", "--iterations 2000 --precision bfloat16", 10, random=2),
     "cifar10-ipc10-paper": Row("cifar10", "--ipc 10 --preset paper", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-official": Row("cifar10", "--ipc 10 --preset official", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-dm": Row("cifar10", "--ipc 10 --method dm", "--iterations 1500 --batch-real 64"),
