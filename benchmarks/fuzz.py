@@ -60,7 +60,7 @@ SEEDS = {
     11_527: "one text that a pickle makes bytes of thousands of times (.pt)",
     17_415: "a view that shows one image 33206 times, in 35 sets (.pt): each was laid out by itself",
 }  # fmt: skip
-"""Inputs that failed once, or stand for what a reviewer found; each was mended, and is a test."""
+"""Inputs that failed once, or stand for what reading the code found; each was mended, and is a test."""
 MANY = 20_000  # images of a class
 ODD = (0, 1, 2, 7, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, -1, -2)
 
