@@ -8,10 +8,9 @@ which every worker does on a CPU. Assumed: what share of its arithmetic a GPU re
 
 import argparse
 import json
-import time
 from pathlib import Path
-from typing import Any
 
+import interleave
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,16 +28,6 @@ PEAK = 312e12  # bfloat16 operations a second of an A100, by its data sheet
 SHARES = (0.05, 0.20)  # of that, sustained: assumed
 
 
-def least(call: Any, times: int) -> float:
-    """The least seconds of some calls."""
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - began)
-    return min(found)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
@@ -50,8 +39,8 @@ def main() -> None:
         network.eval().features(torch.zeros(1, *shape))
     recipe = Recipe(method=DataDAM(), ipc=IPC, net=NET, iterations=ITERATIONS, batch_real=BATCH)
     flops = counter.get_total_flops() * passes_of(recipe, [BATCH] * CLASSES)
-    weights = least(lambda: nets.initialise(network, stream(0, "network", 1)), 20)
-    images = least(
+    weights = interleave.least(lambda: nets.initialise(network, stream(0, "network", 1)), 20)
+    images = interleave.least(
         lambda: (
             torch.randperm(1300, generator=stream(0, "real", 1, "cat"))[:BATCH],
             draw_augmentation(STRATEGY, 0, "augment", 1, "cat"),

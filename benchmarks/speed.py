@@ -117,7 +117,11 @@ def peak(precision: str) -> tuple[Callable[[], None], dict[str, Any]]:
                 x = torch.randn(count, channels, side, side).to(dtype).contiguous(memory_format=layout)
                 repeats = CLASSES * B // count
                 tried.append(
-                    (least(partial(convolve, conv, x, repeats // CLASSES), 3), len(tried), partial(convolve, conv, x, repeats))
+                    (
+                        interleave.least(partial(convolve, conv, x, repeats // CLASSES), 3),
+                        len(tried),
+                        partial(convolve, conv, x, repeats),
+                    )
                 )
         chosen.append(min(tried)[2])
         flops += 2 * channels * 9 * 128 * side * side * CLASSES * B
@@ -134,17 +138,6 @@ def convolve(conv: nn.Conv2d, x: torch.Tensor, repeats: int) -> None:
     """A convolution, some times over."""
     for _ in range(repeats):
         conv(x)
-
-
-def least(call: Callable[[], Any], times: int) -> float:
-    """The least seconds of some calls, after one that does not count."""
-    call()
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - began)
-    return min(found)
 
 
 def whole(run: Distillation) -> Callable[[], None]:
