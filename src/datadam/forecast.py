@@ -161,7 +161,7 @@ def passes_behind(one: Behind, images: int, device: str) -> float:
     if one.what != TRAINING:
         return difficulty.PASSES[one.what] * images
     steps = one.training.epochs * -(-images // one.training.batch)
-    gain = COMPILED_GAIN["float32"] if steps > train.COMPILING_PAYS and can_compile(device) else 1.0
+    gain = COMPILED_GAIN["float32"] if train.pays(steps) and can_compile(device) else 1.0
     return BACKWARD * one.training.epochs * images / gain
 
 
