@@ -31,9 +31,9 @@ evidence: $(VENV)/.installed
 	$(BIN)/python results/table.py
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/speed.py --out results/benchmarks/speed.json
-	$(BIN)/python benchmarks/students.py --out results/benchmarks/students.json
-	$(BIN)/python benchmarks/table.py
+	$(BIN)/python benchmarks/speed/speed.py --out results/benchmarks/speed.json
+	$(BIN)/python benchmarks/speed/students.py --out results/benchmarks/students.json
+	$(BIN)/python benchmarks/speed/table.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("datadam needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'

@@ -3,7 +3,7 @@
 import argparse
 
 import datadam
-from datadam.protocols import CATALOG as PROTOCOLS
+from datadam.evaluation.protocols import CATALOG as PROTOCOLS
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--ipc", type=int, default=10, help="images per class")

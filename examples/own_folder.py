@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 import datadam
-from datadam.protocols import CATALOG as PROTOCOLS
+from datadam.evaluation.protocols import CATALOG as PROTOCOLS
 
 SHAPES = {"circle": 60, "square": 4, "triangle": 3}  # drawn as polygons with so many corners
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from words import NONE, TITLES, command, count, machine, markdown
 
-from datadam.compare.significance import Difference, paired
+from datadam.evaluation.statistics import Difference, paired
 
 Json = dict[str, Any]
 SCALES = ("full", "small")

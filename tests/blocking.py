@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datadam.distillation.shards.work import At, Shard, Stand, Work
 from datadam.parallel import Tell
-from datadam.shards.work import At, Shard, Stand, Work
 
 PATIENCE = 240.0  # seconds after which it goes on, so that a test that fails leaves nothing behind
 

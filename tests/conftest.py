@@ -12,8 +12,8 @@ from small import make_real
 
 import datadam
 from datadam import machine
-from datadam.data import RealData, cache
-from datadam.recipe import Recipe
+from datadam.data import RealData
+from datadam.distillation.recipe import Recipe
 
 torch.set_num_threads(1)
 LONGEST = 300.0  # seconds of a test, with what is set up for it: far more than any takes
@@ -79,7 +79,6 @@ def plenty_of_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     really = machine.available_memory
     free = lambda device="cpu": PLENTY if torch.device(device).type == "cpu" else really(device)  # noqa: E731
     monkeypatch.setattr(machine, "available_memory", free)
-    monkeypatch.setattr(cache, "available_memory", free)
 
 
 @pytest.fixture

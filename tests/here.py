@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 import datadam
-from datadam import parallel, shards
+from datadam import parallel
 from datadam.data import RealData
-from datadam.distill import begin
-from datadam.parallel.words import Event
-from datadam.recipe import Recipe
-from datadam.shards import Spread
+from datadam.distillation import shards
+from datadam.distillation.begin import begin
+from datadam.distillation.recipe import Recipe
+from datadam.distillation.shards import Spread
+from datadam.parallel.protocol import Event
 
 
 class Here:

@@ -11,20 +11,15 @@ import datadam
 
 SOURCE = Path(datadam.__file__).parent
 LAYERS = [
-    {"errors", "rng", "temporary"},
-    {"storage", "machine", "augment", "data", "nets", "parallel", "nearest", "scores", "watching"},
-    {"policies", "buckets", "lock"},
-    {"train"},
-    {"coresets"},
-    {"start", "draw"},
-    {"methods", "protocols", "pretrain", "students"},
-    {"recipe", "matching", "distilled", "report", "unfinished"},
-    {"gradient", "forecast", "presets", "frame", "evaluate", "board", "exchange"},
-    {"checkpoint"},
-    {"loop"},
-    {"shards"},
-    {"distill"},
-    {"compare", "audit", "inspect"},
+    {"errors", "rng"},
+    {"files", "machine", "parallel", "settings", "wording"},
+    {"data"},
+    {"augment", "nets"},
+    {"sets", "training"},
+    {"methods", "evaluation"},
+    {"distillation"},
+    {"report"},
+    {"comparison", "exchange", "inspection", "privacy"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
@@ -55,17 +50,13 @@ def test_every_part_has_a_place() -> None:
 def test_arrows_point_one_way(path: Path) -> None:
     part = FILES[path]
     allowed = {other for other, rank in RANK.items() if rank < RANK[part]} | {part}
-    if part == "distilled":
-        allowed.add("report")  # the run folder holds a picture and a page for people
-    if part == "report":
-        allowed.add("distilled")  # which reads the card
     assert imports(path) - allowed == set()
 
 
 def test_a_set_from_anywhere_can_be_judged() -> None:
-    for part in ("evaluate.py", "train.py", "protocols.py", "report"):
-        for path in [SOURCE / part] if part.endswith(".py") else (SOURCE / part).glob("*.py"):
-            assert not imports(path) & {"methods", "matching", "recipe", "distill"}, path
+    for part in ("evaluation", "training", "report"):
+        for path in (SOURCE / part).glob("*.py"):
+            assert not imports(path) & {"methods", "distillation"}, path
 
 
 def test_only_the_command_line_prints_or_exits() -> None:

@@ -10,23 +10,28 @@ import torch
 from small import make_real
 
 from datadam import nets
-from datadam.draw import Draws
-from datadam.matching import Engine, Plan
+from datadam.distillation.start import first_images
 from datadam.methods import DataDAM
-from datadam.start import SyntheticSet, first_images
+from datadam.methods.draw import Draws
+from datadam.methods.matching import Engine, Plan
+from datadam.sets.synthetic import SyntheticSet
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_page_is_up_to_date() -> None:
     outcome = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "table.py", "--check"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, ROOT / "benchmarks" / "speed" / "table.py", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
 
 
 def test_the_yardstick_has_the_loss_and_the_gradient_of_the_product() -> None:
-    spec = importlib.util.spec_from_file_location("eager_reference", ROOT / "benchmarks" / "eager_reference.py")
+    spec = importlib.util.spec_from_file_location("eager_reference", ROOT / "benchmarks" / "speed" / "eager_reference.py")
     assert spec is not None
     assert spec.loader is not None
     yardstick = importlib.util.module_from_spec(spec)

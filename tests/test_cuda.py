@@ -15,14 +15,14 @@ from small import make_real
 
 import datadam
 from datadam import machine
-from datadam.augment import OPERATIONS, draw_augmentation
+from datadam.augment.siamese import OPERATIONS, draw_augmentation
 from datadam.data import RealData
+from datadam.distillation.forecast import forecast
+from datadam.distillation.loop import Distillation
+from datadam.distillation.recipe import Recipe
 from datadam.errors import NotEnoughMemory
-from datadam.evaluate import protocol_named
-from datadam.forecast import forecast
-from datadam.loop import Distillation
-from datadam.matching import Plan
-from datadam.recipe import Recipe
+from datadam.evaluation.evaluate import protocol_named
+from datadam.methods.matching import Plan
 from datadam.rng import carry, stream
 
 ROOT = Path(__file__).parents[1]
@@ -217,7 +217,7 @@ def test_students_learn_the_same_as_on_the_cpu(real, recipe, augment: str) -> No
 @needs_compiler
 def test_students_on_replayed_graphs_learn(real, recipe) -> None:
     """Weights of a compiled student against those of a plain one after the same steps, two batch sizes an epoch."""
-    from datadam.students import Rows, School, Source
+    from datadam.training.students import Rows, School, Source
 
     small = datadam.distill(real, recipe(ipc=5))
     source = Source(0, Rows(small.images.numpy()), small.labels.numpy())
@@ -257,7 +257,7 @@ def test_processes_share_a_gpu(real, recipe) -> None:
 @pytest.mark.slow
 def test_the_benchmark_is_rehearsed_without_a_gpu(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--device", "cpu", "--quick", "--out", str(out)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "speed" / "gpu.py"), "--device", "cpu", "--quick", "--out", str(out)]
     subprocess.run([*command, "--parts", "ceilings,agreement,table4"], check=True, capture_output=True)
     before = json.loads(out.read_text())
     subprocess.run(command, check=True, capture_output=True)

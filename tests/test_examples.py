@@ -13,14 +13,14 @@ import pytest
 from datadam import nets
 from datadam.cli.app import VERBS, app
 from datadam.cli.config import merge
-from datadam.distilled import DistilledSet
-from datadam.evaluate import protocol_named
+from datadam.evaluation.evaluate import protocol_named
+from datadam.sets.distilled import DistilledSet
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TINY = "convnet1:width=4"
-QUICK = "__import__('datadam.protocols').protocols.CATALOG['honest'].with_epochs(1)"
+QUICK = "__import__('datadam.evaluation.protocols').protocols.CATALOG['honest'].with_epochs(1)"
 
 
 def name(path: Path) -> str:

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import datadam
-from datadam import forecast as module
 from datadam import machine
+from datadam.distillation import forecast as module
+from datadam.distillation.forecast import forecast, kept_bytes
 from datadam.errors import NotEnoughMemory
-from datadam.forecast import forecast, kept_bytes
 
 
 def test_only_full_memory_is_told_as_such() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from datadam.cli.app import app
-from datadam.compare.words import changed, split, variant
+from datadam.comparison.variants import changed, split, variant
 from datadam.data.catalog import CATALOG as DATA
-from datadam.presets import FOR_METHOD, Sketch, preset
+from datadam.distillation.presets import FOR_METHOD, Sketch, preset
 
 ROOT = Path(__file__).resolve().parents[1]
 CARDS = sorted((ROOT / "results").glob("*/*/card.json"))

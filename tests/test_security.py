@@ -17,14 +17,15 @@ import torch
 from small import make_real
 
 import datadam
-from datadam import checkpoint, machine, nets
+from datadam import machine, nets
 from datadam.cli import app
 from datadam.data import catalog, download
-from datadam.distilled import DistilledSet
+from datadam.distillation import checkpoint
 from datadam.errors import ArtifactError, DownloadError, InvalidInput, NotEnoughMemory
-from datadam.evaluate import evaluate, protocol_named
-from datadam.lock import alone_in
-from datadam.storage import read_tensors
+from datadam.evaluation.evaluate import evaluate, protocol_named
+from datadam.files.lock import alone_in
+from datadam.files.whole import read_tensors
+from datadam.sets.distilled import DistilledSet
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(datadam.__file__).parent

@@ -10,55 +10,53 @@
 Names are imported when they are first used, so that `datadam --help` need not wait for torch.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datadam.audit import audit as audit
-    from datadam.compare import Comparison as Comparison
-    from datadam.compare import compare as compare
+    from datadam.comparison import Comparison as Comparison
+    from datadam.comparison import compare as compare
     from datadam.data import RealData as RealData
     from datadam.data import load as load
-    from datadam.distill import begin as begin
-    from datadam.distill import distill as distill
-    from datadam.distill import resume as resume
-    from datadam.distilled import DistilledSet as DistilledSet
+    from datadam.distillation.begin import begin as begin
+    from datadam.distillation.begin import distill as distill
+    from datadam.distillation.begin import resume as resume
+    from datadam.distillation.loop import Distillation as Distillation
+    from datadam.distillation.presets import preset as preset
+    from datadam.distillation.recipe import Recipe as Recipe
     from datadam.errors import DatadamError as DatadamError
     from datadam.errors import InvalidInput as InvalidInput
     from datadam.errors import RunFailed as RunFailed
-    from datadam.evaluate import Evaluation as Evaluation
-    from datadam.evaluate import evaluate as evaluate
-    from datadam.evaluate import evaluate_whole as evaluate_whole
-    from datadam.loop import Distillation as Distillation
+    from datadam.evaluation.evaluate import Evaluation as Evaluation
+    from datadam.evaluation.evaluate import evaluate as evaluate
+    from datadam.evaluation.evaluate import evaluate_whole as evaluate_whole
     from datadam.machine import tune_allocator as tune_allocator
     from datadam.methods import DM as DM
     from datadam.methods import DataDAM as DataDAM
-    from datadam.presets import preset as preset
-    from datadam.recipe import Recipe as Recipe
+    from datadam.privacy import audit as audit
+    from datadam.sets.distilled import DistilledSet as DistilledSet
 
 _HOME = {
-    "Comparison": "compare",
+    "Comparison": "comparison",
     "DM": "methods",
     "DataDAM": "methods",
     "DatadamError": "errors",
-    "DistilledSet": "distilled",
-    "Distillation": "loop",
-    "Evaluation": "evaluate",
+    "DistilledSet": "sets.distilled",
+    "Distillation": "distillation.loop",
+    "Evaluation": "evaluation.evaluate",
     "InvalidInput": "errors",
     "RealData": "data",
-    "Recipe": "recipe",
+    "Recipe": "distillation.recipe",
     "RunFailed": "errors",
-    "audit": "audit",
-    "begin": "distill",
-    "compare": "compare",
-    "distill": "distill",
-    "evaluate": "evaluate",
-    "evaluate_whole": "evaluate",
+    "audit": "privacy",
+    "begin": "distillation.begin",
+    "compare": "comparison",
+    "distill": "distillation.begin",
+    "evaluate": "evaluation.evaluate",
+    "evaluate_whole": "evaluation.evaluate",
     "load": "data",
-    "preset": "presets",
-    "resume": "distill",
+    "preset": "distillation.presets",
+    "resume": "distillation.begin",
     "tune_allocator": "machine",
 }
 
@@ -97,14 +95,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """Importing the module datadam.distill would put it in the place of the function datadam.distill; this keeps the function."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        ours = isinstance(value, ModuleType) and name in __all__
-        super().__setattr__(name, getattr(value, name) if ours else value)
-
-
-sys.modules[__name__].__class__ = _Package

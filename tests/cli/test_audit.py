@@ -9,10 +9,10 @@ import pytest
 from cli.conftest import QUICK, TINY, write_pictures
 
 import datadam
-from datadam.audit.work import EPOCHS
 from datadam.cli.audit import audit as verb
 from datadam.cli.audit import score_lines, text_of
-from datadam.scores import scores
+from datadam.evaluation.ddranking import scores
+from datadam.privacy.work import EPOCHS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--students", "2", "--references", "2", "--epochs", "2", "--samples", "20")

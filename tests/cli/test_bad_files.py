@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 from cli.conftest import QUICK, TINY
 
-from datadam.distill import Distillation
-from datadam.distilled import DistilledSet
+from datadam.distillation.begin import Distillation
+from datadam.sets.distilled import DistilledSet
 
 VERBS = (("evaluate", *QUICK), ("train", "--epochs", "1", "--out", "model.safetensors"), ("show",), ("report",))
 

@@ -10,7 +10,7 @@ import pytest
 from cli.conftest import TINY, write_pictures
 from PIL import Image
 
-from datadam.distilled import DistilledSet
+from datadam.sets.distilled import DistilledSet
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from cli.conftest import spawn
 from waiting import until
 
-from datadam.distill import Distillation
-from datadam.storage import read_tensors
+from datadam.distillation.begin import Distillation
+from datadam.files.whole import read_tensors
 
 GRID = ("--methods", "random,dm:start=noise,datadam:power=1", "--ipc", "1,2", "--net", "convnet1:width=4",
         "--iterations", "12", "--batch-real", "4", "--students", "2", "--epochs", "2")  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datadam.distilled import DistilledSet
+from datadam.sets.distilled import DistilledSet
 
 
 @pytest.mark.parametrize("method", ["herding", "forgetting", "el2n", "grand"])
@@ -39,8 +39,8 @@ def test_settings_of_a_choice_that_mean_nothing_are_refused(refused, pictures: P
 @pytest.fixture
 def long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every run is long, at a hundred forward passes a second."""
-    from datadam import forecast
     from datadam.cli import distill
+    from datadam.distillation import forecast
 
     monkeypatch.setattr(distill, "TELL", 0.0)
     monkeypatch.setattr(forecast, "SECONDS_MATTER", 0.0)

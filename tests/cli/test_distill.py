@@ -8,11 +8,11 @@ import pytest
 import torch
 from cli.conftest import CLASSES, TINY
 
-from datadam import loop
 from datadam.cli import distill as verb
 from datadam.data import load
-from datadam.distill import Distillation
-from datadam.distilled import DistilledSet
+from datadam.distillation import loop
+from datadam.distillation.begin import Distillation
+from datadam.sets.distilled import DistilledSet
 
 
 def images(run: Path) -> torch.Tensor:
@@ -38,7 +38,7 @@ def test_a_run_folder_is_complete_and_told(cli, pictures: Path, tmp_path: Path) 
 
 
 def test_a_long_run_says_how_long_before_it_starts(cli, pictures: Path, tmp_path: Path, monkeypatch) -> None:
-    from datadam import forecast
+    from datadam.distillation import forecast
 
     options = ("distill", pictures, "--ipc", 1, "--method", "dc", *TINY, "--overwrite", "--out", tmp_path / "run")
     assert "this takes about" not in cli(*options).err

@@ -10,7 +10,7 @@ from cli.conftest import QUICK, TINY, write_pictures
 from safetensors import safe_open
 
 from datadam.data import load
-from datadam.distilled import DistilledSet
+from datadam.sets.distilled import DistilledSet
 
 
 def kept(run: Path) -> dict[str, dict[str, object]]:
@@ -201,7 +201,7 @@ def test_a_model_is_replaced_only_when_told(cli, refused, run: Path, tmp_path: P
     assert cli("train", run, "--epochs", 1, "--out", out, "--json").json["file"] == str(out)
     before = out.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("datadam.train.train", None)  # refused before any training
+        patch.setattr("datadam.training.trainer.train", None)  # refused before any training
         assert "--overwrite" in refused("train", run, "--epochs", 1, "--out", out)
         assert "is a folder" in refused("train", run, "--epochs", 1, "--out", out.parent)
         assert "cannot write into" in refused("train", run, "--epochs", 1, "--out", out / "below" / "a-file")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from datadam.distilled import DistilledSet
 from datadam.exchange import FORMATS
+from datadam.sets.distilled import DistilledSet
 
 QUICK = ("--students", "1", "--epochs", "2")
 

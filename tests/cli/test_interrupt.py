@@ -9,8 +9,8 @@ import torch
 from cli.conftest import spawn
 from waiting import until
 
-from datadam.distilled import DistilledSet
-from datadam.storage import read_tensors
+from datadam.files.whole import read_tensors
+from datadam.sets.distilled import DistilledSet
 
 ITERATIONS = 60
 OPTIONS = ("--ipc", "2", "--net", "convnet1:width=4", "--batch-real", "4", "--iterations", str(ITERATIONS), "--snapshots", "5,55")

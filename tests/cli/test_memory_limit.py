@@ -10,9 +10,9 @@ import torch
 from cli.conftest import TINY, spawn, write_pictures
 
 from datadam.data import load
+from datadam.distillation.forecast import students_within
+from datadam.distillation.shards import require_limit
 from datadam.errors import InvalidInput
-from datadam.forecast import students_within
-from datadam.shards import require_limit
 
 LINUX = Path("/proc/self/status").exists()
 

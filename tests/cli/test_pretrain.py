@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cli.conftest import TINY
 
-from datadam.buckets import Pool
+from datadam.training.pool import Pool
 
 NET = ("--net", "convnet1:width=4")
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from cli.conftest import QUICK, TINY
 
-from datadam import methods, nets, presets, protocols, start
+from datadam import methods, nets
 from datadam.data.catalog import CATALOG as DATA
-from datadam.distilled import DistilledSet
+from datadam.distillation import presets, start
+from datadam.evaluation import protocols
 from datadam.exchange import FORMATS
+from datadam.sets.distilled import DistilledSet
 
 NAMES = {
     "data": DATA, "methods": methods.CATALOG, "presets": presets.CATALOG, "nets": nets.CATALOG, "starts": start.STARTS,

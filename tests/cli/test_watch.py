@@ -12,8 +12,8 @@ from cli.conftest import TINY, spawn
 from waiting import until
 
 from datadam.cli.watch import line_of, panel
-from datadam.loop import Distillation
-from datadam.watching import look
+from datadam.distillation.loop import Distillation
+from datadam.distillation.progress import look
 
 WAITS = """
 import sys, time
@@ -43,7 +43,7 @@ def test_a_finished_run_is_told_in_one_line(cli, run: Path) -> None:
 def test_a_dead_run_is_said_to_be_dead(cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (run / "card.json").unlink()
     later = max(path.stat().st_mtime for path in run.rglob("*")) + 7200  # the run was made by an earlier test, who knows when
-    monkeypatch.setattr("datadam.watching.time.time", lambda: later)
+    monkeypatch.setattr("datadam.distillation.progress.time.time", lambda: later)
     once = cli("watch", run, "--once")
     assert (once.code, "silent for 2.0 h" in once.out) == (0, True)
     outcome = cli("watch", run)
@@ -137,7 +137,7 @@ def test_a_file_of_options_may_ask_for_events_and_a_resumed_run_goes_on_there(
 
 
 def test_without_the_package_it_is_refused_before_work(refused, pictures: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("datadam.board.find_spec", lambda name: None)
+    monkeypatch.setattr("datadam.distillation.tensorboard.find_spec", lambda name: None)
     words = refused("distill", pictures, "--ipc", 1, *TINY, "--out", tmp_path / "run", "--tensorboard")
     assert "pip install 'datadam[tensorboard]'" in words
     assert not (tmp_path / "run").exists()

@@ -12,6 +12,7 @@ import pytest
 from datadam import machine
 from datadam.data import cache
 from datadam.errors import DataError
+from datadam.files import kept
 
 SHAPE = (3, 5, 4)
 SIZE = 60
@@ -207,15 +208,15 @@ def test_what_is_remembered_is_not_searched_again(tmp_path: Path) -> None:
         return [[1, 2, "L"], "é"]
 
     for _ in range(2):
-        assert cache.remembered("key", find, folder=tmp_path / "new") == [[1, 2, "L"], "é"]
+        assert kept.remembered("key", find, folder=tmp_path / "new") == [[1, 2, "L"], "é"]
     assert len(searches) == 1
     (file,) = (tmp_path / "new").iterdir()
     file.write_text('[[1, 2, "L')  # cut off
-    assert cache.remembered("key", find, folder=tmp_path / "new") == [[1, 2, "L"], "é"]
-    cache.remembered("other", find, folder=tmp_path / "new")
+    assert kept.remembered("key", find, folder=tmp_path / "new") == [[1, 2, "L"], "é"]
+    kept.remembered("other", find, folder=tmp_path / "new")
     assert len(searches) == 3
     (tmp_path / "file").touch()
-    assert cache.remembered("key", find, folder=tmp_path / "file" / "in") == [[1, 2, "L"], "é"]
+    assert kept.remembered("key", find, folder=tmp_path / "file" / "in") == [[1, 2, "L"], "é"]
 
 
 def test_release_leaves_the_values(tmp_path: Path) -> None:
@@ -227,38 +228,14 @@ def test_release_leaves_the_values(tmp_path: Path) -> None:
 
 def test_default_folder_and_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DATADAM_CACHE", str(tmp_path))
-    assert cache.default_folder() == tmp_path / "pixels"
+    assert kept.default_folder() == tmp_path / "pixels"
     monkeypatch.delenv("DATADAM_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.default_folder() == tmp_path / ".cache" / "datadam" / "pixels"
-    assert 0 < cache.available_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.parametrize(
-    ("most", "stat", "expected"),
-    [
-        ("1000000", "anon 300000\ninactive_file 500000\nactive_file 90000\n", 600_000),
-        ("1000000", "anon 900000\n", 100_000),
-        ("800000", "inactive_file 0\n", 0),
-        ("max", "inactive_file 500000\n", None),
-    ],
-)
-def test_what_was_read_from_files_gives_way_in_a_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, stat: str, expected: int | None
-) -> None:
-    """A container that has just read its data has little left by the numbers, and all of it by what can be had."""
-    for module in (cache, machine):  # which may not import each other, and have to agree
-        monkeypatch.setattr(module, "GROUP", tmp_path)
-    for name, text in (("max", f"{most}\n"), ("current", "900000\n"), ("stat", stat)):
-        (tmp_path / f"memory.{name}").write_text(text)
-    if expected is None:
-        assert cache.available_memory() > 1_000_000
-    else:
-        assert cache.available_memory() == machine.available_memory() == expected
+    assert kept.default_folder() == tmp_path / ".cache" / "datadam" / "pixels"
 
 
 def test_the_usual_limit_is_half_of_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for left, mapped in ((2 * COUNT * SIZE, False), (2 * COUNT * SIZE - 2, True)):
-        monkeypatch.setattr(cache, "available_memory", lambda left=left: left)
+        monkeypatch.setattr(machine, "available_memory", lambda left=left: left)
         pixels = cache.pixels(COUNT, SHAPE, Source(), key="k", folder=tmp_path)
         assert isinstance(pixels, np.memmap) is mapped

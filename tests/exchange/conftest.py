@@ -8,7 +8,7 @@ from small import make_real
 
 import datadam
 from datadam.data import RealData
-from datadam.distilled import DistilledSet
+from datadam.sets.distilled import DistilledSet
 
 CLASSES = ("cat", "a dog", 'the "bird"')
 

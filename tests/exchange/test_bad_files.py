@@ -19,9 +19,9 @@ from PIL import Image
 from small import make_real
 
 from datadam.data import RealData
-from datadam.distilled import DistilledSet
 from datadam.errors import ArtifactError
 from datadam.exchange import FORMATS, import_
+from datadam.sets.distilled import DistilledSet
 
 Bare = Callable[[DistilledSet, str], Path]
 TENSORS = [name for name in FORMATS if name in ("ddranking", "mtt", "dm", "eccv24", "datadam")]

@@ -13,9 +13,9 @@ from PIL import Image
 from small import make_real
 
 from datadam.data import RealData
-from datadam.distilled import DistilledSet
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.exchange import export, import_
+from datadam.sets.distilled import DistilledSet
 
 Bare = Callable[[DistilledSet, str], Path]
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The readers withstand damaged files: a short piece of benchmarks/fuzz.py, and what it has found."""
+"""The readers withstand damaged files: a short piece of benchmarks/formats/fuzz.py, and what it has found."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ INPUTS = 300
 @pytest.fixture(scope="module")
 def fuzz() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")
+        patch.syspath_prepend(ROOT / "benchmarks" / "formats")
         return importlib.import_module("fuzz")
 
 

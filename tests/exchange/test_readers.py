@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from datadam.data import RealData
-from datadam.distilled import DistilledSet
 from datadam.exchange import FORMATS, export
+from datadam.sets.distilled import DistilledSet
 
 
 def in_bytes(one: DistilledSet) -> np.ndarray:

@@ -12,10 +12,10 @@ from small import make_real
 
 import datadam
 from datadam.data import RealData, Transform
-from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput
-from datadam.evaluate import protocol_named
+from datadam.evaluation.evaluate import protocol_named
 from datadam.exchange import FORMATS, export, import_, rounded
+from datadam.sets.distilled import DistilledSet
 
 FLOAT = [name for name, form in FORMATS.items() if form.numbers is not None]
 PIXELS = [name for name, form in FORMATS.items() if form.numbers is None]

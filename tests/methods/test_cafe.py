@@ -8,15 +8,16 @@ import torch
 
 import datadam
 from datadam import nets
-from datadam.draw import Draws
+from datadam.distillation.start import first_images
 from datadam.errors import InvalidInput
-from datadam.gradient import gradient_of
-from datadam.matching import Plan
 from datadam.methods import CAFE
 from datadam.methods import cafe as module
 from datadam.methods.cafe import discrimination
-from datadam.methods.own_network import accuracy, keep, restore
-from datadam.start import SyntheticSet, first_images
+from datadam.methods.draw import Draws
+from datadam.methods.gradient import gradient_of
+from datadam.methods.matching import Plan
+from datadam.methods.networks import accuracy, keep, restore
+from datadam.sets.synthetic import SyntheticSet
 
 PLAN = Plan(compiled=False, chunk=100, threads=1)
 

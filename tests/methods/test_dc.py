@@ -10,15 +10,16 @@ from small import make_real
 
 import datadam
 from datadam import nets
-from datadam.draw import Draws
+from datadam.distillation.presets.dc import LOOPS, loops
+from datadam.distillation.start import first_images
 from datadam.errors import InvalidInput
-from datadam.gradient import gradient_of
-from datadam.matching import Gradient, Plan
 from datadam.methods import DC, DSA, Method
 from datadam.methods.dc import distance, matrices
+from datadam.methods.draw import Draws
+from datadam.methods.gradient import gradient_of
+from datadam.methods.matching import Gradient, Plan
 from datadam.nets.frozen import frozen_statistics
-from datadam.presets.dc import LOOPS, loops
-from datadam.start import SyntheticSet, first_images
+from datadam.sets.synthetic import SyntheticSet
 
 PLAN = Plan(compiled=False, chunk=100, threads=1)
 NETS = ["convnet2:width=6", "convnet2:norm=batch:width=6", "mlp:width=8", "convnet2:norm=none:width=4"]

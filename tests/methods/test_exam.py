@@ -16,14 +16,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import datadam
 from datadam import nets
-from datadam.draw import Draws
+from datadam.distillation.forecast import passes_of
+from datadam.distillation.recipe import Recipe
 from datadam.errors import DatadamError, InvalidInput
-from datadam.forecast import passes_of
-from datadam.gradient import gradient_of
-from datadam.matching import Gradient, Plan
-from datadam.methods import CATALOG, Coreset, FeatureMatching
-from datadam.recipe import Recipe
-from datadam.start import SyntheticSet
+from datadam.methods import Coreset, FeatureMatching
+from datadam.methods.catalog import CATALOG
+from datadam.methods.draw import Draws
+from datadam.methods.gradient import gradient_of
+from datadam.methods.matching import Gradient, Plan
+from datadam.sets.synthetic import SyntheticSet
 
 LEARNING = [name for name, method in CATALOG.items() if not issubclass(method, Coreset)]
 MATCHING = [name for name, method in CATALOG.items() if issubclass(method, FeatureMatching)]

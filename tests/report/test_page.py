@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.report import page
-from datadam.report.pictures import as_uint8
+from datadam.sets.preview import as_uint8
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 HOSTILE = ("<script>alert(1)</script>", '" onmouseover="alert(1)', "</style><b>", "{{ 7 * 7 }}", "$x^{")

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from datadam.errors import DataError
-from datadam.report.pictures import as_uint8, data_uri, preview, sheet
+from datadam.report.pictures import data_uri, sheet
+from datadam.sets.preview import as_uint8, preview
 
 
 def flat_images(values: list[float], shape: tuple[int, int, int]) -> np.ndarray:

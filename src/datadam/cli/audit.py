@@ -39,16 +39,16 @@ def audit(
     from dataclasses import replace
 
     from datadam import machine
-    from datadam.audit import audit as measure
-    from datadam.audit.work import check
     from datadam.cli.evaluate import kept_evaluations, rule_for
     from datadam.cli.options import check_device, check_nets, command, data_of_card, sets_of
     from datadam.cli.screen import result, say
-    from datadam.distilled import DistilledSet
     from datadam.errors import InvalidInput
-    from datadam.report.words import plural
-    from datadam.scores import scores
-    from datadam.storage import require_writable
+    from datadam.evaluation.ddranking import scores
+    from datadam.files.whole import require_writable
+    from datadam.privacy import audit as measure
+    from datadam.privacy.work import check
+    from datadam.sets.distilled import DistilledSet
+    from datadam.wording import plural
 
     machine.tune_allocator()
     check_device(device)
@@ -81,7 +81,7 @@ def audit(
 def _start(run: Path) -> "Tensor | None":
     """The first images of a run, where it kept them. Raises `ArtifactError` for a damaged file."""
     from datadam.errors import ArtifactError
-    from datadam.storage import read_tensors
+    from datadam.files.whole import read_tensors
 
     file = run / "snapshots" / f"{0:08d}.safetensors"
     if not file.exists():

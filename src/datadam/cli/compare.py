@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, Full, ProtocolName, Students, Workers
-from datadam.cli.many import Address, Engine, Gpus
 from datadam.cli.options import Device, Json, Note, Root, Seed
+from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
-    from datadam.compare import GridProgress
+    from datadam.comparison import GridProgress
 
 EVERY = 15.0  # seconds between two lines where no bar can be drawn
 
@@ -65,14 +65,14 @@ def compare(
     """
     from datadam import machine
     from datadam.cli.evaluate import rule_for
-    from datadam.cli.many import engine_of
     from datadam.cli.options import check_device, command, data_limit, load_data, size_in_bytes
     from datadam.cli.screen import result
-    from datadam.compare import compare as run
-    from datadam.compare.store import check_place
-    from datadam.compare.words import split, variant
+    from datadam.cli.workers import engine_of
+    from datadam.comparison import compare as run
+    from datadam.comparison.store import check_place
+    from datadam.comparison.variants import split, variant
     from datadam.errors import InvalidInput, RunFailed, noting
-    from datadam.report.words import plural
+    from datadam.wording import plural
 
     machine.tune_allocator()
     faults: list[str] = []
@@ -142,7 +142,7 @@ def _shown() -> "Iterator[Callable[[GridProgress], None]]":
     import time
 
     from datadam.cli.screen import bar, duration, say
-    from datadam.report.words import shorten
+    from datadam.wording import shorten
 
     began = time.monotonic()
     last = -EVERY

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from datadam.errors import InvalidInput, UnknownName, noting
 
 if TYPE_CHECKING:
-    from datadam.presets import Kind
-    from datadam.recipe import Recipe
+    from datadam.distillation.presets import Kind
+    from datadam.distillation.recipe import Recipe
 
 KINDS: dict[str, tuple[type, ...]] = {
     "data": (str,), "ipc": (int,), "method": (str,), "preset": (str,), "set": (dict,), "iterations": (int,), "batch_real": (int,),
@@ -35,9 +35,9 @@ def merge(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
 
     Raises `InvalidInput` with every fault that can be found without the data.
     """
-    from datadam.cli.many import spread_of
     from datadam.cli.options import size_in_bytes
-    from datadam.presets import Sketch
+    from datadam.cli.workers import spread_of
+    from datadam.distillation.presets import Sketch
 
     faults: list[str] = []
     given = dict(given)
@@ -71,7 +71,7 @@ def merge(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
 def recipe_for(asked: dict[str, Any], real: "Kind") -> "Recipe":
     """The recipe that was asked for, on data of this kind. Raises `InvalidInput` with every unknown name and wrong setting."""
     from datadam import nets
-    from datadam.start import STARTS
+    from datadam.distillation.start import STARTS
 
     faults: list[str] = []
     recipe = None
@@ -100,8 +100,8 @@ def recipe_for(asked: dict[str, Any], real: "Kind") -> "Recipe":
 
 
 def _preset(asked: dict[str, Any], real: "Kind") -> "Recipe":
-    from datadam.methods import CATALOG as METHODS
-    from datadam.presets import FOR_METHOD, preset
+    from datadam.distillation.presets import FOR_METHOD, preset
+    from datadam.methods.catalog import CATALOG as METHODS
 
     method, name = asked.get("method"), asked.get("preset")
     if method is not None and method not in METHODS:

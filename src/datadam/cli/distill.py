@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from datadam.cli import STARTED
-from datadam.cli.many import MANY, Address, Engine, Gpus
 from datadam.cli.options import Device, Json, Note, Root, TakeOver
+from datadam.cli.workers import MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from datadam.board import Board
-    from datadam.coresets.insight import Progress
     from datadam.data import RealData
-    from datadam.distilled import DistilledSet
-    from datadam.loop import Distillation
-    from datadam.recipe import Recipe
+    from datadam.distillation.loop import Distillation
+    from datadam.distillation.recipe import Recipe
+    from datadam.distillation.tensorboard import Board
+    from datadam.sets.distilled import DistilledSet
+    from datadam.training.insight import Progress
 
 Events = str | bool | None  # the folder for TensorBoard's events, or whether they go into the run's
 Made = list[tuple[Path, "DistilledSet"]]  # run folders and what came of them
@@ -108,10 +108,10 @@ def _begin(
 ) -> "Made":
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
-    from datadam.cli.many import spread_of
     from datadam.cli.options import data_limit, load_data, size_in_bytes
-    from datadam.distill import begin, resume, whitened
-    from datadam.start import STARTS
+    from datadam.cli.workers import spread_of
+    from datadam.distillation.begin import begin, resume, whitened
+    from datadam.distillation.start import STARTS
 
     limit = size_in_bytes(asked.get("memory_limit"))
     options = {k: asked[k] for k in ("root", "size", "fit", "test", "skip_bad") if k in asked}
@@ -152,9 +152,9 @@ def _choosing(
     """A progress bar for what a coreset trains before it chooses; nothing for other methods."""
     from datadam import nets
     from datadam.cli.screen import bar, duration, say
-    from datadam.distill import check
+    from datadam.distillation.begin import check
     from datadam.methods import Coreset
-    from datadam.report.words import size
+    from datadam.wording import size
 
     epochs = recipe.method.training_epochs if isinstance(recipe.method, Coreset) else 0
     if not epochs:
@@ -189,7 +189,7 @@ def _keep_repeats(out: Path, asked: dict[str, Any], command: str) -> None:
     from shutil import rmtree
 
     from datadam.cli.options import numbered
-    from datadam.storage import write_json
+    from datadam.files.whole import write_json
 
     for folder in numbered(out):
         if int(folder.name) >= asked["repeats"]:
@@ -207,8 +207,8 @@ def _keep_repeats(out: Path, asked: dict[str, Any], command: str) -> None:
 def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
     """The images of the earlier run that --start names, if it does."""
     from datadam.cli.options import load_sets
+    from datadam.distillation.start import STARTS
     from datadam.errors import InvalidInput
-    from datadam.start import STARTS
 
     if recipe.start in STARTS:
         return None
@@ -224,12 +224,12 @@ def _resume(
     out: Path, root: Path | None, device: str | None, time_limit: float | None, events: Events, many: dict[str, Any], *,
     take_over: bool,
 ) -> "Made":  # fmt: skip
-    from datadam.checkpoint import Checkpoint
-    from datadam.cli.many import spread_of
     from datadam.cli.options import command, data_of_card
-    from datadam.distill import resume
+    from datadam.cli.workers import spread_of
+    from datadam.distillation.begin import resume
+    from datadam.distillation.checkpoint import Checkpoint
     from datadam.errors import ArtifactError
-    from datadam.storage import read_json
+    from datadam.files.whole import read_json
 
     if (out / "repeats.json").exists():
         kept = read_json(out / "repeats.json")
@@ -250,7 +250,7 @@ def _resume(
 def _held(out: Path, command: str, *, take_over: bool) -> Iterator[None]:
     """Keep other processes out of the run folder, and say where a killed one, or one of another machine, was in it."""
     from datadam.cli.screen import say
-    from datadam.lock import alone_in
+    from datadam.files.lock import alone_in
 
     with alone_in(out, command, take_over=take_over) as taken_over:
         if taken_over:
@@ -261,14 +261,14 @@ def _held(out: Path, command: str, *, take_over: bool) -> Iterator[None]:
 def _check_events(events: Events) -> None:
     """Raise `InvalidInput` where TensorBoard is asked for and not installed."""
     if events:
-        from datadam.board import require_tensorboard
+        from datadam.distillation.tensorboard import require_tensorboard
 
         require_tensorboard()
 
 
 def _board(run: "Distillation", folder: Path, whole: Path, events: Events) -> "contextlib.AbstractContextManager[Board] | None":
     """What writes for TensorBoard, where that was asked for now or when the run was begun."""
-    from datadam.board import Board, kept_folder
+    from datadam.distillation.tensorboard import Board, kept_folder
 
     name = whole.resolve().name
     if isinstance(events, str):
@@ -285,9 +285,9 @@ def _board(run: "Distillation", folder: Path, whole: Path, events: Events) -> "c
 def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None, events: Events) -> "DistilledSet":
     """Run to the end, or for the seconds left, under a progress bar."""
     from datadam.cli.screen import bar, duration, say
-    from datadam.forecast import foretold_memory
-    from datadam.report.words import plural, size
-    from datadam.shards import Sharded
+    from datadam.distillation.forecast import foretold_memory
+    from datadam.distillation.shards import Sharded
+    from datadam.wording import plural, size
 
     recipe, total, done = run.recipe, run.recipe.iterations, run.state.iteration
     if total:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from datadam.cli.many import Address, Engine, Gpus
 from datadam.cli.options import Device, Json, Note, Root, RunRoot, Seed
+from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
     from datadam.data import RealData
-    from datadam.distilled import DistilledSet
-    from datadam.evaluate import Evaluation, Progress
-    from datadam.protocols import Protocol
+    from datadam.evaluation.evaluate import Evaluation, Progress
+    from datadam.evaluation.protocols import Protocol
+    from datadam.sets.distilled import DistilledSet
 
 Nets = Annotated[str | None, Parameter(help="students' networks, separated by commas (default: the one it was made with)")]
 ProtocolName = Annotated[str, Parameter(help="datadam list protocols")]
@@ -65,10 +65,10 @@ def evaluate(
     printed beside those kept there under the same protocol.
     """
     from datadam import machine
-    from datadam.cli.many import engine_of
     from datadam.cli.options import check_device, sets_of
     from datadam.cli.screen import result, say
-    from datadam.evaluate import evaluate as judge
+    from datadam.cli.workers import engine_of
+    from datadam.evaluation.evaluate import evaluate as judge
 
     machine.tune_allocator()
     check_device(device)
@@ -148,14 +148,14 @@ def baseline(
     The code is that of `datadam evaluate`, so the numbers can be compared.
     """
     from datadam import machine
-    from datadam.cli.many import engine_of
     from datadam.cli.options import check_device, check_nets, load_data
     from datadam.cli.screen import result
-    from datadam.distill import distill
+    from datadam.cli.workers import engine_of
+    from datadam.distillation.begin import distill
+    from datadam.distillation.presets import preset
     from datadam.errors import InvalidInput
-    from datadam.evaluate import evaluate as judge
-    from datadam.evaluate import evaluate_whole
-    from datadam.presets import preset
+    from datadam.evaluation.evaluate import evaluate as judge
+    from datadam.evaluation.evaluate import evaluate_whole
 
     if whole == (ipc is not None):
         raise InvalidInput("a baseline is either --ipc N random images per class or the --whole set; give one of them")
@@ -215,7 +215,7 @@ def _remarks(made: "list[Evaluation]") -> None:
 def rule_for(name: str, students: int | None, epochs: int | None, augment: str | None, full: bool) -> "tuple[Protocol, int]":
     """The protocol asked for, and how many students a set. Raises `InvalidInput`."""
     from datadam.errors import InvalidInput
-    from datadam.evaluate import protocol_named
+    from datadam.evaluation.evaluate import protocol_named
 
     if full and students is not None:
         raise InvalidInput("--full asks for all students of the protocol and --students for some; give one of them")
@@ -264,7 +264,7 @@ class progress_of:
 def _jobs(runs: list[Path], net: str | None, root: Path | None) -> list[Job]:
     """Everything to judge; every name, file and folder is checked before the first student is trained."""
     from datadam.cli.options import check_nets, data_of_card, load_sets
-    from datadam.storage import require_writable
+    from datadam.files.whole import require_writable
 
     jobs: list[Job] = []
     loaded: dict[str, RealData] = {}
@@ -281,9 +281,9 @@ def _jobs(runs: list[Path], net: str | None, root: Path | None) -> list[Job]:
 def _card_beside(run: Path, real: "RealData") -> dict[str, Any]:
     """The card of the run that a baseline is kept beside. Raises `InvalidInput` when it was made from other data."""
     from datadam.cli.options import sets_of
-    from datadam.distilled import read_card
     from datadam.errors import InvalidInput
-    from datadam.storage import require_writable
+    from datadam.files.whole import require_writable
+    from datadam.sets.card import read_card
 
     card = read_card(sets_of(run)[0])
     if card["data"]["checksum"] != real.checksum:
@@ -294,7 +294,7 @@ def _card_beside(run: Path, real: "RealData") -> dict[str, Any]:
 
 def _file(run: Path, e: "Evaluation") -> Path:
     """Where an evaluation is kept: one asked for differently never takes the place of another."""
-    from datadam.augment import STRATEGY, strategy_for
+    from datadam.augment.siamese import STRATEGY, strategy_for
 
     net = e.net.replace(":", "-").replace("=", "")
     when = "" if e.iteration is None else f"-at{e.iteration:08d}"
@@ -321,7 +321,7 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
     from dataclasses import replace
 
     from datadam.errors import ArtifactError
-    from datadam.storage import read_tensors
+    from datadam.files.whole import read_tensors
 
     then = []
     for one, folder in zip(sets, folders, strict=True):
@@ -373,7 +373,7 @@ def kept_evaluations(run: Path) -> list[tuple[Path, dict[str, Any]]]:
     """The evaluations kept in a run folder; a damaged one is told and left out."""
     from datadam.cli.screen import say
     from datadam.errors import ArtifactError
-    from datadam.storage import read_json
+    from datadam.files.whole import read_json
 
     found = []
     for path in sorted((run / "evaluations").glob("*.json")):

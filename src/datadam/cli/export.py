@@ -9,8 +9,8 @@ from datadam.cli.evaluate import Epochs, ProtocolName, Students, progress_of, ru
 from datadam.cli.options import Device, Json, RunRoot, Seed
 
 if TYPE_CHECKING:
-    from datadam.distilled import DistilledSet
     from datadam.exchange import Exported
+    from datadam.sets.distilled import DistilledSet
 
 
 def export(
@@ -88,7 +88,7 @@ def _measure(
     from datadam import machine
     from datadam.cli.options import check_device, check_nets, data_of_card
     from datadam.errors import InvalidInput
-    from datadam.evaluate import evaluate
+    from datadam.evaluation.evaluate import evaluate
     from datadam.exchange import import_, rounded
 
     machine.tune_allocator()
@@ -129,7 +129,7 @@ def _keep(out: Path, cost: dict[str, Any]) -> None:
     """The measured lines in datadam.json and README.md."""
     from datadam.exchange.cards import UNMEASURED
     from datadam.exchange.sidecar import NAME
-    from datadam.storage import read_json, write_json, write_text
+    from datadam.files.whole import read_json, write_json, write_text
 
     write_json(out / NAME, read_json(out / NAME) | {"measured": cost})
     page, words = out / "README.md", "\n\n".join(cost["lines"])

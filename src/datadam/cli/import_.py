@@ -39,7 +39,7 @@ def import_(
     from datadam.errors import InvalidInput
     from datadam.exchange import format_named
     from datadam.exchange import import_ as read
-    from datadam.report.words import plural
+    from datadam.wording import plural
 
     format_named(as_)
     if not path.exists():

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from datadam.data import RealData
-    from datadam.distilled import DistilledSet
+    from datadam.sets.distilled import DistilledSet
 
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
 RunRoot = Annotated[Path | None, Parameter(help="where the data of the run lie now: the root of named sets, or your own folder")]
@@ -58,7 +58,7 @@ def size_in_bytes(text: str | None) -> int | None:
 
 def data_limit(limit: int | None) -> dict[str, int]:
     """What `load` is told of a limit of memory in bytes: data larger than a part of it stay on disk."""
-    from datadam.forecast import MAPPED_ABOVE
+    from datadam.distillation.forecast import MAPPED_ABOVE
 
     return {} if limit is None else {"memory_limit": max(1, limit // MAPPED_ABOVE)}
 
@@ -129,7 +129,7 @@ def _sound(data: Any) -> bool:
 def sets_of(run: Path) -> list[Path]:
     """The run folder itself, or RUN/0 .. RUN/R-1 of repeats. Raises `ArtifactError` when some are not finished."""
     from datadam.errors import ArtifactError
-    from datadam.storage import read_json
+    from datadam.files.whole import read_json
 
     folders = numbered(run)
     if (run / "card.json").exists() or not folders:
@@ -149,6 +149,6 @@ def numbered(run: Path) -> list[Path]:
 
 def load_sets(run: Path) -> "list[DistilledSet]":
     """The distilled sets of a run. Raises `ArtifactError`."""
-    from datadam.distilled import DistilledSet
+    from datadam.sets.distilled import DistilledSet
 
     return [DistilledSet.load(folder) for folder in sets_of(run)]

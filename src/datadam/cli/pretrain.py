@@ -35,8 +35,8 @@ def pretrain(
     from datadam.cli.options import check_device, check_nets, load_data
     from datadam.cli.screen import bar, result
     from datadam.errors import InvalidInput
-    from datadam.pretrain import Progress
-    from datadam.pretrain import pretrain as make
+    from datadam.training.pretrain import Progress
+    from datadam.training.pretrain import pretrain as make
 
     machine.tune_allocator()
     check_device(device)

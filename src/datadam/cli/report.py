@@ -9,7 +9,7 @@ from datadam.cli.options import Json, RunRoot
 
 if TYPE_CHECKING:
     from datadam.data import RealData
-    from datadam.inspect import Settings
+    from datadam.inspection import Settings
 
 
 def report(
@@ -31,10 +31,10 @@ def report(
     from datadam import machine
     from datadam.cli.screen import result
     from datadam.errors import InvalidInput
-    from datadam.inspect import Settings
+    from datadam.files.whole import require_writable, write_text
+    from datadam.inspection import Settings
     from datadam.report import page
-    from datadam.report.words import size
-    from datadam.storage import require_writable, write_text
+    from datadam.wording import size
 
     if no_data and (root is not None or features is not None):
         raise InvalidInput("--no-data looks at no real image, and --root and --features say at which and how; leave out one side")
@@ -59,10 +59,10 @@ def look_at(runs: list[Path], settings: "Settings | None", root: Path | None) ->
     """
     from datadam.cli.options import data_of_card, sets_of
     from datadam.cli.screen import bar, duration, say
-    from datadam.distilled import DistilledSet
     from datadam.errors import DownloadError, InvalidInput
-    from datadam.inspect import inspect, is_fresh
-    from datadam.storage import require_writable
+    from datadam.files.whole import require_writable
+    from datadam.inspection import inspect, is_fresh
+    from datadam.sets.distilled import DistilledSet
 
     missing: dict[Path, str] = {}
     loaded: dict[str, RealData] = {}

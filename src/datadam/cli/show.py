@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from datadam.cli.options import Json
 
 if TYPE_CHECKING:
+    from datadam.distillation.recipe import Recipe
     from datadam.methods import Method
-    from datadam.recipe import Recipe
 
 What = Literal["data", "methods", "presets", "nets", "starts", "protocols", "formats"]
 EXAMPLE = "cifar10"  # the data for which a preset is shown unless told otherwise
@@ -29,10 +29,10 @@ def show(
 ) -> None:
     """Show a run, or every setting of a preset."""
     from datadam.cli.screen import result
+    from datadam.distillation.presets import CATALOG
     from datadam.errors import InvalidInput, UnknownName
-    from datadam.methods import CATALOG as METHODS
     from datadam.methods import Coreset
-    from datadam.presets import CATALOG
+    from datadam.methods.catalog import CATALOG as METHODS
 
     presets = {*CATALOG, *(method for method, kind in METHODS.items() if issubclass(kind, Coreset))}
     if name in presets:
@@ -65,11 +65,13 @@ def list_names(
 
 def _names() -> dict[str, list[tuple[str, str]]]:
     """Every name with a description, by kind."""
-    from datadam import nets, presets, protocols, start
+    from datadam import nets
     from datadam.data.catalog import CATALOG as DATA
+    from datadam.distillation import presets, start
+    from datadam.evaluation import protocols
     from datadam.exchange import FORMATS
-    from datadam.methods import CATALOG as METHODS
-    from datadam.report.words import plural
+    from datadam.methods.catalog import CATALOG as METHODS
+    from datadam.wording import plural
 
     return {
         "data": [(name, row.title) for name, row in DATA.items()],
@@ -90,7 +92,7 @@ def _names() -> dict[str, list[tuple[str, str]]]:
 
 def _methods() -> list[dict[str, Any]]:
     """What there is to know of each method: name, family, description, cost, in numbers and in words, source, citation."""
-    from datadam.methods import CATALOG as METHODS
+    from datadam.methods.catalog import CATALOG as METHODS
 
     return [
         {
@@ -112,9 +114,9 @@ def _cost(name: str, method: "type[Method]") -> dict[str, Any]:
     `EXAMPLE_IPC` images per class.
     """
     from datadam.data.catalog import CATALOG as DATA
-    from datadam.forecast import passes_of
+    from datadam.distillation.forecast import passes_of
+    from datadam.distillation.presets import FOR_METHOD, Sketch, preset
     from datadam.methods import Coreset
-    from datadam.presets import FOR_METHOD, Sketch, preset
 
     if issubclass(method, Coreset):
         epochs = method().training_epochs
@@ -175,9 +177,9 @@ def _columns(rows: list[tuple[str, str]], indent: int = 0) -> str:
 
 def _preset(name: str, data: str, ipc: int) -> tuple[str, Any]:
     from datadam.data.catalog import CATALOG as DATA
+    from datadam.distillation.presets import CATALOG, Sketch, preset
     from datadam.errors import UnknownName
-    from datadam.methods import CATALOG as METHODS
-    from datadam.presets import CATALOG, Sketch, preset
+    from datadam.methods.catalog import CATALOG as METHODS
 
     if data not in DATA:
         raise UnknownName("data set", data, DATA, "Other data get the settings of a named set with images of their size.")
@@ -221,8 +223,8 @@ def _run(run: Path) -> tuple[str, Any]:
     from datadam.cli.audit import score_lines
     from datadam.cli.evaluate import judged, kept_evaluations
     from datadam.cli.options import sets_of
+    from datadam.evaluation.ddranking import scores, standing
     from datadam.report.folder import read
-    from datadam.scores import scores, standing
 
     folders = sets_of(run)
     cards = [read(folder).card for folder in folders]

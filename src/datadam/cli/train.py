@@ -39,8 +39,8 @@ def train(
     from datadam.cli.options import check_device, check_nets, data_of_card, load_sets
     from datadam.cli.screen import result
     from datadam.errors import InvalidInput
-    from datadam.evaluate import train_student
-    from datadam.storage import require_writable, write_tensors
+    from datadam.evaluation.evaluate import train_student
+    from datadam.files.whole import require_writable, write_tensors
 
     machine.tune_allocator()
     check_device(device)

@@ -11,7 +11,7 @@ from datadam.cli.options import Json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from datadam.watching import View
+    from datadam.distillation.progress import View
 
 WAITING = 15.0  # seconds between two lines where there is no terminal
 SCREEN = 1.0  # and between two looks on a terminal
@@ -32,8 +32,8 @@ def watch(
     import sys
 
     from datadam.cli.screen import result
+    from datadam.distillation.progress import look
     from datadam.errors import InvalidInput, RunFailed
-    from datadam.watching import look
 
     if every is not None and not every > 0:
         raise InvalidInput(f"every is {every}; it must be a number of seconds > 0")
@@ -53,7 +53,7 @@ def watch(
 
 def _in_lines(run: Path, view: "View", pause: float) -> "View":
     from datadam.cli.screen import say
-    from datadam.watching import look
+    from datadam.distillation.progress import look
 
     told = ""
     while not view.over:
@@ -69,7 +69,7 @@ def _on_screen(run: Path, view: "View", pause: float) -> "View":
     from rich.console import Console
     from rich.live import Live
 
-    from datadam.watching import look
+    from datadam.distillation.progress import look
 
     console = Console(stderr=True)
     with Live(panel(view, console.width), console=console, auto_refresh=False) as live:
@@ -86,7 +86,7 @@ def panel(view: "View", width: int) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    from datadam.watching import sparkline
+    from datadam.distillation.progress import sparkline
 
     losses = "  ".join([_loss(view), *(f"{name} {value:.4g}" for name, value in view.terms.items())])
     rows = (
@@ -104,7 +104,7 @@ def panel(view: "View", width: int) -> "RenderableType":
 
 def line_of(view: "View") -> str:
     """The view as one line."""
-    from datadam.watching import sparkline
+    from datadam.distillation.progress import sparkline
 
     part = f" ({view.part})" if view.part else ""
     words = {

@@ -10,34 +10,33 @@ Shapes: N images, C channels, H x W pixels.
 
 import errno
 import hashlib
-import json
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from datadam import machine
 from datadam.errors import DataError
-from datadam.temporary import beside, sweep, sync_folder
+from datadam.files.kept import default_folder
+from datadam.files.lock import hold
+from datadam.files.partial import sync_folder
 
 Shape = tuple[int, int, int]
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Fill = Callable[[int, int, Pixels], Mask | None]
 Progress = Callable[[str, int, int | None], None]
-T = TypeVar("T")
 
 FORMAT = "datadam-pixels/1"
 WHAT = "preparing images"
 BLOCK_BYTES = 1 << 24
 BLOCK_IMAGES = 1024  # small blocks keep the progress alive and an interruption cheap
 PAGE = 4096
-GROUP = Path("/sys/fs/cgroup")  # the container's limits on Linux
 UNDONE, GOOD, BAD = 0, 1, 2
 
 
@@ -78,7 +77,7 @@ def good_pixels(
 
     Returns the pixels of the good ones alone, uint8 [n, C, H, W], and which ones they are, bool [N].
     """
-    limit = available_memory() // 2 if memory_limit is None else memory_limit
+    limit = machine.available_memory() // 2 if memory_limit is None else memory_limit
     if count * _size(shape) <= limit:
         return _in_memory(count, shape, fill, progress)
     home = default_folder() if folder is None else folder
@@ -103,48 +102,6 @@ def good_pixels(
     return found
 
 
-def remembered(key: str, find: Callable[[], T], *, folder: Path | None = None) -> T:
-    """What `find` returns, of lists, numbers and words; kept on the disk under this key, so that it is found once."""
-    home = default_folder() if folder is None else folder
-    file = home / f"{hashlib.sha256(f'{FORMAT} {key}'.encode()).hexdigest()[:40]}.json"
-    with suppress(OSError, ValueError):
-        return cast(T, json.loads(file.read_text()))
-    found = find()
-    with suppress(OSError):  # a convenience: nobody fails for want of it
-        home.mkdir(parents=True, exist_ok=True)
-        sweep(home, file.name)
-        partial = beside(file)
-        with partial.open("w", encoding="utf-8") as made:
-            json.dump(found, made)
-            made.flush()
-            os.fsync(made.fileno())
-        partial.replace(file)
-    return found
-
-
-def default_folder() -> Path:
-    """$DATADAM_CACHE, or ~/.cache/datadam, and "pixels" in it."""
-    root = os.environ.get("DATADAM_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "datadam") / "pixels"
-
-
-def available_memory() -> int:
-    """Bytes that this process may still take: what the machine, and the control group if there is one, have left."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        left = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux: all of the memory is the best that is known
-        left = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 << 30
-    try:
-        limit, used = (int((GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        lines = (GROUP / "memory.stat").read_text().splitlines()
-        files = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
-        left = min(left, max(0, limit - used + files))  # what was read from files gives way
-    except (OSError, ValueError):  # no group, or its limit is the word "max"
-        pass
-    return left
-
-
 def release(array: npt.NDArray[np.generic]) -> None:
     """Take the pages of a memory map out of this process; they are read again when touched. Nothing for other arrays.
 
@@ -153,32 +110,6 @@ def release(array: npt.NDArray[np.generic]) -> None:
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
-
-
-@contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Only one process at a time works on `path`; others wait here. Where the system has no such locks, none waits."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    lock = path.with_name(path.name + ".lock")
-    while True:
-        with lock.open("a") as file:
-            with suppress(OSError):  # some network disks have no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                same = os.path.samestat(os.fstat(file.fileno()), lock.stat())
-            except FileNotFoundError:
-                same = False
-            if not same:
-                continue  # who held it has removed it meanwhile
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
 
 
 _CURE = "Set DATADAM_CACHE to a folder on a disk with room, choose a smaller --size, or allow more memory (--memory-limit)."

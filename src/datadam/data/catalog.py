@@ -14,6 +14,7 @@ from datadam.data.official import Asked
 from datadam.data.real import Part, Raw, RealData, hold_out, statistics
 from datadam.data.whitening import Transform, Variant, check_variant
 from datadam.errors import DataError, DownloadError, InvalidInput, UnknownName
+from datadam.files.lock import hold
 
 Progress = Callable[[str, int, int | None], None]
 Fit = Literal["crop", "squash", "pad"]
@@ -291,11 +292,10 @@ def _read_named(name: str, row: Row, root: Path, asked: Asked, download: bool) -
 
 def _tidy(row: Row, root: Path) -> None:
     """Remove what a download left that was killed when the set was whole already; its lock is the sign."""
-    from datadam.data import cache
 
     place, lock = root / "downloads", row.layouts[0].folder.replace("/", "-")
     if row.downloads and (place / f"{lock}.lock").exists():
-        with suppress(OSError), cache.hold(place / lock):
+        with suppress(OSError), hold(place / lock):
             for file in row.downloads:
                 name = file.url.rpartition("/")[2]
                 shutil.rmtree(place / f"{name}.unpacked", ignore_errors=True)
@@ -313,7 +313,6 @@ def _find(row: Row, root: Path) -> tuple[Layout, Path] | None:
 
 def _fetch(row: Row, root: Path, progress: Progress | None) -> tuple[Layout, Path] | None:
     """Download the set under `root`, unless another process has just done it."""
-    from datadam.data import cache
     from datadam.data import download as net
 
     place = root / "downloads"
@@ -321,7 +320,7 @@ def _fetch(row: Row, root: Path, progress: Progress | None) -> tuple[Layout, Pat
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(f"{place} cannot be written: {error}. Choose another folder with root=.") from error
-    with cache.hold(place / row.layouts[0].folder.replace("/", "-")):
+    with hold(place / row.layouts[0].folder.replace("/", "-")):
         for file in row.downloads if _find(row, root) is None else ():
             name = file.url.rpartition("/")[2]
             if file.to is not None:

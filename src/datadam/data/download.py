@@ -19,9 +19,9 @@ from email.message import Message
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from datadam.data.cache import hold
 from datadam.errors import DownloadError
-from datadam.temporary import beside, sweep, sync_folder
+from datadam.files.lock import hold
+from datadam.files.partial import beside, sweep, sync_folder
 
 Progress = Callable[[str, int, int | None], None]
 

@@ -21,6 +21,7 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from datadam.data import cache
 from datadam.data.real import Part, Raw
 from datadam.errors import DataError, InvalidInput, UnknownName
+from datadam.files import kept
 
 Fit = Literal["crop", "squash", "pad"]
 Progress = Callable[[str, int, int | None], None]
@@ -133,7 +134,7 @@ def _survey(pictures: Pictures, pool: ThreadPoolExecutor, progress: Progress | N
         return [(*head, times) for head, times in heads.items()]
 
     sizes, modes = Counter[tuple[int, int]](), Counter[str]()
-    for w, h, mode, times in count() if n < WORTH_KEEPING else cache.remembered(f"heads {pictures.key}", count):
+    for w, h, mode, times in count() if n < WORTH_KEEPING else kept.remembered(f"heads {pictures.key}", count):
         sizes[w, h] += times
         modes[mode] += times
     return sizes, modes

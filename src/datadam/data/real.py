@@ -281,3 +281,15 @@ def _digests(part: Part) -> Iterable[bytes]:
         yield digest.digest()
         if i % 1024 == 0:
             release(part.pixels)
+
+
+def require_members(real: RealData, ipc: int, *, cure: str = "") -> None:
+    """Raise `InvalidInput` unless every class has `ipc` training images, at least 1; `cure`, what could be done beside asking for
+    fewer."""
+    if ipc < 1:
+        raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
+    smallest = min(range(len(real.classes)), key=lambda k: len(real.by_class[k]))
+    if (size := len(real.by_class[smallest])) < ipc:
+        raise InvalidInput(
+            f"ipc is {ipc} but class {real.classes[smallest]!r} has only {size} training images; ask for at most {size}{cure}"
+        )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from datadam import machine
 from datadam.errors import ArtifactError, InvalidInput, NotEnoughMemory
 from datadam.exchange.limits import read_whole
-from datadam.storage import replacing
+from datadam.files.whole import replacing
 
 LONGEST_HEADER = 10_000
 TEXT = "U"

@@ -5,8 +5,8 @@ from typing import Any
 
 from datadam.data import Transform
 from datadam.exchange.formats import FORMATS
-from datadam.report.readme import MARKS
-from datadam.report.words import method_name, plural
+from datadam.sets.readme import MARKS
+from datadam.wording import method_name, plural
 
 NAMED = 1000  # classes whose names a card lists
 UNMEASURED = "What that costs students in accuracy: not measured; add --measure."

@@ -15,12 +15,13 @@ from torch import Tensor
 from datadam import machine, nets
 from datadam.data import RealData, Transform
 from datadam.data.whitening import Variant
-from datadam.distilled import FORMAT, DistilledSet, data_card, digest
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.exchange import limits, place, sidecar
 from datadam.exchange.base import Format, Found, Wanted
 from datadam.exchange.checked import sound
 from datadam.exchange.formats import format_named
+from datadam.sets.card import FORMAT, data_card, digest
+from datadam.sets.distilled import DistilledSet
 
 UNKNOWN = ("method", "its settings", "network", "seed", "number of iterations", "seconds")
 ODD = 0.25  # share of pixel values outside [0, 1] above which the normalisation is doubted aloud

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from datadam.data import Transform
-from datadam.distilled import DistilledSet
 from datadam.errors import InvalidInput
+from datadam.evaluation.protocols import CATALOG as PROTOCOLS
 from datadam.exchange import place, sidecar
 from datadam.exchange.base import Format, Outgoing
 from datadam.exchange.cards import hub_card, readme
 from datadam.exchange.formats import FORMATS, format_named
 from datadam.exchange.tensors import ECCV, ECCV_IPC
-from datadam.protocols import CATALOG as PROTOCOLS
-from datadam.storage import write_json, write_text
+from datadam.files.whole import write_json, write_text
+from datadam.sets.distilled import DistilledSet
 
 
 @dataclass(frozen=True)

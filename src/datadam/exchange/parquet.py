@@ -12,7 +12,7 @@ from datadam.exchange.base import Found, Outgoing, Wanted
 from datadam.exchange.limits import SPARE, bytes_of, cell, read_whole
 from datadam.exchange.pages import unpacked
 from datadam.exchange.pictures import check_channels, decode, encode
-from datadam.storage import replacing
+from datadam.files.whole import replacing
 
 PLACE = Path("data") / "train-00000-of-00001.parquet"
 LARGEST_STRING = 1 << 20  # bytes of one name in the file's head

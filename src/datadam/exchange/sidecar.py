@@ -10,7 +10,7 @@ from typing import Any
 from datadam.data import Transform
 from datadam.data.whitening import EPS, VARIANTS
 from datadam.errors import ArtifactError
-from datadam.storage import read_json
+from datadam.files.whole import read_json
 
 NAME = "datadam.json"
 FORMAT = "datadam-exchange/1"

@@ -14,7 +14,7 @@ import torch
 from datadam.errors import ArtifactError, NotEnoughMemory
 from datadam.exchange import pickles
 from datadam.exchange.limits import read_whole
-from datadam.storage import replacing
+from datadam.files.whole import replacing
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch before 1.6, which wrote no archives
 DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")

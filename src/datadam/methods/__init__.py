@@ -1,31 +1,20 @@
 """The methods, one a file."""
 
 from datadam.methods.base import FeatureMatching, Method, State
-from datadam.methods.by_features import Herding, KCenter, KMeans
-from datadam.methods.by_training import EL2N, Forgetting, GraNd
 from datadam.methods.cafe import CAFE
-from datadam.methods.coreset import Coreset, Random
+from datadam.methods.catalog import CATALOG
+from datadam.methods.coresets.base import Coreset
+from datadam.methods.coresets.difficulty import EL2N, GraNd
+from datadam.methods.coresets.forgetting import Forgetting
+from datadam.methods.coresets.herding import Herding
+from datadam.methods.coresets.kcenter import KCenter
+from datadam.methods.coresets.kmeans import KMeans
+from datadam.methods.coresets.random import Random
 from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
 from datadam.methods.pixel import Pixel
-
-CATALOG: dict[str, type[Method]] = {
-    "datadam": DataDAM,
-    "dm": DM,
-    "pixel": Pixel,
-    "dc": DC,
-    "dsa": DSA,
-    "cafe": CAFE,
-    "random": Random,
-    "kcenter": KCenter,
-    "kmeans": KMeans,
-    "herding": Herding,
-    "forgetting": Forgetting,
-    "el2n": EL2N,
-    "grand": GraNd,
-}
 
 __all__ = [
     "CAFE",

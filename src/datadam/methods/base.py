@@ -3,39 +3,19 @@
 Letters: K classes, N images, D numbers of a descriptor.
 """
 
-import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from datadam.draw import Draw
-from datadam.errors import CannotDo, InvalidInput
+from datadam.methods.cost import Cost
+from datadam.methods.draw import Draw
 from datadam.nets import Features
-from datadam.start import SyntheticSet
+from datadam.sets.synthetic import SyntheticSet
 
 State = dict[str, Tensor | int | float]
 Parts = Generator[dict[str, Tensor], None, None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What an iteration costs, in forward passes of one image through the matching network; told before a run.
-
-    `real`, for each real image drawn; `synthetic`, for each synthetic image; `each_class`, for each class beside these (forward
-    and the gradient of the images: 2; that of the weights too: 3). `real_maps`, `synthetic_maps`: how many copies of all the
-    blocks of an image are alive at once, of one class's synthetic images unless `whole`; 0 real maps: no gradient is taken, and
-    single blocks come and go. `keeps_features`: whether every class's mean blocks and single embeddings stay for the iteration.
-    """
-
-    real: float = 1.0
-    synthetic: float = 2.0
-    each_class: float = 0.0
-    real_maps: float = 0.0
-    synthetic_maps: float = 5.0
-    whole: bool = False
-    keeps_features: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,23 +80,3 @@ class FeatureMatching(Method):
     def terms(self, real: list[Tensor], synthetic: list[Tensor]) -> dict[str, Tensor]:
         """The named terms of the loss, each one number a class [K], from class means [K, D_i] of either side."""
         raise NotImplementedError
-
-
-def require(ok: bool, what: str, faults: list[str]) -> None:
-    """Add a fault unless ok; settings are checked together, so that all faults show at once."""
-    if not ok:
-        faults.append(what)
-
-
-def finite(value: object) -> bool:
-    """Whether value is a real, finite number (and no truth value)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def refuse(faults: list[str], unfit: Sequence[str] = ()) -> None:
-    """Raise `InvalidInput` with all faults, if any; with `unfit`, what this method alone cannot do, and no other fault it is
-    `CannotDo`."""
-    if faults:
-        raise InvalidInput(*faults, *unfit)
-    if unfit:
-        raise CannotDo(*unfit)

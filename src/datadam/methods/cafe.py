@@ -23,13 +23,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datadam.draw import Draw
-from datadam.methods.base import Cost, Method, Parts, State, finite, refuse, require
+from datadam.methods.base import Method, Parts, State
+from datadam.methods.cost import Cost
 from datadam.methods.dc import STATISTICS
-from datadam.methods.own_network import QUERY, accuracy, keep, restore
+from datadam.methods.draw import Draw
+from datadam.methods.networks import QUERY, accuracy, keep, restore
 from datadam.nets import Features, Network
 from datadam.nets.frozen import frozen_statistics
-from datadam.start import SyntheticSet
+from datadam.sets.synthetic import SyntheticSet
+from datadam.settings import finite, refuse, require
 
 WATCHED = 10  # accuracies in a row that are looked at
 

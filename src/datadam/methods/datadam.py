@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from datadam.errors import InvalidInput
-from datadam.methods.base import FeatureMatching, finite, refuse, require
+from datadam.methods.base import FeatureMatching
 from datadam.nets import Features
+from datadam.settings import finite, refuse, require
 
 ERRORS = ("mse", "mae", "cosine")
 NORMALISATIONS = ("l2", "l1", "none")

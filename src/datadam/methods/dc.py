@@ -22,11 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from datadam.draw import Draw
-from datadam.methods.base import Cost, Method, Parts, State, finite, refuse, require
+from datadam.methods.base import Method, Parts, State
+from datadam.methods.cost import Cost
+from datadam.methods.draw import Draw
 from datadam.nets import Network
 from datadam.nets.frozen import frozen_statistics
-from datadam.start import SyntheticSet
+from datadam.sets.synthetic import SyntheticSet
+from datadam.settings import finite, refuse, require
 
 STATISTICS = 16  # real images a class that batch norm is frozen on
 

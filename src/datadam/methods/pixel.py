@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from datadam.methods.base import Cost, FeatureMatching
+from datadam.methods.base import FeatureMatching
+from datadam.methods.cost import Cost
 from datadam.methods.datadam import DataDAM
 from datadam.nets import Features
 

@@ -12,8 +12,8 @@ from typing import Any
 from datadam.errors import RunFailed
 from datadam.parallel.local import Processes
 from datadam.parallel.on_ray import Ray
+from datadam.parallel.protocol import Crew, Event, Make, Report, Task, Tell, in_worker
 from datadam.parallel.schedule import LOSSES, Schedule
-from datadam.parallel.words import Crew, Event, Make, Report, Task, Tell, in_worker
 
 __all__ = ["Event", "Ray", "Report", "Task", "Tell", "in_worker", "run", "stream"]
 

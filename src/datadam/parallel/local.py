@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from datadam.parallel.words import Event, Kind, Task, enter_worker, sendable
+from datadam.parallel.protocol import Event, Kind, Task, enter_worker, sendable
 
 
 class Processes:

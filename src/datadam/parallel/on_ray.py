@@ -18,7 +18,7 @@ from queue import Queue
 from typing import Any
 
 from datadam.errors import InvalidInput, RunFailed
-from datadam.parallel.words import Event, Task, enter_worker, sendable
+from datadam.parallel.protocol import Event, Task, enter_worker, sendable
 
 AHEAD = 4  # words of a task that wait to be sent; then it waits
 CURE = "pip install 'datadam[ray]'"

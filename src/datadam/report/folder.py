@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from datadam.data.whitening import Transform
-from datadam.distilled import read_card
 from datadam.errors import ArtifactError
-from datadam.storage import read_json, read_tensors
+from datadam.files.whole import read_json, read_tensors
+from datadam.sets.card import read_card
 
 Json = dict[str, Any]
 

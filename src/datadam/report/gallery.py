@@ -13,7 +13,7 @@ import torch
 from datadam.report.folder import Run
 from datadam.report.inspected import Inspected
 from datadam.report.pictures import data_uri, sheet
-from datadam.report.words import count, percent
+from datadam.wording import count, percent
 
 LEAST_SIDE = 64  # larger images are made smaller, down to this, before any is left out
 FRAMES = 12  # of the way from start to end

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from datadam.report.pictures import as_uint8
+from datadam.sets.preview import as_uint8
 
 LONGER = 84  # pixels of a tile's longer side
 QUALITY = 82

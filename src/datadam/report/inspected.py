@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from datadam.errors import ArtifactError
+from datadam.files.whole import read_json, read_tensors
 from datadam.report.cloud import cloud
 from datadam.report.folder import Json, Run
 from datadam.report.heat import columns_of, overlay
-from datadam.report.words import count, percent, plural
-from datadam.storage import read_json, read_tensors
+from datadam.wording import count, percent, plural
 
 FORMAT = "datadam-inspection/1"
 FEW = 10  # images per class, up to which one that is like a mean carries coverage and density

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from datadam.evaluation.ddranking import is_usual, standing
 from datadam.report import plots
 from datadam.report.folder import Json, Run
-from datadam.report.words import THIN, count, duration, method_name, percent, plural, shorten
-from datadam.scores import is_usual, standing
+from datadam.wording import THIN, count, duration, method_name, percent, plural, shorten
 
 LARGEST_TABLE = 20  # classes of a confusion matrix that is shown whole
 COLUMNS = 4  # evaluations beside each other in the table of classes

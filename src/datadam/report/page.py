@@ -19,8 +19,8 @@ from datadam.report.gallery import gallery
 from datadam.report.judged import accuracy, across, by_standing, classes, confusions, headline, is_own, rival, title, unusual
 from datadam.report.scored import scored
 from datadam.report.trust import trust
-from datadam.report.words import count, duration, method_name, percent, plural
-from datadam.report.words import size as in_bytes
+from datadam.wording import count, duration, method_name, percent, plural
+from datadam.wording import size as in_bytes
 
 BYTES = 2_500_000  # of pixels in a gallery; as text they take a third more, which keeps the page below 5 MB
 

@@ -14,7 +14,7 @@ from io import StringIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from datadam.report.words import count, percent, shorten
+from datadam.wording import count, percent, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

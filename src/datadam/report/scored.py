@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from datadam.evaluation.ddranking import scores
 from datadam.report.folder import Json
-from datadam.report.words import plural
-from datadam.scores import scores
+from datadam.wording import plural
 
 NAMES = {
     "lrs": ("LRS", "label-robust score"),

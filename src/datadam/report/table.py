@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from datadam.report.words import count, duration, plural, size
+from datadam.wording import count, duration, plural, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from datadam.errors import ArtifactError
+from datadam.files.whole import read_json, read_tensors
 from datadam.report.folder import Json, Run
 from datadam.report.pictures import data_uri, sheet
-from datadam.report.words import count, percent
-from datadam.storage import read_json, read_tensors
+from datadam.wording import count, percent
 
 FORMAT = "datadam-audit/1"
 PAIRS = 8  # of the closest that are shown

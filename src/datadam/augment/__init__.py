@@ -1,0 +1,1 @@
+"""Augmentation: Siamese, and of students alone."""

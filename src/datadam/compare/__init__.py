@@ -1,6 +1,0 @@
-"""Many methods on one data set through the same draws, networks and judging: a grid that can be stopped, and its table."""
-
-from datadam.compare.table import Comparison
-from datadam.compare.work import GridProgress, compare
-
-__all__ = ["Comparison", "GridProgress", "compare"]

@@ -1,0 +1,121 @@
+"""The cells of a comparison on many machines: a worker makes the set of a row and repeat, and judges it by every column.
+
+All machines must see the comparison's folder: a worker writes its run there, as one process alone would, and tells when a part is
+done; the table is written by the process that asked.
+"""
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from datadam import machine, parallel
+from datadam.comparison.grid import Grid
+from datadam.comparison.store import Store
+from datadam.data.parcel import Sent
+from datadam.errors import RunFailed
+from datadam.files.whole import write_text
+from datadam.parallel import Ray, Tell, in_worker
+
+if TYPE_CHECKING:
+    from datadam.comparison.parts import Part
+    from datadam.comparison.work import Work
+
+SIGN = ".seen"  # a file by which a worker knows the folder that is meant
+
+
+class Ended(NamedTuple):
+    """What became of a part: whether it came to its end, what to tell of it, its seconds, and what was refused or failed."""
+
+    part: "Part"
+    ended: bool
+    remark: str
+    seconds: float
+    refused: dict[int, str]
+    failed: dict[tuple[int, int, int], str]
+
+
+class Far(NamedTuple):
+    """A part is done to this share."""
+
+    part: "Part"
+    share: float
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The task: everything that the cells have in common; an item is the parts of a cell that are to do. Fields as `compare`."""
+
+    grid: Grid
+    real: Sent
+    out: str
+    sign: str
+    device: str
+    threads: int
+    memory_limit: int | None
+    note: str
+    command: str
+
+    def __call__(self, parts: "list[Part]", tell: Tell) -> None:
+        """Do the parts of a cell one after another."""
+        from datadam.comparison.work import Work
+
+        if in_worker():
+            torch.set_num_threads(self.threads)
+            machine.tune_allocator()
+        sign = Path(self.out) / SIGN
+        if not sign.exists() or sign.read_text() != self.sign:
+            raise RunFailed(f"a worker does not see the folder {self.out}; choose one with --out that all machines share")
+        work = Work(
+            self.grid, Store(Path(self.out), self.real.open()), self.device, 1, self.memory_limit, self.note, self.command
+        )
+        work.progress = lambda p: tell(Far(work.todo[0], p.share))
+        work.changed = False  # the table is not ours to write
+        work.todo = [part for part in parts if part in work.todo]  # without what was done before a worker was lost
+        while work.todo:
+            part, began = work.todo[0], time.monotonic()
+            ended, remark = work.attempt(part)
+            tell(Ended(part, ended, remark, time.monotonic() - began, work.results.refused, work.results.failed))
+            work.todo = [other for other in work.todo[1:] if not work.is_lost(other)]
+
+
+def on_workers(work: "Work", engine: Ray, workers: int | None) -> None:
+    """Do all that is to do of a comparison on a cluster. Raises `InvalidInput`, `RunFailed`."""
+    cells: dict[tuple[int, ...], list[Part]] = {}
+    for part in work.todo:
+        place = (part.row, part.repeat) if part.kind != "whole" else (-1, 0, part.column)
+        cells.setdefault(place, []).append(part)
+    items = list(cells.values())
+    if not items:
+        return
+    workers, threads = engine.settle(workers, len(items))
+    out = work.store.out.resolve()
+    sign = out / SIGN
+    write_text(sign, machine.now())
+    task = Cells(
+        work.grid,
+        Sent.of(work.real),
+        str(out),
+        sign.read_text(),
+        work.device,
+        threads,
+        work.memory_limit,
+        work.note,
+        work.command,
+    )
+    try:
+        events = parallel.stream(
+            task, len(items), items.__getitem__, workers=workers, engine=engine, threads=threads, copies=False
+        )
+        with closing(events):
+            for number, kind, value in events:
+                if kind == "tell":
+                    work.hear(value)
+                elif kind == "note" and value["event"] == "lost":
+                    doing = items[number][0].doing
+                    work.say(items[number][0], f"{doing}: its worker is gone and another takes it ({value['why']})")
+    finally:
+        sign.unlink(missing_ok=True)

@@ -1,0 +1,315 @@
+"""The table of a comparison: accuracies with intervals, what they cost, what the differences are worth, where all came from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from datadam.comparison.grid import Column, Grid, Row
+from datadam.comparison.store import of_recipe
+from datadam.data import RealData
+from datadam.errors import UnknownName
+from datadam.evaluation.evaluate import Evaluation
+from datadam.evaluation.protocols import Protocol
+from datadam.evaluation.statistics import paired, winner
+from datadam.files.whole import replacing, write_json, write_text
+from datadam.methods import Coreset
+
+FORMAT = "datadam-comparison/1"
+WHOLE = "whole set"
+Json = dict[str, Any]
+
+
+@dataclass
+class Results:
+    """What is there, by the numbers of row, repeat and column.
+
+    `cards` of finished runs; `evaluations`; `whole`, of the whole set; `files`, where each evaluation lies; `refused`, rows that
+    turned out to be impossible; `failed`, why a run (column -1) or its judging (row -1: the whole set's) broke off; `remarks`.
+    """
+
+    cards: dict[tuple[int, int], Json] = field(default_factory=dict)
+    evaluations: dict[tuple[int, int, int], Json] = field(default_factory=dict)
+    whole: dict[int, Json] = field(default_factory=dict)
+    files: dict[tuple[int, int, int], str] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+    failed: dict[tuple[int, int, int], str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison as it stands: `table`, the content of table.json; `out`, its folder."""
+
+    table: Json
+    out: Path
+
+    @property
+    def failed(self) -> int:
+        """How many cells broke off; the same command tries them again."""
+        return sum(cell["failed"] for row in self.table["rows"] for cell in row["cells"].values())
+
+    def cell(self, method: str, ipc: int | None, net: str) -> Json:
+        """One cell: `status`, `mean`, `interval`, `accuracies` by set, `against` the first method, `bold`.
+
+        Raises `UnknownName` for a method, ipc or network that the table has not.
+        """
+        rows = {(row["method"], row["ipc"]): row["cells"] for row in self.table["rows"]}
+        if (method, ipc) not in rows:
+            raise UnknownName("row", f"{method}, {ipc}", [f"{name}, {count}" for name, count in rows])
+        if net not in rows[method, ipc]:
+            raise UnknownName("column", net, rows[method, ipc])
+        return dict(rows[method, ipc][net])
+
+    def to_json(self) -> Json:
+        """Everything, as kept in table.json."""
+        return self.table
+
+    def to_markdown(self) -> str:
+        """The table as Markdown."""
+        from datadam.report.table import markdown
+
+        return markdown(self.table)
+
+    def to_csv(self) -> str:
+        """One line for each row and network, with plain numbers."""
+        from datadam.report.table import csv_text
+
+        return csv_text(self.table)
+
+    def __str__(self) -> str:
+        from datadam.report.table import text
+
+        return text(self.table)
+
+    def save(self, *, picture: bool = True) -> None:
+        """Write table.json, table.md, table.csv and, with `picture` and where matplotlib is installed, table.png.
+
+        Each is written whole or not at all. Raises `RunFailed` when one cannot be.
+        """
+        write_json(self.out / "table.json", self.table)
+        write_text(self.out / "table.md", self.to_markdown())
+        write_text(self.out / "table.csv", self.to_csv())
+        if picture and find_spec("matplotlib"):
+            from datadam.report.table import picture as draw
+
+            with replacing(self.out / "table.png") as partial:
+                draw(self.table, partial)
+
+
+def assemble(
+    grid: Grid,
+    results: Results,
+    real: RealData,
+    *,
+    parts: int,
+    done: int,
+    left: float | None,
+    note: str,
+    command: str,
+    device: str,
+) -> Json:
+    """The content of table.json, but for machine and time."""
+    rows = [_row(grid, results, real, i) for i in range(len(grid.rows))]
+    for column in grid.columns:
+        _compare(grid, rows, column.label)
+    if grid.whole:
+        rows.append(_whole(grid, results, real))
+    judged = (*results.evaluations.values(), *results.whole.values())
+    return {
+        "format": FORMAT, "note": note, "command": command, "asked": grid.asked,
+        "data": {
+            "name": real.name, "source": real.source, "options": real.options, "checksum": real.checksum,
+            "classes": len(real.classes), "shape": list(real.shape), "train": len(real.train), "test": len(real.test),
+        },
+        "words": _evaluation([[0.0] * grid.students] * grid.repeats, [], grid.protocol, "", "", None, 0, real, grid.seed).words,
+        "reference": grid.rows[0].variant.word, "repeats": grid.repeats, "students": grid.students,
+        "seeds": [grid.seed + r for r in range(grid.repeats)], "nets": [column.label for column in grid.columns],
+        "rows": rows, "notes": _notes(grid, results, device),
+        "progress": {"parts": parts, "done": done, "seconds_left": None if left is None else round(left, 1)},
+        "seconds": {
+            "distilling": round(sum(card["seconds"] for card in results.cards.values()) - _again(results), 1),
+            "again": round(_again(results), 1),
+            "judging": round(sum(evaluation["seconds"] for evaluation in judged), 1),
+        },
+    }  # fmt: skip
+
+
+def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
+    row = grid.rows[i]
+    recipe, cards = row.recipe, {r: card for (j, r), card in results.cards.items() if j == i}
+    learns = recipe is not None and not isinstance(recipe.method, Coreset)
+    keys = ("digest", "seconds", "peak_memory_mb", "moved", "warnings", "hardware", "versions", "commit", "created")
+    return {
+        "method": row.variant.word, "ipc": row.ipc, "images": row.ipc * len(real.classes),
+        "iterations": recipe.iterations if recipe and learns else None,
+        "batch_real": recipe.batch_real if recipe and learns else None,
+        "zca": recipe.zca if recipe else None, "net": recipe.net if recipe else None,
+        "seconds": _mean([card["seconds"] for card in cards.values()]),
+        "peak_memory_mb": max((card["peak_memory_mb"] for card in cards.values()), default=None),
+        "settings": recipe.to_card() if recipe else None,
+        "runs": [
+            {"folder": f"runs/{row.folder}/{r}", "seed": grid.seed + r, "precision": cards[r]["recipe"].get("precision")}
+            | {key: cards[r].get(key) for key in keys}
+            | ({"behind": cards[r]["behind"]} if cards[r].get("behind") else {})
+            for r in sorted(cards)
+        ],
+        "cells": {column.label: _cell(grid, results, real, i, row, c, column) for c, column in enumerate(grid.columns)},
+    }  # fmt: skip
+
+
+def _cell(grid: Grid, results: Results, real: RealData, i: int, row: Row, c: int, column: Column) -> Json:
+    found = {r: e for (j, r, d), e in sorted(results.evaluations.items()) if (j, d) == (i, c)}
+    failed = {r: why for (j, r, d), why in sorted(results.failed.items()) if j == i and d in (-1, c)}
+    refused = row.refused or column.refused or results.refused.get(i, "")
+    reason = refused or "; ".join(f"repeat {r}: {why}" for r, why in failed.items())
+    recipe = row.recipe
+    evaluation = None
+    if found and recipe is not None:
+        accuracies = [e["accuracies"][0] for e in found.values()]
+        evaluation = _evaluation(
+            accuracies, list(found.values()), column.protocol, of_recipe(recipe), column.spec, row.ipc,
+            row.ipc * len(real.classes), real, grid.seed,
+        )  # fmt: skip
+    waiting = grid.repeats - len(found) - len(failed)
+    status = "refused" if refused else "waiting" if waiting else "failed" if not found else "part" if failed else "done"
+    files = [results.files[i, r, c] for r in found if (i, r, c) in results.files]
+    return _told(evaluation, status, reason, list(found), files) | {"failed": 0 if refused else len(failed)}
+
+
+def _told(evaluation: Evaluation | None, status: str, reason: str, repeats: list[int], files: list[str]) -> Json:
+    cell: Json = {
+        "status": status,
+        "reason": reason,
+        "repeats": repeats,
+        "files": files,
+        "failed": 0,
+        "against": None,
+        "bold": False,
+    }
+    if evaluation is None:
+        return cell | {"mean": None, "std": None, "interval": None, "accuracies": [], "seconds_per_student": None}
+    card = evaluation.to_json()
+    return cell | {key: card[key] for key in ("mean", "std", "interval", "accuracies", "seconds_per_student")}
+
+
+def _evaluation(
+    accuracies: Sequence[Sequence[float]], found: list[Json], protocol: Protocol, of: str, net: str, ipc: int | None, images: int,
+    real: RealData, seed: int,
+) -> Evaluation:  # fmt: skip
+    """Evaluations of single repeats as one over sets, which knows the interval."""
+    tables = [e["confusion"] for e in found if e.get("confusion")]
+    counts = [[sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(*tables, strict=True)] if tables else []
+    made: Json = {
+        key: found[0][key] for key in ("threads", "hardware", "versions", "commit", "created") if found and key in found[0]
+    }
+    return Evaluation(
+        of=of, net=net, protocol=protocol, ipc=ipc, images=images, accuracies=tuple(map(tuple, accuracies)),
+        confusion=tuple(map(tuple, counts)), classes=real.classes, data=real.name, seed=seed,
+        seconds=sum(e["seconds"] for e in found), seconds_per_student=_mean([e["seconds_per_student"] for e in found]) or 0.0,
+        made=made,
+    )  # fmt: skip
+
+
+def over_sets(grid: Grid, results: Results, real: RealData, i: int, c: int) -> Evaluation | None:
+    """The evaluation of a row's repeats as sets, once all are there and there are several."""
+    row, column = grid.rows[i], grid.columns[c]
+    found = [results.evaluations[i, r, c] for r in range(grid.repeats) if (i, r, c) in results.evaluations]
+    if len(found) < max(2, grid.repeats) or row.recipe is None:
+        return None
+    images = row.ipc * len(real.classes)
+    accuracies = [e["accuracies"][0] for e in found]
+    return _evaluation(accuracies, found, column.protocol, of_recipe(row.recipe), column.spec, row.ipc, images, real, grid.seed)
+
+
+def _compare(grid: Grid, rows: list[Json], net: str) -> None:
+    """Write into the cells of a column what they are worth against the first method, and which one is bold."""
+    for ipc in dict.fromkeys(row["ipc"] for row in rows):
+        cells = [row["cells"][net] for row in rows if row["ipc"] == ipc]
+        means = [{r: sum(one) / len(one) for r, one in zip(cell["repeats"], cell["accuracies"], strict=True)} for cell in cells]
+        first = next((m for m, row in zip(means, (r for r in rows if r["ipc"] == ipc), strict=True)
+                      if row["method"] == grid.rows[0].variant.word), {})  # fmt: skip
+        for cell, mean in zip(cells, means, strict=True):
+            gap = paired(mean, first) if mean is not first else None
+            cell["against"] = gap.to_json() if gap else None
+        judged = [k for k, cell in enumerate(cells) if cell["status"] not in ("refused", "failed")]
+        best = winner([means[k] for k in judged])
+        if best is not None:
+            cells[judged[best]]["bold"] = True
+
+
+def _whole(grid: Grid, results: Results, real: RealData) -> Json:
+    cells = {}
+    for c, column in enumerate(grid.columns):
+        found, why = results.whole.get(c), results.failed.get((-1, 0, c), "")
+        evaluation = None
+        if found is not None and column.whole is not None:
+            evaluation = _evaluation(
+                found["accuracies"], [found], column.whole, "whole", column.spec, None, len(real.train), real, grid.seed
+            )
+        status = "refused" if column.refused else "done" if found else "failed" if why else "waiting"
+        files = [results.files[-1, 0, c]] if (-1, 0, c) in results.files else []
+        cell = _told(evaluation, status, column.refused or why, [0] if found else [], files)
+        cells[column.label] = cell | {"failed": int(bool(why))}
+    rule = grid.columns[0].whole
+    return {
+        "method": WHOLE, "ipc": None, "images": len(real.train), "iterations": None, "batch_real": None,
+        "zca": "kornia" if grid.zca else "none", "net": None, "seconds": None, "peak_memory_mb": None, "settings": None,
+        "epochs": rule.training.epochs if rule else None, "runs": [], "cells": cells,
+    }  # fmt: skip
+
+
+def _again(results: Results) -> float:
+    """Seconds of trainings and looks that several choices share, beyond the first time that they are counted."""
+    met = [one for card in results.cards.values() for one in card.get("behind") or []]
+    once = {one["name"]: one["seconds"] for one in met}
+    return float(sum(one["seconds"] for one in met) - sum(once.values()))
+
+
+NAMED = 4  # methods that a note names one by one at most
+
+
+def _notes(grid: Grid, results: Results, device: str) -> list[str]:
+    """What a reader must know beside the numbers."""
+    notes = []
+    if any(column.protocol != grid.protocol for column in grid.columns):
+        notes.append("a column NET@AUGMENT judges by students whose images are augmented so, and in all else as said above")
+    for column in grid.columns:
+        if (epochs := column.protocol.training.epochs) != (usual := grid.protocol.training.epochs):
+            notes.append(
+                f"students of {column.label} are trained for {epochs} epochs, and not for {usual}, as their protocol has it"
+            )
+    notes += [
+        departs
+        for row in grid.rows for column in grid.columns
+        if row.recipe is not None
+        and (departs := column.protocol.departures(ipc=row.ipc, net=column.spec, zca=row.recipe.zca != "none"))
+    ]  # fmt: skip
+    if _again(results) >= 1:
+        notes.append(
+            "networks that several methods choose by are trained once: they count in the seconds of each set that rests on them, "
+            "and once in the sum of distilling"
+        )
+    recipes = [row.recipe for row in grid.rows if row.recipe is not None]
+    white = dict.fromkeys(row.variant.word for row in grid.rows if row.recipe is not None and row.recipe.zca != "none")
+    if white and any(recipe.zca == "none" for recipe in recipes):
+        which = ", ".join(white) if len(white) <= NAMED else f"{len(white)} of the methods are"
+        notes.append(
+            f"{which} distilled and judged on whitened images (ZCA), the others not, as their presets or words say; "
+            "--zca or --no-zca treats all alike"
+        )
+    if grid.whole and not grid.zca and white:
+        notes.append("the whole set is judged without whitening")
+    if device != "cpu":
+        notes.append("peak memory is the host's, not that of the graphics card")
+    for i, row in enumerate(grid.rows):
+        warnings = [card["warnings"][0] for (j, _), card in sorted(results.cards.items()) if j == i and card.get("warnings")]
+        if warnings:
+            sets = f" ({len(warnings)} of {grid.repeats} sets)" if grid.repeats > 1 else ""
+            notes.append(f"{row.variant.word}, ipc {row.ipc}: {warnings[0]}{sets}")
+    return list(dict.fromkeys([*notes, *results.remarks]))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,390 @@
+"""Making a comparison: what is missing is made, part by part, and the table is written again after each."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datadam import machine
+from datadam.comparison.clock import Clock
+from datadam.comparison.cluster import Ended, Far, on_workers
+from datadam.comparison.grid import Grid, plan
+from datadam.comparison.parts import Part, expected, left, long_words, parts_of, seconds_of
+from datadam.comparison.store import Store, check_place, of_recipe, require_same, settled
+from datadam.comparison.table import Comparison, Results, assemble, over_sets
+from datadam.data import RealData
+from datadam.distillation.begin import begin, resume, whitened
+from datadam.distillation.checkpoint import clear_folder
+from datadam.distillation.forecast import students_within
+from datadam.distillation.shards import require_limit
+from datadam.errors import ArtifactError, DatadamError, InvalidInput, noting
+from datadam.evaluation.evaluate import Evaluation, evaluate, evaluate_whole
+from datadam.evaluation.evaluate import Progress as Judging
+from datadam.evaluation.protocols import Protocol
+from datadam.files.lock import alone_in
+from datadam.methods import Coreset
+from datadam.parallel import Ray
+from datadam.sets.distilled import DistilledSet
+from datadam.settings import refuse
+from datadam.wording import duration
+
+TABLE_SECONDS = 1.0  # between two tables while the work goes on, at least
+PICTURE_SECONDS = 60.0  # between two pictures
+TELL = 60.0  # seconds above which a set's time is told before the work
+
+
+@dataclass(frozen=True)
+class GridProgress:
+    """`done` of `parts` parts of the grid; `doing`, in words, of which `share` (0 to 1) is done; seconds `left` for all of it
+    (None: not known yet). `remark`: something to be told once, or ""."""
+
+    done: int
+    parts: int
+    doing: str
+    share: float
+    left: float | None
+    remark: str = ""
+
+
+def compare(
+    real: RealData,
+    methods: list[str] | str,
+    *,
+    ipc: list[int] | int,
+    nets: list[str] | str | None = None,
+    repeats: int = 1,
+    iterations: int | None = None,
+    batch_real: int | None = None,
+    precision: str | None = None,
+    net: str = "auto",
+    zca: bool | None = None,
+    protocol: Protocol | str = "honest",
+    students: int | None = None,
+    whole: bool = False,
+    whole_epochs: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    workers: int | None = 1,
+    engine: Ray | None = None,
+    memory_limit: int | None = None,
+    out: Path | str,
+    note: str = "",
+    command: str = "",
+    progress: Callable[[GridProgress], None] | None = None,
+) -> Comparison:
+    """Compare methods on the real data. What the folder holds already is not made again; an interrupted call, repeated, goes on.
+
+    Arguments: `methods`, words such as "dm" or "datadam:power=1:layers=()", the first being the one that others are tested
+    against; `ipc` (IPC), images per class; `nets`, the students' networks (None: `net`); `repeats`, independent sets of each,
+    with seeds from `seed` on; `iterations`, `batch_real` and `precision`, instead of those of the presets, for methods that
+    learn; `net`, the network that "auto" in a preset stands for; `zca`, whitening for all or none (None: as the presets say);
+    `protocol` and `students` a set (None: 5, or all of a protocol that has fewer); `whole`, a last row of the whole training set,
+    of `whole_epochs`;
+    `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side (all its machines must see
+    `out`); `memory_limit` in bytes, for this process and those of its workers together (of a cluster: for each process);
+    `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
+    A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
+    Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
+    cannot be written.
+    """
+    out = Path(out)
+    faults: list[str] = []
+    grid = None
+    with noting(faults):
+        check_place(out)
+    with noting(faults):
+        require_limit(engine, memory_limit)
+        workers = workers if engine is not None else students_within(workers, real, memory_limit)
+    with noting(faults):
+        grid = plan(
+            real, methods, ipc, nets, repeats=repeats, iterations=iterations, batch_real=batch_real, precision=precision,
+            net=net, zca=zca, protocol=protocol, students=students, whole=whole, whole_epochs=whole_epochs, seed=seed,
+            device=device, memory_limit=memory_limit,
+        )  # fmt: skip
+    refuse(faults)
+    assert grid is not None
+    store = Store(out, real)
+    with noting(faults):
+        require_same(grid, store)
+    refuse(faults)
+    grid = settled(grid, store)
+    with alone_in(out):
+        work = Work(grid, store, device, workers, memory_limit, note, command, progress)
+        return work.run(engine)
+
+
+class Work:
+    """One call of `compare`: what is done, what is to do, and how long that takes."""
+
+    def __init__(
+        self, grid: Grid, store: Store, device: str, workers: int | None, memory_limit: int | None, note: str, command: str,
+        progress: Callable[[GridProgress], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.grid, self.store, self.real, self.device = grid, store, store.real, device
+        self.workers, self.memory_limit, self.note, self.command = workers, memory_limit, note, command
+        self.progress = progress or (lambda _: None)
+        self.results, self.clock = Results(), Clock()
+        self.known: set[object] = set()  # what choices rest on and is done
+        self.parts = parts_of(grid, self.real, device)
+        self.todo = [part for part in self.parts if not self._is_done(part)]
+        self.white: dict[str, RealData] = {}
+        self.made = {
+            "hardware": machine.hardware(torch.device(device)), "versions": machine.versions(), "commit": machine.commit(),
+        }  # fmt: skip
+        self.changed, self.saved, self.pictured = True, -math.inf, time.monotonic()
+
+    def run(self, engine: Ray | None = None) -> Comparison:
+        """Do all that is to do; returns the table. Whatever stops it, the table on disk is that of the finished parts."""
+        self._save()
+        self._announce()
+        try:
+            if engine is not None:
+                on_workers(self, engine, self.workers)
+            while self.todo:
+                part = self.todo[0]
+                began = time.monotonic()
+                self._tell(part, 0.0, 0.0)
+                ended, remark = self.attempt(part)
+                if ended:
+                    self._learn(part, time.monotonic() - began)
+                self.todo = [other for other in self.todo[1:] if not self.is_lost(other)]
+                self.changed = True
+                self._tell(part, 1.0, 0.0, remark)
+        finally:
+            comparison = self._save(picture=True)
+        return comparison
+
+    def hear(self, told: Ended | Far) -> None:
+        """A worker tells of a part: how far it is, or what became of it; then its files are there."""
+        part = told.part
+        if isinstance(told, Far):
+            self._tell(part, told.share, None)
+            return
+        if told.ended:
+            self._is_done(part)
+        self.results.refused |= told.refused
+        self.results.failed |= told.failed
+        self.todo = [other for other in self.todo if other != part and not self.is_lost(other)]
+        self.changed = True
+        self._tell(part, 1.0, 0.0, told.remark)
+
+    def say(self, part: Part, remark: str) -> None:
+        """Tell something once."""
+        self._tell(part, 0.0, None, remark)
+
+    def _announce(self) -> None:
+        """Tell how much there is to do, and what is long in it."""
+        done, rest = len(self.parts) - len(self.todo), self._left()
+        long: dict[tuple[int, int], str] = {}
+        known = set(self.known)
+        for part in self.todo:
+            seconds = expected(self.clock, part, known) if part.kind == "make" else None
+            if seconds is not None and seconds > TELL:
+                long.setdefault((part.row, part.column), long_words(self.grid.rows[part.row], part, seconds))
+            known |= {one.who for one in part.behind}
+        words = f"{len(self.parts)} parts, sets to make and to judge; {done} are done"
+        words += "" if rest is None or not self.todo else f"; the rest takes about {duration(rest)}"
+        for remark in (words, *long.values()):
+            self.progress(GridProgress(done, len(self.parts), "", 0.0, rest, remark))
+
+    def _is_done(self, part: Part) -> bool:
+        """Whether the folder holds this part; if so it joins the results, and teaches the clock."""
+        results, grid = self.results, self.grid
+        if part.kind == "make":
+            row = grid.rows[part.row]
+            card = self.store.state(self.store.run(row.folder, part.repeat), row.of_repeat(part.repeat))
+            if isinstance(card, bool):
+                return False
+            results.cards[part.row, part.repeat] = card
+            seconds = card["seconds"]
+        else:
+            path, net, protocol, students, seed = self._evaluation(part)
+            found = self.store.evaluation(path, net, protocol, students, seed)
+            if found is None or (part.kind == "judge" and (part.row, part.repeat) not in results.cards):
+                return False
+            self._keep(part, found, path)
+            seconds = found["seconds"]
+        self._learn(part, seconds)
+        return True
+
+    def _learn(self, part: Part, seconds: float) -> None:
+        """Teach the clock: a part took so many seconds, of a choice only its own ones, and what it rests on once."""
+        if not part.behind:
+            self.clock.learn(part.key, part.units, seconds)
+            return
+        card = self.results.cards[part.row, part.repeat]
+        met = card.get("behind") or []
+        if len(met) == len(part.behind):  # a run of an earlier version does not tell
+            self.clock.learn(part.key, part.units, max(0.0, card["seconds"] - sum(one["seconds"] for one in met)))
+            for one, then in zip(part.behind, met, strict=True):
+                if one.who not in self.known:
+                    self.clock.learn(one.key, one.units, then["seconds"])
+        self.known |= {one.who for one in part.behind}
+
+    def _evaluation(self, part: Part) -> tuple[Path, str, Protocol, int, int]:
+        """Where an evaluation is kept, and its network, protocol, students and seed."""
+        column, seed = self.grid.columns[part.column], self.grid.seed + part.repeat
+        if part.kind == "whole":
+            assert column.whole is not None
+            run, of, protocol, students = self.store.out / "whole", "whole-zca" if self.grid.zca else "whole", column.whole, 1
+        else:
+            row = self.grid.rows[part.row]
+            run, of = self.store.run(row.folder, part.repeat), of_recipe(row.of_repeat(0))
+            protocol, students = column.protocol, self.grid.students
+        path = self.store.evaluation_file(run, of, column.spec, protocol, students, seed)
+        return path, column.spec, protocol, students, seed
+
+    def _keep(self, part: Part, evaluation: dict[str, Any], path: Path) -> None:
+        """Let an evaluation join the results; when it completes a row of repeats, write the one over sets."""
+        place = (part.row, part.repeat, part.column)
+        self.results.files[place] = str(path.relative_to(self.store.out))
+        if part.kind == "whole":
+            self.results.whole[part.column] = evaluation
+            return
+        self.results.evaluations[place] = evaluation
+        together = over_sets(self.grid, self.results, self.real, part.row, part.column)
+        if together is not None:
+            name = f"{path.stem.removesuffix(f'-seed{self.grid.seed + part.repeat}')}-sets{self.grid.repeats}.json"
+            together.save(path.parents[2] / "evaluations" / name)
+
+    def attempt(self, part: Part) -> tuple[bool, str]:
+        """Do a part. Returns whether it came to its end, and what to tell of it."""
+        try:
+            return True, {"make": self._make, "judge": self._judge, "whole": self._judge_whole}[part.kind](part)
+        except (DatadamError, MemoryError, RuntimeError) as error:  # torch says with RuntimeError what the machine cannot do
+            ours = isinstance(error, DatadamError)
+            why = str(error) if ours else f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            first = part.kind == "make" and not any(i == part.row for i, _ in self.results.cards)
+            if first and isinstance(error, InvalidInput) and not isinstance(error, ArtifactError):
+                self.results.refused[part.row] = why
+                return False, f"{part.doing}: refused: {why}"
+            self.results.failed[part.row, part.repeat, part.column] = why
+            return False, f"{part.doing}: failed: {why}"
+
+    def is_lost(self, part: Part) -> bool:
+        """Whether a part cannot be done since what it needs was refused or failed."""
+        if part.kind == "whole":
+            return False
+        return part.row in self.results.refused or (part.row, part.repeat, -1) in self.results.failed
+
+    def _make(self, part: Part) -> str:
+        row = self.grid.rows[part.row]
+        recipe, folder = row.of_repeat(part.repeat), self.store.run(row.folder, part.repeat)
+        began = time.monotonic()
+        if not machine.forget_peak() and len(self.results.cards):
+            self.results.remarks.append("peak memory may hold that of runs made before in the same process")
+        learns = not isinstance(recipe.method, Coreset)
+        if learns and self.store.state(folder, recipe):  # a choice is made anew, by what the cache holds
+            run = resume(folder, self.real, device=self.device)
+        else:
+            if folder.exists():  # stopped before its first checkpoint: nothing in it is worth keeping
+                clear_folder(folder)
+            if recipe.zca not in self.white:
+                self.white[recipe.zca] = whitened(self.real, recipe.zca)  # once for all
+            run = begin(
+                self.white[recipe.zca], recipe, out=folder, device=self.device, memory_limit=self.memory_limit,
+                note=self.note, command=self.command, progress=self._watch_choice(part),
+            )  # fmt: skip
+            for remark in run.remarks:
+                self._tell(part, 0.0, 0.0, f"{part.doing}: {remark}")
+        before = run.state.iteration
+        with closing(run.steps()) as steps:
+            for step in steps:
+                fresh = (step.iteration - before) / (step.iterations - before)
+                self._tell(part, step.iteration / step.iterations, _rest(began, fresh))
+        card = self.results.cards[part.row, part.repeat] = run.result().card
+        return "; ".join(f"{part.doing}: {warning}" for warning in card["warnings"])
+
+    def _judge(self, part: Part) -> str:
+        path, net, protocol, students, seed = self._evaluation(part)
+        row = self.grid.rows[part.row]
+        distilled = DistilledSet.load(self.store.run(row.folder, part.repeat))
+        return self._judged(
+            part, path,
+            evaluate(
+                distilled, self.real, net=net, protocol=protocol, students=students, seed=seed, device=self.device,
+                workers=self.workers, note=self.note, progress=self._watch(part), keep=path.parent,
+            ),
+        )  # fmt: skip
+
+    def _judge_whole(self, part: Part) -> str:
+        path, net, protocol, students, seed = self._evaluation(part)
+        real = whitened(self.real, "kornia") if self.grid.zca else self.real
+        return self._judged(
+            part, path,
+            evaluate_whole(
+                real, net=net, protocol=protocol, students=students, seed=seed, device=self.device, note=self.note,
+                progress=self._watch(part), keep=path.parent,
+            ),
+        )  # fmt: skip
+
+    def _judged(self, part: Part, path: Path, evaluation: Evaluation) -> str:
+        evaluation.save(path)
+        self._keep(part, evaluation.to_json(), path)
+        return f"{part.doing}: {100 * evaluation.mean:.2f} %"
+
+    def _watch_choice(self, part: Part) -> Callable[[str, int, int | None], None]:
+        """What shows how far a choice is: in all that it rests on, and then in itself."""
+        places = {one.doing: place for place, one in enumerate(part.behind)}
+        work = sum(one.units for one in part.behind)
+        stage, began, last = "", 0.0, time.monotonic()
+
+        def show(what: str, done: int, total: int | None) -> None:
+            nonlocal stage, began, last
+            if what != stage:
+                stage, began = what, last
+            last, share, rest, place = time.monotonic(), 0.0, None, places.get(what)
+            if total and place is not None:
+                share = done / total
+                later = [seconds_of(self.clock, part), *(seconds_of(self.clock, one) for one in part.behind[place + 1 :])]
+                rest = (_rest(began, share) or 0.0) + sum(seconds or 0.0 for seconds in later)
+                before = sum(one.units for one in part.behind[:place])
+                share = (before + share * part.behind[place].units) / work if work else share
+            self._tell(part, share, rest, doing=f"{part.doing}: {what}")
+
+        return show
+
+    def _watch(self, part: Part) -> Callable[[Judging], None]:
+        began = time.monotonic()
+
+        def show(p: Judging) -> None:
+            share = ((p.student - 1) * p.epochs + p.epoch) / (p.students * p.epochs)
+            self._tell(part, share, _rest(began, share))
+
+        return show
+
+    def _tell(self, part: Part, share: float, rest: float | None, remark: str = "", doing: str = "") -> None:
+        """Tell how far it is, and keep the table up to date; `rest`, the seconds that the running part still takes."""
+        if self.changed and time.monotonic() - self.saved > TABLE_SECONDS:
+            self._save(picture=time.monotonic() - self.pictured > PICTURE_SECONDS)
+        done = len(self.parts) - len(self.todo)
+        foreseen = None if share or not self.todo else expected(self.clock, part, self.known)
+        self.progress(
+            GridProgress(done, len(self.parts), doing or part.doing, share, self._left(part, rest if share else foreseen), remark)
+        )
+
+    def _left(self, running: Part | None = None, rest: float | None = None) -> float | None:
+        """Seconds until all is done, or None while too little is known."""
+        return left(self.clock, self.todo, self.known, running, rest)
+
+    def _save(self, *, picture: bool = False) -> Comparison:
+        table = assemble(
+            self.grid, self.results, self.real, parts=len(self.parts), done=len(self.parts) - len(self.todo), left=self._left(),
+            note=self.note, command=self.command, device=self.device,
+        )  # fmt: skip
+        comparison = Comparison(table | self.made | {"created": machine.now()}, self.store.out)
+        comparison.save(picture=picture)
+        self.changed, self.saved = False, time.monotonic()
+        if picture:
+            self.pictured = time.monotonic()
+        return comparison
+
+
+def _rest(began: float, share: float) -> float | None:
+    """Seconds that a part still takes which began then and is done to this share."""
+    return (time.monotonic() - began) * (1 - share) / share if share > 0 else None

@@ -1,0 +1,1 @@
+"""Distillation: a recipe becomes a run, a run becomes a set."""

@@ -1,0 +1,178 @@
+"""Begin a run, go on with one, or make one from start to end."""
+
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datadam import machine, nets
+from datadam.data import RealData, fit_zca
+from datadam.data.real import require_members
+from datadam.distillation.checkpoint import Checkpoint, RunState, check_folder, clear_folder
+from datadam.distillation.forecast import Forecast, forecast
+from datadam.distillation.loop import Distillation
+from datadam.distillation.presets import remarks
+from datadam.distillation.recipe import Recipe
+from datadam.distillation.setup import Frame
+from datadam.distillation.shards import Sharded, Spread, records_of, require_limit, require_separable
+from datadam.distillation.start import check_ipc, first_images
+from datadam.errors import InvalidInput
+from datadam.files.lock import alone_in
+from datadam.files.whole import require_writable
+from datadam.methods import Coreset
+from datadam.methods.matching import Plan
+from datadam.sets.distilled import DistilledSet
+from datadam.training.insight import Insight, Progress
+from datadam.training.pool import open_bucket
+
+OFFICIAL_EVERY = 2000  # iterations after which the released code judges
+
+
+def begin(
+    real: RealData,
+    recipe: Recipe,
+    *,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+    device: str = "cpu",
+    plan: Plan | None = None,
+    earlier: Tensor | None = None,
+    snapshots: tuple[int, ...] | None = None,
+    memory_limit: int | None = None,
+    note: str = "",
+    command: str = "",
+    progress: Progress | None = None,
+    spread: Spread | None = None,
+) -> Distillation:
+    """A new run, refused before any work when the recipe cannot run on the data.
+
+    Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is kept
+    on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`,
+    images [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the
+    quarters); `memory_limit` in bytes, for this process and its workers on this machine together; `note` and `command`, words for
+    the card; `progress(what, done, total)`, called while a coreset trains the networks it chooses by;
+    `spread`, over which workers the classes go (None: this process).
+    Raises `InvalidInput`, `NotEnoughMemory`.
+    """
+    recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
+    if spread:
+        require_separable(recipe, real)
+        require_limit(spread.engine, memory_limit)
+    if out is not None:
+        check_folder(Path(out), overwrite=overwrite)
+    places = spread.settle(len(real.classes)) if spread else None
+    here = places.workers if places and places.engine is None else 0  # processes of this machine
+    with machine.threads(places.threads) if places else nullcontext():  # those of each worker
+        foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier, workers=here)
+    recipe = replace(recipe, precision=foreseen.precision)
+    real = whitened(real, recipe.zca)
+    if bucket := open_bucket(recipe.networks, real, recipe.net):
+        recipe = replace(recipe, networks=bucket.spec)
+    if snapshots is None and recipe.protocol == "official":
+        snapshots = tuple(range(0, recipe.iterations + 1, OFFICIAL_EVERY))
+    quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
+    frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
+    dtype = torch.float64 if recipe.precision == "float64" else torch.float32
+    seconds, facts = 0.0, {}
+    if isinstance(recipe.method, Coreset):
+        if out is not None:
+            require_writable(Path(out))  # before a training of minutes, and not after
+        insight, began = Insight(real, recipe.seed, recipe.net, device, progress), time.monotonic()
+        start = real.images(torch.cat(recipe.method.select(insight, recipe.ipc))).to(dtype)
+        seconds = time.monotonic() - began + insight.past  # choosing is all its work, also where an earlier run had trained
+        facts = {"behind": [one._asdict() for one in insight.met]} if insight.met else {}
+    else:
+        start = first_images(real, recipe.ipc, recipe.start, recipe.seed, earlier=earlier).to(dtype)
+        if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
+            start = fit_zca(start).apply(start)
+    peak = machine.peak_memory_mb() if seconds else 0.0
+    checkpoint = Checkpoint(Path(out)) if out is not None else None
+    first = start if checkpoint else start.clone()  # which is kept on disk: a thousand classes of images are held once
+    state = RunState(first, torch.zeros_like(start), seconds=seconds, peak_mb=peak)
+    parts = (frame, plan or foreseen.plan, start, state, torch.device(device), checkpoint)
+    run = Sharded(*parts, places) if places else Distillation(*parts)
+    run.facts |= facts
+    run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
+    if checkpoint:
+        clear_folder(checkpoint.out)
+        checkpoint.begin(frame, start)
+        run.save()
+        checkpoint.seal(frame, device)
+    return run
+
+
+def check(
+    real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None, earlier: Tensor | None = None,
+    workers: int = 0,
+) -> Forecast:  # fmt: skip
+    """Refuse a run that cannot be made, and do no work; else say what it will cost. The recipe's net is canonical.
+
+    Arguments as `begin`; `workers`, processes of this machine beside this one. Raises `InvalidInput`, `NotEnoughMemory`.
+    """
+    _check_start(real, recipe, earlier)
+    return forecast(real, recipe, device=device, memory_limit=memory_limit, workers=workers)
+
+
+def _check_start(real: RealData, recipe: Recipe, earlier: Tensor | None) -> None:
+    """Raise `InvalidInput` unless the data can give the first images."""
+    if isinstance(recipe.method, Coreset):
+        require_members(real, recipe.ipc)
+        if earlier is not None:
+            raise InvalidInput(f"{recipe.method.name} chooses real images; it cannot start from those of an earlier run")
+    elif earlier is None:
+        check_ipc(real, recipe.ipc, recipe.start)
+
+
+def resume(out: Path | str, real: RealData, *, device: str | None = None, spread: Spread | None = None) -> Distillation:
+    """Continue a run where its last checkpoint stands.
+
+    Arguments: `out`, the run folder; `real`, the same data as then (its normalisation and whitening are those of the run);
+    `device` (None: where the run began); `spread`, over which workers the classes go, however it was before (None: this process,
+    or one other where shards were left at different iterations). Raises `ArtifactError`, `InvalidInput`.
+    """
+    checkpoint = Checkpoint(Path(out))
+    records = records_of(checkpoint, len(real.classes))
+    frame, start, state, plan = checkpoint.read(real, reached=records.reached() if records else 0)
+    place = torch.device(device or checkpoint.card()["device"])
+    remarks: tuple[str, ...] = ()
+    if plan.compiled and spread is None and not machine.can_compile(str(place)):
+        plan = replace(plan, compiled=False)
+        remarks = ("the run began compiled and no compiler works here: it goes on uncompiled, slower, and rounds otherwise",)
+    parts = (frame, plan, start, state, place, checkpoint)
+    run: Distillation
+    if spread is None and not records:
+        records.clear()
+        run = Distillation(*parts)
+    else:
+        require_separable(frame.recipe, real)
+        run = Sharded(*parts, (spread or Spread(workers=1)).settle(len(real.classes)))
+        run.recall(checkpoint)
+    run.remarks += remarks
+    return run
+
+
+def whitened(real: RealData, zca: str) -> RealData:
+    """The data as a recipe's `zca` ("none", "kornia", "official") wants them. Raises `InvalidInput` for another whitening."""
+    is_now = real.transform.zca.variant if real.transform.zca else "none"
+    if zca == is_now or (zca == "none" and is_now != "none"):  # data whitened by hand stay so: the card says it
+        return real
+    if is_now != "none":
+        raise InvalidInput(f"the recipe asks for ZCA {zca!r} but the data are whitened by {is_now!r}; load them without zca")
+    return real.with_zca("kornia" if zca == "kornia" else "official")
+
+
+def distill(real: RealData, recipe: Recipe, *, time_limit: float | None = None, **options: Any) -> DistilledSet:
+    """Distil `real` by `recipe`, start to end.
+
+    Arguments: as `begin`, and `time_limit` in seconds. Returns the distilled set; with `out`, its run folder is complete on disk.
+    """
+    out = options.get("out")
+    with alone_in(Path(out), options.get("command", "")) if out is not None else nullcontext(""):
+        run = begin(real, recipe, **options)
+        for _ in run.steps(time_limit):
+            pass
+        return run.result()

@@ -1,0 +1,269 @@
+"""What a run will cost, told before it starts, and the plan that adapts it to the machine."""
+
+import math
+import time
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from datadam import machine, nets
+from datadam.data import RealData
+from datadam.distillation.recipe import NETWORK_BATCH, Recipe
+from datadam.errors import InvalidInput, NotEnoughMemory
+from datadam.machine import can_compile
+from datadam.methods import Coreset, FeatureMatching
+from datadam.methods.coresets.cost import choosing_memory, passes_to_choose
+from datadam.methods.cost import BACKWARD, COMPILED_GAIN, REAL_COPIES, TRAINING_COPIES
+from datadam.methods.dc import STATISTICS
+from datadam.methods.matching import Plan
+from datadam.training.students import WORKER_BYTES
+
+COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
+GPU_WORK = 80  # times as much that must be on a GPU, which does so much more in that time; an estimate
+MAP_WORK = 1500  # operations that take as long as normalising, pooling and matching one number of a map does, uncompiled
+SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which its time is worth measuring
+PROBE, PROBED = 0.2, 64  # seconds that measuring takes, about, and images a forward pass
+KEEPING_PAYS = 2  # times that a run draws an image, on average, above which whitening all of them first pays
+KEPT_SHARE, KEPT_LIMIT = 0.25, 8_000_000_000  # of free memory that they may take; on a CPU at most a share of so many bytes
+ZCA_COPIES, FIT_COPIES = 3, 16  # of a matrix [D, D] in float32: while whitening, and while that is fitted (measured)
+SENT = 2  # times that what is sent to workers is held beside: where it is used, and on its way
+MAPPED_ABOVE = 8  # data larger than this part of a limit that was asked for stay on disk
+ENDLESS = 1 << 62  # bytes: no limit
+FLOOR = 500_000_000  # bytes: interpreter, torch, compiled code
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """`flops` of an iteration, `bytes` of memory at the peak, the `plan`, the `precision` ("auto" resolved), `notes` that a user
+    must be told aloud, and about how many `seconds` the whole run takes here (0.0 for moments); `whole`, bytes with the data and
+    what is given back before the run begins; `a_pass`, operations of a forward pass of one image, and `rate`, such passes a
+    second (0.0: not measured)."""
+
+    flops: float
+    bytes: int
+    plan: Plan
+    precision: str
+    notes: tuple[str, ...]
+    seconds: float
+    whole: int = 0
+    a_pass: float = 0.0
+    rate: float = 0.0
+
+
+def forecast(
+    real: RealData, recipe: Recipe, *, device: str = "cpu", memory_limit: int | None = None, workers: int = 0
+) -> Forecast:
+    """Cost of a run, and its plan.
+
+    Arguments: `recipe` with a canonical net; `memory_limit` in bytes (None: what the device has free); `workers`, processes of
+    this machine that share the classes out among them and count as well (0: this process computes).
+    Raises `NotEnoughMemory` when the run needs more, saying what would help; `InvalidInput` when the net does not fit the images.
+    """
+    network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes))
+    image = torch.zeros(1, *real.shape)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        features = network.eval().features(image)
+        if isinstance(recipe.method, FeatureMatching):
+            recipe.method.descriptors(features)  # refuses layers that the network has not
+    matches = isinstance(recipe.method, FeatureMatching)
+    couples = network.couples_images and recipe.method.needs_network
+    coupled = matches and couples
+    learns = not isinstance(recipe.method, Coreset)
+    counts = [min(recipe.batch_real, len(members)) for members in real.by_class]
+    passes = passes_of(recipe, counts) if learns else 0.0
+    flops = counter.get_total_flops() * passes
+    uniform = len(set(counts)) == 1  # each new batch size would be compiled again
+    work = flops + MAP_WORK * passes * sum(block.numel() for block in features.blocks)
+    on_gpu = torch.device(device).type == "cuda"
+    pays = matches and uniform and work * recipe.iterations > COMPILING_PAYS * (GPU_WORK if on_gpu else 1)
+    compiled = pays and can_compile(device)
+    precision = recipe.precision
+    if precision == "auto":
+        precision = machine.fast_precision(device) if compiled else "float32"
+    width = 8 if precision == "float64" else 4
+    blocks = [block.numel() * width for block in features.blocks] or [features.embedding.numel() * width]
+    real_map = max(blocks) // (2 if precision == "bfloat16" else 1)
+    chunk = machine.chunk_for(real_map, device) if matches and not couples else machine.images_at_once(real.shape, device)
+    needed: float = FLOOR + 4 * width * len(counts) * recipe.ipc * image.numel()  # images, start, momentum, gradient
+    needed += in_memory(real) if memory_limit is not None else 0  # what is free does not hold them any more
+    alone = needed  # of a process that computes nothing
+    matrix = 4 * image.numel() ** 2 if recipe.zca != "none" or real.transform.zca is not None else 0
+    fitting = needed + FIT_COPIES * matrix  # comes first, and gives back what it took
+    needed += ZCA_COPIES * matrix
+    if isinstance(recipe.method, Coreset):
+        needed += choosing_memory(recipe.method, real, blocks, sum(weight.nbytes for weight in network.parameters()))
+    if learns:
+        needed += working_memory(recipe, counts, chunk, blocks, features.embedding.numel() * width, couples)
+    if workers:
+        needed = alone + beside(workers, needed - alone, alone - FLOOR + (in_memory(real) if memory_limit is None else 0))
+    notes = [remark] if (remark := recipe.method.remark(features)) else []
+    if coupled:
+        notes.append(
+            f"{recipe.net} couples the images of a batch (batch norm), so all {sum(counts)} real images of an iteration go "
+            f"through it together: about {needed / 1e9:.1f} GB of memory"
+        )
+    needed = max(needed, fitting if memory_limit is not None else 0)
+    limit = machine.available_memory(device) if memory_limit is None else memory_limit
+    kept = ""
+    if learns and precision != "float64":
+        kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(counts), limit - needed)
+    if kept:
+        needed += kept_bytes(real, kept)
+    whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
+    if needed > limit:
+        cure = "use instance norm (norm=instance)" if coupled else "lower ipc"
+        if learns:
+            cure += f", lower --batch-real (now {recipe.batch_real})"
+            cure += f", use fewer --workers (now {workers})" if workers else ""
+        elif isinstance(recipe.method, Coreset) and (recipe.method.behind or recipe.method.looks):
+            cure = "choose by random features, or at random" if recipe.method.behind else "choose at random"
+        another = f"raise --memory-limit ({smallest_limit(int(whole), real, 1 + SENT * bool(workers))} is the smallest that does)"
+        if on_gpu and memory_limit is None:
+            another = "another --device"
+        raise NotEnoughMemory(
+            f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; {cure}, "
+            f"take a narrower net, or {another}"
+        )
+    plan = Plan(compiled=compiled, chunk=chunk, threads=torch.get_num_threads(), kept=kept)
+    if pays and not compiled:
+        missing = "Triton or C" if on_gpu else "C++"
+        notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
+    seconds = rate = 0.0
+    a_pass = float(counter.get_total_flops())
+    in_all = recipe.iterations * passes
+    if isinstance(recipe.method, Coreset):
+        in_all = passes_to_choose(recipe.method, len(real.train), device)
+    if a_pass * in_all > SECONDS_MATTER:
+        rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
+        seconds = in_all / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)
+    return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
+
+
+def foretold_memory(real: RealData, recipe: Recipe, kept: str, device: str) -> int:
+    """Bytes at the peak of a run that has begun, whatever is free by now; `kept`, the form in which it keeps images ready."""
+    told = forecast(real, recipe, device=device, memory_limit=ENDLESS)
+    return told.whole + sum(sign * kept_bytes(real, form) for sign, form in ((1, kept), (-1, told.plan.kept)) if form)
+
+
+def beside(workers: int, computing: float, held: float) -> float:
+    """Bytes of worker processes beside the one that started them; as many are `computing` in each.
+
+    What that one has `held` they hold once more between them, and it is held once more on its way.
+    """
+    return workers * (FLOOR + computing) + SENT * held
+
+
+def students_within(workers: int | None, real: RealData, memory_limit: int | None) -> int | None:
+    """How many processes may train students at once under a limit of memory (None: as many as pay).
+
+    Raises `InvalidInput` when more are asked for than it holds.
+    """
+    if memory_limit is None:
+        return workers
+    alone, each = FLOOR + in_memory(real), WORKER_BYTES + real.test.pixels.nbytes
+    most = max(1, (memory_limit - alone) // each)
+    if workers is None:
+        return None if most >= torch.get_num_threads() else most
+    if 1 < workers > most:
+        needed = alone + workers * each
+        raise InvalidInput(
+            f"{workers} workers, each of which trains a student, need about {needed / 1e9:.3g} GB of memory and may take "
+            f"{memory_limit / 1e9:.3g} GB; use fewer --workers ({most} at most), or raise --memory-limit "
+            f"({smallest_limit(needed, real)} is the smallest that does)"
+        )
+    return workers
+
+
+def in_memory(real: RealData) -> int:
+    """Bytes of the pixels that lie in memory; those of a map on disk do not."""
+    return sum(part.pixels.nbytes for part in (real.train, real.test) if getattr(part.pixels, "_mmap", None) is None)
+
+
+def smallest_limit(needed: int, real: RealData, copies: int = 1) -> str:
+    """The limit of a run that needs so many bytes, in words: under it, mapped data may be small enough to be read into memory,
+    where so many `copies` of them are held."""
+    mapped = real.train.pixels.nbytes + real.test.pixels.nbytes - in_memory(real)
+    if mapped * MAPPED_ABOVE <= needed + copies * mapped:
+        needed += copies * mapped
+    return f"{-(-needed // 1_000_000)}MB"
+
+
+def kept_form(real: RealData, whitens: bool, precision: str, device: str, drawn: int, free: float) -> str:
+    """In which form all training images are kept ready: "" where that does not pay, or takes too much of the `free` bytes.
+
+    A CPU reads bytes from memory faster than it whitens them; a GPU is far from the memory. Arguments: `whitens`, whether the
+    recipe asks for ZCA; `drawn`, images that the whole run draws.
+    """
+    whitens = whitens or real.transform.zca is not None
+    cpu = torch.device(device).type == "cpu"
+    if cpu and (not whitens or drawn < KEEPING_PAYS * len(real.train)):
+        return ""
+    form = ("float16" if precision == "bfloat16" else "float32") if whitens else "uint8"  # float16 has three bits more
+    room = min(free, KEPT_LIMIT) if cpu else free
+    return form if kept_bytes(real, form) <= KEPT_SHARE * room else ""
+
+
+def kept_bytes(real: RealData, form: str) -> int:
+    """Bytes of all training images in that form."""
+    return len(real.train) * math.prod(real.shape) * {"uint8": 1, "float16": 2, "float32": 4}[form]
+
+
+def passes_of(recipe: Recipe, counts: list[int]) -> float:
+    """Forward passes of one image that an iteration counts; `counts`, real images drawn of each class."""
+    cost, synthetic = recipe.method.cost, len(counts) * recipe.ipc
+    trained = recipe.network_epochs * synthetic + recipe.network_steps * min(NETWORK_BATCH, synthetic)
+    served = recipe.iterations_per_network
+    share = (1 if recipe.network_when == "drawn" else served - 1) / served  # of the iterations that train their network
+    matched = cost.real * sum(counts) + cost.synthetic * synthetic + cost.each_class * len(counts)
+    return matched + BACKWARD * trained * share
+
+
+def working_memory(recipe: Recipe, counts: list[int], chunk: int, blocks: list[int], embedding: int, coupled: bool) -> float:
+    """Bytes that an iteration takes beside the images, at its peak.
+
+    Arguments: `counts`, real images of each class; `chunk`, images a forward pass; `blocks` and `embedding`, bytes of one image's
+    maps and last feature; `coupled`, whether the net couples images.
+    """
+    cost, synthetic = recipe.method.cost, len(counts) * recipe.ipc
+    if isinstance(recipe.method, FeatureMatching):
+        together = sum(counts) if coupled else min(sum(counts), chunk)
+        graph = synthetic if coupled else min(synthetic, max(chunk, recipe.ipc))
+    else:
+        together = min(max(counts), chunk)
+        graph = synthetic if cost.whole else recipe.ipc
+    matching = REAL_COPIES * together * max(blocks) + cost.real_maps * together * sum(blocks)
+    matching += cost.synthetic_maps * graph * sum(blocks)
+    if coupled and not isinstance(recipe.method, FeatureMatching):
+        matching += REAL_COPIES * STATISTICS * len(counts) * max(blocks)
+    trains = recipe.trains_network or recipe.method.trains_networks
+    training = TRAINING_COPIES * min(NETWORK_BATCH, synthetic) * sum(blocks) if trains else 0
+    kept = sum(blocks) * len(counts) + embedding * sum(counts) if cost.keeps_features else 0
+    return max(matching, training) + kept
+
+
+@cache
+@torch.no_grad()
+def passes_a_second(net: str, shape: tuple[int, int, int], count: int, device: str, width: int) -> float:
+    """Forward passes of one image [C, H, W] a second, `count` at a time in numbers of `width` bytes.
+
+    Measured for a moment and kept for the process: about, since other work shares the machine.
+    """
+    network = nets.build(net, shape=shape, classes=2).to(device, torch.float64 if width == 8 else torch.float32)
+    images = torch.zeros(count, *shape).to(next(network.parameters()))
+
+    def seconds(repeats: int) -> float:
+        began = time.monotonic()
+        for _ in range(repeats):
+            network.features(images)
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        return time.monotonic() - began
+
+    seconds(1)  # the first call allocates
+    repeats, spent = 1, seconds(1)
+    while spent < PROBE / 4:
+        repeats *= 4
+        spent = seconds(repeats)
+    return len(images) * repeats / spent

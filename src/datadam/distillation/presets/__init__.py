@@ -1,0 +1,48 @@
+"""Presets: functions that return complete published settings.
+
+Each takes the data (of which it reads name and shape only) and ipc, since published settings depend on these, and returns a
+`Recipe`.
+"""
+
+from collections.abc import Callable
+
+from datadam.distillation.presets import cafe, datadam, dc, dm
+from datadam.distillation.presets.kind import Kind, Sketch
+from datadam.distillation.recipe import Recipe
+from datadam.errors import UnknownName
+from datadam.methods import Coreset
+from datadam.methods.catalog import CATALOG as METHODS
+
+CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
+    "datadam": datadam.datadam,
+    "paper": datadam.paper,
+    "official": datadam.official,
+    "course-mnist": datadam.course_mnist,
+    "course-mhist": datadam.course_mhist,
+    "dm": dm.dm,
+    "pixel": dm.pixel,
+    "dc": dc.dc,
+    "dsa": dc.dsa,
+    "cafe": cafe.cafe,
+}
+
+FOR_METHOD = {name: name for name in ("datadam", "dm", "pixel", "dc", "dsa", "cafe")}
+"""The preset that a method's bare name stands for; a coreset needs none."""
+
+
+def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
+    """The settings of a preset for this data and ipc, or of a coreset by its name. Raises `UnknownName`, `InvalidInput`."""
+    if name in CATALOG:
+        return CATALOG[name](real, ipc)
+    method = METHODS[name]() if name in METHODS else None
+    if isinstance(method, Coreset):
+        return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=name)
+    raise UnknownName("preset", name, CATALOG)
+
+
+def remarks(recipe: Recipe) -> tuple[str, ...]:
+    """What to tell a user of settings that the preset had to make up."""
+    return (dc.remark(recipe),) if dc.remark(recipe) else ()
+
+
+__all__ = ["CATALOG", "FOR_METHOD", "Kind", "Sketch", "preset", "remarks"]

@@ -1,0 +1,242 @@
+"""Recipe: everything that decides the synthetic images, in one frozen object that a card can hold and rebuild."""
+
+import dataclasses
+from dataclasses import dataclass, fields
+from typing import Any, get_args, get_type_hints
+
+from datadam import nets
+from datadam.augment.siamese import STRATEGY, operations
+from datadam.errors import CannotDo, DatadamError, InvalidInput, UnknownName, noting
+from datadam.evaluation.protocols import CATALOG as PROTOCOLS
+from datadam.methods import Coreset, FeatureMatching, Method
+from datadam.methods.catalog import CATALOG
+from datadam.settings import finite, refuse, require
+from datadam.training.pool import parse
+from datadam.training.trainer import Training
+
+PRECISIONS = ("auto", "float32", "float64", "bfloat16")
+ZCA = ("none", "kornia", "official")
+TRAINED = ("drawn", "between")
+OF_NETWORKS = ("networks", "init", "iterations_per_network", "network_steps", "network_epochs", "network_augment")
+NETWORK_BATCH = 256  # images a training step of a matching network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A method and how it is run.
+
+    Arguments (the paper's symbol): `method`; `ipc` (IPC), images per class; `net`, the matching network; `iterations` (I);
+    `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` of SGD on the images; `start`, the
+    first images; `augment`, words of the Siamese augmentation; `zca`, whitening of the data; `init`, distribution of the weights;
+    `networks`, "random" or a bucket of trained ones, "POOL@20-40" (see buckets.py);
+    `iterations_per_network`, iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes,
+    of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD
+    with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`;
+    `precision`; `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from.
+    Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one, when all is right but for this method.
+    """
+
+    method: Method
+    ipc: int
+    net: str = "auto"
+    iterations: int = 8000
+    batch_real: int = 256
+    lr_images: float = 1.0
+    momentum: float = 0.5
+    start: str = "real"
+    augment: str = STRATEGY
+    zca: str = "none"
+    init: str = "default"
+    networks: str = "random"
+    iterations_per_network: int = 1
+    network_steps: int = 0
+    network_epochs: int = 0
+    network_lr: float = 0.01
+    network_momentum: float = 0.9
+    network_decay: float = 5e-4
+    network_augment: str = "none"
+    network_when: str = "drawn"
+    seed: int = 0
+    precision: str = "float32"
+    protocol: str = "honest"
+    preset: str = ""
+
+    def __post_init__(self) -> None:
+        faults: list[str] = []
+        unfit: list[str] = []  # for this method
+        for name, least in (
+            ("ipc", 1),
+            ("iterations", 0),
+            ("batch_real", 1),
+            ("iterations_per_network", 1),
+            ("network_steps", 0),
+            ("network_epochs", 0),
+        ):
+            value = getattr(self, name)
+            require(type(value) is int and value >= least, f"{name} is {value!r}; it must be a whole number >= {least}", faults)
+        require(type(self.seed) is int, f"seed is {self.seed!r}; it must be a whole number", faults)
+        for name in ("lr_images", "network_lr"):
+            value = getattr(self, name)
+            require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
+        for name in ("momentum", "network_momentum", "network_decay"):
+            value = getattr(self, name)
+            require(finite(value) and 0 <= value < 1, f"{name} is {value!r}; it must lie in [0, 1)", faults)
+        for name, allowed in (
+            ("precision", PRECISIONS), ("zca", ZCA), ("network_when", TRAINED), ("init", tuple(nets.INITS)),
+            ("protocol", tuple(PROTOCOLS)),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
+        with noting(faults):
+            require(
+                parse(self.networks) is None or self.init == "default",
+                f"init={self.init} is about random weights, and networks={self.networks} are trained; leave one of them out",
+                faults,
+            )
+        for words in dict.fromkeys((self.augment, self.network_augment)):
+            try:
+                operations(words)
+            except DatadamError as error:
+                faults.append(str(error))
+        require(
+            self.precision != "bfloat16" or isinstance(self.method, Coreset | FeatureMatching),
+            f"{self.method.name} takes gradients on the real side, for which bfloat16 is too coarse; use precision=float32",
+            unfit,
+        )
+        require(
+            not (self.network_steps and self.network_epochs),
+            "network_steps and network_epochs say the same thing in two ways; set one of them to 0",
+            faults,
+        )
+        require(
+            not self.method.trains_networks or (not self.trains_network and self.iterations_per_network == 1),
+            f"{self.method.name} decides itself how long it trains a network and when it draws the next; leave network_steps=0, "
+            "network_epochs=0, iterations_per_network=1",
+            unfit,
+        )
+        asked = [f.name for f in fields(self) if f.name in OF_NETWORKS and getattr(self, f.name) != f.default]
+        require(
+            self.method.needs_network or not asked,
+            f"{self.method.name} reads pixels and no network, so it has no use for {', '.join(asked)}; leave that out",
+            unfit,
+        )
+        require(
+            not (self.trains_network and self.network_when == "between" and self.iterations_per_network == 1),
+            "network_when=between trains a network between the iterations that share it, and each has its own; "
+            "raise iterations_per_network, or say network_when=drawn",
+            faults,
+        )
+        if isinstance(self.method, Coreset):
+            require(
+                self.iterations == 0 and self.start == "real",
+                f"{self.method.name} chooses real images and learns nothing: it needs iterations=0 and start='real'",
+                unfit,
+            )
+        refuse(faults, unfit)
+
+    @property
+    def network_training(self) -> Training:
+        """How a matching network is trained on the synthetic set; the loop says for how long."""
+        return Training(
+            batch=NETWORK_BATCH, lr=self.network_lr, momentum=self.network_momentum, weight_decay=self.network_decay,
+            augment=self.network_augment,
+        )  # fmt: skip
+
+    @property
+    def trains_network(self) -> bool:
+        """Whether the loop trains the drawn networks on the synthetic set."""
+        return bool(self.network_steps or self.network_epochs)
+
+    def to_card(self) -> dict[str, Any]:
+        """The settings as JSON knows them; `from_card` rebuilds an equal recipe."""
+        card = {f.name: getattr(self, f.name) for f in fields(self)}
+        return card | {"method": {"name": self.method.name} | self.method.settings()}
+
+    @classmethod
+    def from_card(cls, card: dict[str, Any]) -> "Recipe":
+        """The recipe of a card. Raises `InvalidInput` for settings that are missing, unknown or wrong."""
+        if not isinstance(card, dict) or not isinstance(card.get("method"), dict):
+            raise InvalidInput("a recipe must be a mapping with a method in it; the card is damaged or from another program")
+        method = dict(card["method"])
+        name = method.pop("name", None)
+        if not isinstance(name, str) or name not in CATALOG:
+            raise UnknownName("method", name, CATALOG)
+        if missing := {"ipc", "iterations", "net", "seed"} - set(card):
+            raise InvalidInput(f"the recipe lacks {', '.join(sorted(missing))}; the card is damaged or from another program")
+        return cls(**_known(cls, card | {"method": CATALOG[name](**_known(CATALOG[name], method))}))
+
+    def change(self, settings: dict[str, Any]) -> "Recipe":
+        """A copy with some settings changed: those of the recipe and those of its method, by name.
+
+        Values may be text, as from a command line. Raises `InvalidInput` with every unknown or wrong one, or `CannotDo`.
+        """
+        own: dict[str, Any] = {}
+        inner: dict[str, Any] = {}
+        faults: list[str] = []
+        unfit: list[str] = []
+        names = {f.name for f in fields(self)} - {"method"}
+        method_names = {f.name for f in fields(self.method)}
+        for name, value in settings.items():
+            try:
+                if name in method_names:
+                    inner[name] = convert(type(self.method), name, value)
+                elif name in names:
+                    own[name] = convert(type(self), name, value)
+                else:
+                    raise UnknownName("setting", name, names | method_names)
+            except InvalidInput as error:
+                faults.extend(error.faults)
+        try:
+            method = dataclasses.replace(self.method, **inner)
+        except InvalidInput as error:
+            faults.extend(error.faults)
+            method = self.method
+        try:
+            changed = dataclasses.replace(self, method=method, **own)
+        except CannotDo as error:
+            unfit.extend(error.faults)
+        except InvalidInput as error:
+            faults.extend(error.faults)
+        refuse(faults, unfit)
+        return changed
+
+
+def _known(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(cls)}
+    if unknown := sorted(set(settings) - names):
+        raise UnknownName("setting", unknown[0], names, "The card is from another version or was changed.")
+    try:
+        return {name: convert(cls, name, value) for name, value in settings.items()}
+    except TypeError as error:
+        raise InvalidInput(f"a setting is of the wrong kind: {error}") from error
+
+
+def convert(cls: type, name: str, value: Any) -> Any:
+    """A setting's value from JSON, YAML or text, in the type that the field declares. Raises `InvalidInput`."""
+    hint = get_type_hints(cls)[name]
+    if tuple[int, ...] in get_args(hint):
+        return _numbers(name, value)
+    try:
+        if hint is int and not isinstance(value, bool) and float(value) == int(float(value)):
+            return int(float(value)) if isinstance(value, str) else int(value)
+        if hint is float and not isinstance(value, bool):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    if hint is str and not isinstance(value, str):
+        raise InvalidInput(f"{name} is {value!r}; it must be text")
+    if hint in (int, float):
+        raise InvalidInput(f"{name} is {value!r}; it must be {'a whole number' if hint is int else 'a number'}")
+    return value
+
+
+def _numbers(name: str, value: Any) -> tuple[int, ...] | None:
+    """Whole numbers from text such as "1,2" or from a list; () for "()" or "none"; None for "auto"."""
+    if value is None or value == "auto":
+        return None
+    value = "" if value == "none" else value
+    parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
+    try:
+        return tuple(int(part) for part in parts if part != "")
+    except (TypeError, ValueError):
+        raise InvalidInput(f"{name} is {value!r}; write block numbers such as 1,2, or none for no block, or auto") from None

@@ -1,0 +1,62 @@
+"""Frame: what stays fixed during a run, and the card that it becomes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datadam import machine
+from datadam.data import RealData
+from datadam.distillation.recipe import Recipe
+from datadam.methods import Coreset
+from datadam.sets.card import FORMAT, data_card, digest
+from datadam.sets.distilled import DistilledSet
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A run's data, recipe and words.
+
+    Arguments: `note`, shown wherever the result is ("demo, not a result"); `command`, that makes the run again; `snapshots`,
+    iterations after which the images are kept.
+    """
+
+    real: RealData
+    recipe: Recipe
+    note: str = ""
+    command: str = ""
+    snapshots: tuple[int, ...] = ()
+
+    def to_card(self) -> dict[str, Any]:
+        """The parts of the card that are known before the run."""
+        return {
+            "note": self.note,
+            "command": self.command,
+            "recipe": self.recipe.to_card(),
+            "data": data_card(self.real),
+            "transform": self.real.transform.to_card(),
+            "labels": "class",
+        }
+
+    def finish(self, images: Tensor, measured: dict[str, Any], device: torch.device, out: Path | None) -> DistilledSet:
+        """The artifact of these images [K*N, C, H, W]; written to `out` when given."""
+        method = self.recipe.method
+        card = {
+            "format": FORMAT,
+            "kind": "coreset" if isinstance(method, Coreset) else "distilled",
+            **self.to_card(),
+            **measured,
+            "hardware": machine.hardware(device),
+            "versions": machine.versions(),
+            "commit": machine.commit(),
+            "created": machine.now(),
+            "citations": [method.citation] if method.citation else [],
+        }
+        labels = torch.arange(len(self.real.classes)).repeat_interleave(self.recipe.ipc)
+        stored = images.detach().float().cpu().contiguous().clone()
+        distilled = DistilledSet(stored, labels, self.real.transform, card | {"digest": digest(stored, labels)})
+        if out is not None:
+            distilled.save(out)
+        return distilled

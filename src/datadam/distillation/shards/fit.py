@@ -1,0 +1,33 @@
+"""Over whom a run is spread, and which runs can be."""
+
+from datadam import nets
+from datadam.data import RealData
+from datadam.distillation.recipe import Recipe
+from datadam.errors import InvalidInput
+from datadam.methods import Coreset
+
+
+def require_separable(recipe: Recipe, real: RealData) -> None:
+    """Raise `InvalidInput`, with the cure, unless each class of the run can be distilled without the others.
+
+    The recipe's net is canonical.
+    """
+    method, alone = recipe.method, "leave out --workers, --shards and --engine"
+    if isinstance(method, Coreset):
+        raise InvalidInput(f"{method.name} chooses real images and learns nothing, so there is nothing to spread; {alone}")
+    if not method.separable:
+        raise InvalidInput(
+            f"{method.name} looks at all classes together, so they cannot be spread over workers; {alone}, or spread what judges "
+            "the run: datadam evaluate RUN --workers N"
+        )
+    if recipe.trains_network:
+        raise InvalidInput(
+            "network_steps and network_epochs train the matching networks on the images of all classes, so these cannot be "
+            f"spread over workers; {alone}, or set both to 0"
+        )
+    if method.needs_network and nets.build(recipe.net, shape=real.shape, classes=len(real.classes)).couples_images:
+        name = recipe.net.split(":")[0]
+        raise InvalidInput(
+            f"{recipe.net} couples the images of a batch (batch norm), and with them the classes, so these cannot be spread over "
+            f"workers; use a norm that looks at one image (--net {name}:norm=instance), or {alone}"
+        )

@@ -1,0 +1,89 @@
+"""The first synthetic images: random real ones, chosen real ones, noise, or those of an earlier run.
+
+Letters: K classes, N images of a class, C channels, H rows, W columns.
+"""
+
+import torch
+from torch import Tensor
+
+from datadam.data import RealData
+from datadam.data.real import require_members
+from datadam.errors import InvalidInput, UnknownName
+from datadam.machine import images_at_once
+from datadam.methods.coresets import kcenter, kmeans, random
+from datadam.rng import stream
+from datadam.training.insight import Insight
+
+STARTS = {
+    "real": "random real images, without replacement",
+    "kcenter": "real images that cover the class: greedy k-center in the features of a random network",
+    "kmeans": "the real images nearest to the centres of N clusters of the class, in the same features",
+    "noise": "standard normal noise",
+}
+
+
+def check_ipc(real: RealData, ipc: int, start: str) -> None:
+    """Raise `InvalidInput` unless the start is known and every class can give `ipc` images (noise always can)."""
+    if ipc < 1:
+        raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
+    if start not in STARTS:
+        raise UnknownName("start", start, STARTS, "To go on from an earlier run, give its images as `earlier`.")
+    if start != "noise":
+        require_members(real, ipc, cure=", or start from noise")
+
+
+def first_images(real: RealData, ipc: int, start: str, seed: int, *, earlier: Tensor | None = None) -> Tensor:
+    """First synthetic images [K*N, C, H, W] in network space, float32.
+
+    Arguments: `start`, a name of `STARTS` or any text when `earlier` is given; `seed`, the run's seed; `earlier`, images
+    [K*n, C, H, W] of another run with n <= N: they come first in each class and random real images fill the rest.
+    Raises `UnknownName`, `InvalidInput`.
+    """
+    if earlier is not None:
+        return _continue(real, ipc, seed, earlier)
+    check_ipc(real, ipc, start)
+    if start == "noise":
+        return torch.cat([_noise(seed, name, ipc, real.shape) for name in real.classes])
+    chosen = random.select(real, ipc, seed) if start == "real" else _chosen(Insight(real, seed), ipc, start)
+    return _images(real, torch.cat(chosen))
+
+
+def _images(real: RealData, chosen: Tensor) -> Tensor:
+    """Real images in network space, made in pieces: those of a thousand classes are held once, and not as bytes beside."""
+    images = torch.empty(len(chosen), *real.shape)
+    size = images_at_once(real.shape)
+    for piece, rows in zip(images.split(size), chosen.split(size), strict=True):
+        piece.copy_(real.images(rows))
+    return images
+
+
+def _chosen(insight: Insight, ipc: int, start: str) -> list[Tensor]:
+    """Training indices [N] of each class by the features of a random network, which cost no training."""
+    chosen = []
+    for k, name in enumerate(insight.real.classes):
+        features = insight.embeddings(k)
+        far = start == "kcenter"
+        rows = kcenter.greedy(features, ipc) if far else kmeans.nearest_to_centres(features, ipc, insight.seed, name)
+        chosen.append(insight.members(k)[rows])
+    return chosen
+
+
+def _noise(seed: int, name: str, ipc: int, shape: tuple[int, int, int]) -> Tensor:
+    return torch.randn(ipc, *shape, generator=stream(seed, "start", name))
+
+
+def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor) -> Tensor:
+    kept, rest = divmod(len(earlier), len(real.classes))
+    if rest or tuple(earlier.shape[1:]) != real.shape:
+        raise InvalidInput(
+            f"the earlier run holds images {tuple(earlier.shape)}; this data has {len(real.classes)} classes "
+            f"of shape {real.shape}: start from a run on the same data"
+        )
+    if kept > ipc:
+        raise InvalidInput(f"the earlier run has {kept} images per class, more than the {ipc} asked for; ask for {kept} or more")
+    if kept == ipc:
+        return earlier.clone()
+    check_ipc(real, ipc, "real")
+    images: Tensor = _images(real, torch.cat(random.select(real, ipc, seed))).unflatten(0, (len(real.classes), ipc))
+    images[:, :kept] = earlier.unflatten(0, (len(real.classes), kept))
+    return images.flatten(0, 1)

@@ -1,0 +1,1 @@
+"""Evaluation: students trained on a set and tested on real images."""

@@ -1,0 +1,124 @@
+"""Protocols: how a distilled set is judged. Named, complete, and printed with every number."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datadam.errors import InvalidInput
+from datadam.training.trainer import Training
+
+USUAL_STUDENTS = 5  # of a set, unless the protocol has fewer or all are asked for
+CHALLENGE = "eccv24"
+CHALLENGED = 10  # images per class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """A way to judge.
+
+    Arguments: `name`; `students` a set and `sets` that the full protocol asks for; `training` of a student; `selects`, whether
+    the best of several iterations is reported, chosen on the test set; `description` in words; `epochs_by_augment`, the epochs
+    without and with augmentation, where they differ.
+    """
+
+    name: str
+    students: int
+    sets: int
+    training: Training
+    description: str
+    selects: bool = False
+    epochs_by_augment: tuple[int, int] | None = None
+
+    @property
+    def usual_students(self) -> int:
+        """How many students of a set are trained unless more are asked for."""
+        return min(USUAL_STUDENTS, self.students)
+
+    def departures(self, *, ipc: int | None, net: str, zca: bool) -> str:
+        """How a set of so many images per class, and its students' network, are other than the protocol had them; "" for not."""
+        if self.name != CHALLENGE:
+            return ""
+        found = [f"ipc {ipc}"] if ipc not in (CHALLENGED, None) else []
+        found += (["batch norm"] if "norm=batch" in net else []) + (["ZCA"] if zca else [])
+        words = f"{self.name} judged {CHALLENGED} images per class, made without ZCA, on a ConvNet with instance norm; here"
+        return f"{words}: {', '.join(found)}" if found else ""
+
+    def with_epochs(self, epochs: int | None) -> "Protocol":
+        """The same with other epochs, which then stay whatever the augmentation.
+
+        A drop of the rate keeps its share of the training; "every15" stays every 15 epochs.
+        """
+        if epochs is None:
+            return self
+        if epochs < 1:
+            raise InvalidInput(f"epochs is {epochs}; it must be at least 1")
+        return replace(self._scaled(epochs), epochs_by_augment=None)
+
+    def _scaled(self, epochs: int) -> "Protocol":
+        if epochs == self.training.epochs:
+            return self
+        drop = self.training.drop_after
+        scaled = None if drop is None else max(1, round(drop * epochs / self.training.epochs))
+        return replace(self, training=replace(self.training, epochs=epochs, drop_after=scaled))
+
+    def with_augment(self, augment: str | None) -> "Protocol":
+        """The same with another augmentation of the students' images; switching it on or off may change the epochs."""
+        if augment is None:
+            return self
+        changed = replace(self, training=replace(self.training, augment=augment))
+        if self.epochs_by_augment is None or (augment == "none") == (self.training.augment == "none"):
+            return changed
+        return changed._scaled(self.epochs_by_augment[augment != "none"])
+
+    def whole_set(self) -> "Protocol":
+        """For the whole training set: one student of 100 epochs, the schedule scaled."""
+        return replace(self.with_epochs(100), students=1, sets=1)
+
+    def to_card(self) -> dict[str, Any]:
+        """The settings as JSON knows them."""
+        t = self.training
+        return {
+            "name": self.name, "students": self.students, "sets": self.sets, "selects": self.selects, "epochs": t.epochs,
+            "batch": t.batch, "lr": t.lr, "momentum": t.momentum, "weight_decay": t.weight_decay, "schedule": t.schedule,
+            "drop_after": t.drop, "fresh_optimizer": t.fresh_optimizer, "augment": t.augment,
+        }  # fmt: skip
+
+
+CATALOG = {
+    "honest": Protocol(
+        name="honest",
+        students=20,
+        sets=5,
+        training=Training(epochs=1000, drop_after=500, augment="dsa"),
+        description="last iterate, last epoch; rate x0.1 after half; nothing is chosen on the test set",
+    ),
+    "paper": Protocol(
+        name="paper",
+        students=20,
+        sets=5,
+        training=Training(epochs=1000, schedule="every15", augment="dsa"),
+        description="DataDAM's Table 10 taken literally: rate x0.5 every 15 epochs; expect low numbers",
+    ),
+    "official": Protocol(
+        name="official",
+        students=10,
+        sets=1,
+        training=Training(epochs=1801, batch=64, drop_after=902, fresh_optimizer=True, augment="dsa"),
+        description="DataDAM's released code; also gives the best iteration, selected on the test set",
+        selects=True,
+    ),
+    "dc-bench": Protocol(
+        name="dc-bench",
+        students=5,
+        sets=1,
+        training=Training(epochs=1000, drop_after=500, augment="dsa"),
+        description="as DC-Bench judges: 300 epochs with --augment none; else dsa, autoaugment or randaugment",
+        epochs_by_augment=(300, 1000),
+    ),
+    "eccv24": Protocol(
+        name="eccv24",
+        students=3,
+        sets=1,
+        training=Training(epochs=1001, drop_after=502, augment="dsa"),
+        description="as the ECCV 2024 challenge judged 10 images per class; instance norm and no ZCA are yours to choose",
+    ),
+}

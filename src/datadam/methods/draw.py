@@ -1,0 +1,173 @@
+"""Everything that one iteration may draw: a network, real images of a class, an augmentation.
+
+A draw is named by the iteration and the class, never by when it is asked for (see rng.py); asking twice gives the same.
+"""
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from datadam import nets
+from datadam.augment.siamese import Augmentation, draw_augmentation
+from datadam.data import RealData
+from datadam.data.resident import take
+from datadam.nets import Network
+from datadam.rng import carry, stream
+from datadam.training.pool import Bucket
+from datadam.training.trainer import Training, train_steps
+
+
+@dataclass
+class Draws:
+    """What a run draws from.
+
+    Arguments: `real`, the data; `network`, the module whose weights are drawn anew in place (one module for the whole run, so
+    that compiled code stays valid); `seed`, the run's; `batch_real` (B), real images of a class and iteration; `augment`,
+    the words of the augmentation strategy; `init`, the distribution of the weights; `iterations_per_network`, how many
+    iterations share one network; `device` and `dtype` of everything handed out; `training`, how matching networks are trained
+    on the synthetic set, where they are; `chunk`, images a forward pass at most, where they can be cut; `bucket`, trained
+    networks to draw from (None: random weights); `kept`, the training images where they are kept ready (see data/kept.py).
+    """
+
+    real: RealData
+    network: Network
+    seed: int
+    batch_real: int
+    augment: str = "none"
+    init: str = "default"
+    iterations_per_network: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    training: Training = field(default_factory=Training)
+    chunk: int = 2048
+    bucket: Bucket | None = None
+    kept: Tensor | None = None
+    drawn: int = -1  # the number of the network whose weights `network` holds
+    spare: Network | None = None  # where the next weights are drawn
+    ready: dict[tuple[int, int], tuple[Tensor, Augmentation | None]] = field(default_factory=dict)  # by iteration and class
+
+    def at(self, iteration: int) -> "Draw":
+        """The draws of one iteration, numbered from 0."""
+        return Draw(self, iteration)
+
+    @contextmanager
+    def ahead(self, iteration: int) -> Iterator[None]:
+        """Draw for an iteration what would be drawn during it, the same: so a CPU draws while a GPU computes.
+
+        Weights, which take longest, are drawn in a thread while the block inside runs and gives the GPU its work. They go into
+        the network after the block, and on the GPU behind that work.
+        """
+        number = iteration // self.iterations_per_network
+        spare = self.spare = self.spare or deepcopy(self.network).cpu()
+        with ThreadPoolExecutor(1) as pool:
+            drawing = pool.submit(self.fill, spare, number) if number != self.drawn else None
+            yield
+            draw, classes = self.at(iteration), range(len(self.real.classes))
+            self.ready = {(iteration, k): (draw._chosen(k), draw.augmentation(k)) for k in classes}
+        if drawing:
+            drawing.result()  # raises what the thread raised
+            for there, drawn in zip(self.network.state_dict().values(), spare.state_dict().values(), strict=True):
+                there.copy_(carry(drawn, there.device))
+            self._is(number)
+
+    def fill(self, network: Network, number: int) -> None:
+        """Give a network of our kind the weights of this number."""
+        generator = stream(self.seed, "network", number)
+        if self.bucket is None:
+            nets.initialise(network, generator, self.init)
+        else:
+            self.bucket.fill(network, generator)
+
+    def _is(self, number: int) -> None:
+        """The network now has the weights of this number."""
+        self.network.train().requires_grad_(False)
+        self.drawn = number
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The draws of one iteration."""
+
+    source: Draws
+    iteration: int
+
+    @property
+    def starts_network(self) -> bool:
+        """Whether this iteration is the first one of its network."""
+        return self.iteration % self.source.iterations_per_network == 0
+
+    def network(self, number: int | None = None) -> Network:
+        """The network of this iteration, or the one of a number, in train mode, its weights without gradient."""
+        source = self.source
+        number = self.iteration // source.iterations_per_network if number is None else number
+        if source.drawn != number:
+            source.fill(source.network, number)
+            source._is(number)
+        return source.network
+
+    def real(self, k: int) -> Tensor:
+        """B real images [B, C, H, W] of class k, drawn without replacement; a smaller class gives all it has."""
+        return self._images(self._chosen(k))
+
+    def real_of(self, first: int, last: int) -> list[Tensor]:
+        """The images `real(k)` of the classes first..last-1, fetched together where they are kept ready."""
+        if self.source.kept is None:
+            return [self.real(k) for k in range(first, last)]
+        chosen = [self._chosen(k) for k in range(first, last)]
+        return list(self._images(torch.cat(chosen)).split([len(c) for c in chosen]))
+
+    def training_steps(self, images: Tensor, labels: Tensor, epochs: int) -> Generator[None, None, None]:
+        """Train the network that was drawn last on synthetic images [N, C, H, W] and their class numbers [N].
+
+        Yields after each step. The optimiser is a fresh one; afterwards the weights are again without gradient.
+        """
+        source = self.source
+        network = source.network.requires_grad_(True)
+        training = replace(source.training, epochs=epochs, drop_after=epochs)
+        what = (source.seed, "network", self.iteration)
+        steps = train_steps(network, lambda i: images[carry(i, images.device)], labels, training, *what)
+        try:
+            yield from steps
+        finally:
+            network.requires_grad_(False).zero_grad(set_to_none=True)
+
+    def real_chunks(self, k: int, size: int | None = None) -> Iterator[Tensor]:
+        """The images of `real(k)`, at most `size` (the run's chunk) at a time."""
+        for chosen in self._chosen(k).split(size or self.source.chunk):
+            yield self._images(chosen)
+
+    def sample(self, k: int, count: int, *what: str | int) -> Tensor:
+        """`count` real images of class k, drawn apart from `real(k)`, or all of a smaller class; `what` names the stream."""
+        return self._images(self._choose(k, count, *what))
+
+    def real_count(self, k: int) -> int:
+        """How many images `real(k)` gives."""
+        return min(self.source.batch_real, len(self.source.real.by_class[k]))
+
+    def _chosen(self, k: int) -> Tensor:
+        ready = self.source.ready.get((self.iteration, k))
+        return ready[0] if ready else self._choose(k, self.source.batch_real, "real")
+
+    def _choose(self, k: int, count: int, *what: str | int) -> Tensor:
+        source = self.source
+        members = source.real.by_class[k]
+        generator = stream(source.seed, *what, self.iteration, source.real.classes[k])
+        return torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[:count]]
+
+    def _images(self, chosen: Tensor) -> Tensor:
+        source = self.source
+        if source.kept is not None:
+            return take(source.kept, chosen, source.real, source.dtype)
+        return source.real.images(chosen, dtype=source.dtype, device=source.device)
+
+    def augmentation(self, k: int) -> Augmentation | None:
+        """The augmentation of class k: one parameter set for its real and synthetic images."""
+        source = self.source
+        if ready := source.ready.get((self.iteration, k)):
+            return ready[1]
+        return draw_augmentation(source.augment, source.seed, "augment", self.iteration, source.real.classes[k])

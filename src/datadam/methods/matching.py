@@ -1,0 +1,185 @@
+"""The feature-matching engine: class means of descriptors on both sides, and the gradient of their distance.
+
+The real side takes no gradient and needs only class means, so it streams in chunks; the synthetic side is differentiated group
+by group of classes. Memory is constant in the number of classes wherever the network looks at one image at a time. A network
+that couples images (batch norm) runs once over all classes in class order, real and synthetic apart.
+
+Letters: K classes, G classes of a group, B real images of a class, N synthetic images of a class, D numbers of a descriptor.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from datadam.augment.siamese import Augmentation
+from datadam.machine import compiled, images_at_once
+from datadam.methods import FeatureMatching
+from datadam.methods.draw import Draw
+from datadam.nets import Features, Network
+from datadam.rng import carry
+from datadam.sets.synthetic import SyntheticSet
+
+Sums = Callable[[Network, Tensor, tuple[int, ...]], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """`images` [K*N, C, H, W], the gradient of the loss; `terms`, each term of it, one number a class [K]; `norms`, the gradient
+    norm of each term alone (empty unless asked for; the last term's is what the others leave of the whole)."""
+
+    images: Tensor
+    terms: dict[str, Tensor]
+    norms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What adapts to the machine, decided once for a run, kept in its checkpoint and reused on resume.
+
+    `compiled`: whether descriptors run as compiled code; `chunk`: images a forward pass at most, so that the maps of a chunk
+    stay in the processor's cache; `threads`: CPU threads; `kept`: the form in which all training images are kept ready, "uint8",
+    "float32" or "float16", or "" (see data/kept.py).
+    """
+
+    compiled: bool
+    chunk: int
+    threads: int
+    kept: str = ""
+
+    def to_json(self) -> dict[str, int | bool | str]:
+        """As kept in a checkpoint."""
+        return asdict(self)
+
+
+def descriptor_sums(method: FeatureMatching, network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
+    """Sums [G, D_i] of descriptors over the images of each class; `sizes` are the images of each class in order."""
+    features = network.features(images) if method.needs_network else Features((), images.flatten(1), images)
+    descriptors = [d.to(images.dtype) for d in method.descriptors(features)]  # summed in full precision
+    if len(set(sizes)) == 1:
+        return [d.unflatten(0, (len(sizes), sizes[0])).sum(1) for d in descriptors]
+    return [torch.stack([part.sum(0) for part in d.split(list(sizes))]) for d in descriptors]
+
+
+class Engine:
+    """Computes losses and gradients of one method for one run.
+
+    Arguments: `method`; `plan`, see `Plan`; `precision` of the real side: "float32" (the images' own type) or "bfloat16";
+    `device`, where it will run.
+    """
+
+    def __init__(self, method: FeatureMatching, plan: Plan, precision: str = "float32", device: str = "cpu") -> None:
+        self.method, self.plan, self.precision = method, plan, precision
+
+        def sums(network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
+            return descriptor_sums(method, network, images, sizes)
+
+        self.sums: Sums = compiled(sums, device) if plan.compiled else sums
+        # convolutions are fastest with the channels of a pixel side by side; uncompiled instance norm is slower so
+        self.layout = torch.channels_last if plan.compiled else torch.contiguous_format
+
+    def gradient(self, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
+        """The gradient of the loss with respect to the images; with `norms`, that of each term alone is measured too."""
+        network = draw.network() if self.method.needs_network else draw.source.network
+        gradient = torch.empty_like(synthetic.images)
+        terms: dict[str, list[Tensor]] = {}
+        squares: dict[str, float] = {}
+        for first, last in self._groups(synthetic, draw, network):
+            augmentations = [draw.augmentation(k) for k in range(first, last)]
+            real = self._real_means(draw, network, first, last, augmentations)
+            images = synthetic.of(first, last).detach().requires_grad_()
+
+            def compare(
+                images: Tensor = images,
+                augmentations: list[Augmentation | None] = augmentations,
+                real: list[Tensor] = real,
+            ) -> dict[str, Tensor]:
+                augmented = [augment(a, x) for a, x in zip(augmentations, images.split(synthetic.ipc), strict=True)]
+                together = torch.cat(augmented).contiguous(memory_format=self.layout)
+                sums = self.sums(network, together, (synthetic.ipc,) * len(augmented))
+                return self.method.terms(real, [s / synthetic.ipc for s in sums])
+
+            found = compare()
+            rest = torch.autograd.grad(torch.stack(list(found.values())).sum(), images)[0]
+            gradient[first * synthetic.ipc : last * synthetic.ipc] = rest
+            for name, value in found.items():
+                terms.setdefault(name, []).append(value.detach())
+            if norms:
+                *others, final = found
+                for name in others:
+                    alone = torch.autograd.grad(compare()[name].sum(), images)[0]
+                    squares[name] = squares.get(name, 0.0) + float(alone.square().sum())
+                    rest = rest - alone
+                squares[final] = squares.get(final, 0.0) + float(rest.square().sum())
+        return Gradient(gradient, {k: torch.cat(v) for k, v in terms.items()}, {k: v**0.5 for k, v in squares.items()})
+
+    def _groups(self, synthetic: SyntheticSet, draw: Draw, network: Network) -> Iterator[tuple[int, int]]:
+        """Runs of classes (first, last + 1) whose images go through the network together."""
+        total = len(synthetic.classes)
+        if self._couples(network):
+            yield 0, total
+            return
+        counts = {max(draw.real_count(k), synthetic.ipc) for k in range(total)}
+        if len(counts) == 1:  # even groups, so that there are few sizes to compile for
+            most = max(1, self.plan.chunk // counts.pop())
+            groups = -(-total // most)
+            for group in range(groups):
+                yield total * group // groups, total * (group + 1) // groups
+            return
+        first = 0
+        while first < total:
+            last, images = first, 0
+            while last < total:
+                images += max(draw.real_count(last), synthetic.ipc)
+                if images > self.plan.chunk and last > first:
+                    break
+                last += 1
+            yield first, last
+            first = last
+
+    @torch.no_grad()
+    def _real_means(
+        self, draw: Draw, network: Network, first: int, last: int, augmentations: list[Augmentation | None]
+    ) -> list[Tensor]:
+        sizes = tuple(draw.real_count(k) for k in range(first, last))
+        with self._real_precision(draw.source.device):
+            if len(sizes) == 1 and not self._couples(network):  # one class may be larger than a chunk: stream it
+                sums: list[Tensor] = []
+                chunk = even_chunk(sizes[0], self.plan.chunk)
+                for drawn in draw.real_chunks(first, max(chunk, drawn_at_once(draw.source.real.shape) // chunk * chunk)):
+                    for images in augment(augmentations[0], drawn).split(chunk):
+                        part = self.sums(network, images.contiguous(memory_format=self.layout), (len(images),))
+                        # replayed graphs give their results in the same memory again
+                        sums = [s + p for s, p in zip(sums, part, strict=True)] if sums else [p.clone() for p in part]
+            else:
+                batches = [augment(a, x) for a, x in zip(augmentations, draw.real_of(first, last), strict=True)]
+                sums = self.sums(network, torch.cat(batches).contiguous(memory_format=self.layout), sizes)
+        if len(set(sizes)) == 1:
+            return [s / sizes[0] for s in sums]
+        counts = torch.tensor(sizes, dtype=sums[0].dtype)[:, None]
+        return [s / carry(counts, s.device) for s in sums]
+
+    def _couples(self, network: Network) -> bool:
+        return network.couples_images and self.method.needs_network
+
+    def _real_precision(self, device: torch.device) -> AbstractContextManager[object]:
+        if self.precision == "bfloat16":
+            return torch.autocast(device.type, torch.bfloat16)
+        return nullcontext()
+
+
+def drawn_at_once(shape: tuple[int, int, int]) -> int:
+    """Images drawn and whitened together: more than a network takes at once, since each time reads the whole ZCA matrix."""
+    return 4 * images_at_once(shape)
+
+
+def even_chunk(images: int, most: int) -> int:
+    """The largest chunk up to `most` that cuts the images evenly, if one above half of `most` does; else `most`."""
+    return next((size for size in range(min(images, most), most // 2, -1) if images % size == 0), most)
+
+
+def augment(augmentation: Augmentation | None, images: Tensor) -> Tensor:
+    """The images under an augmentation, or as they are."""
+    return images if augmentation is None else augmentation(images)

@@ -1,0 +1,1 @@
+"""Sets: what is being learned, and what was."""

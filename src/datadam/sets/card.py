@@ -1,0 +1,89 @@
+"""TODO sets.card."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from datadam.data import RealData
+from datadam.errors import ArtifactError
+from datadam.files.whole import read_json
+
+FORMAT = "datadam/1"
+
+
+def data_card(real: RealData) -> dict[str, Any]:
+    """What a card says of the data that a set was made from."""
+    return {
+        "name": real.name,
+        "source": real.source,
+        "options": real.options,
+        "checksum": real.checksum,
+        "classes": list(real.classes),
+        "shape": list(real.shape),
+        "train": len(real.train),
+        "test": len(real.test),
+        "notes": list(real.notes),
+    }
+
+
+def digest(images: Tensor, labels: Tensor) -> str:
+    """ "sha256:<hex>" of images and labels: what the card remembers of them."""
+    found = hashlib.sha256(images.contiguous().numpy().data)
+    found.update(labels.contiguous().numpy().data)
+    return f"sha256:{found.hexdigest()}"
+
+
+OTHER_FOLDERS = {
+    "table.json": "a comparison: read its table.md, or name a run in its folder runs",
+    "index.json": "a pool of trained networks: distil through it with --set networks=POOL@20-40",
+}
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a run folder, its structure checked. Raises `ArtifactError`."""
+    path = folder / "card.json"
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} is no run folder: it does not exist")
+    if not path.exists() and (folder / "checkpoint").is_dir():
+        raise ArtifactError(f"{folder} is an unfinished run; finish it with: datadam distill --resume {folder}")
+    for name, what in OTHER_FOLDERS.items():
+        if not path.exists() and (folder / name).exists():
+            raise ArtifactError(f"{folder} is {what}")
+    card = read_json(path)
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        came = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise ArtifactError(f"{path} has format {came!r}; this version reads {FORMAT!r}")
+    data, recipe, transform = (card.get(part) for part in ("data", "recipe", "transform"))
+    sound = (
+        isinstance(data, dict)
+        and isinstance(recipe, dict)
+        and isinstance(transform, dict)
+        and _texts(data.get("classes"))
+        and _sizes(data.get("shape"), 3)
+        and isinstance(data.get("source"), str)
+        and isinstance(data.get("options"), dict)
+        and isinstance(data.get("checksum"), str)
+        and type(recipe.get("ipc")) is int
+        and isinstance(recipe.get("net"), str)
+        and {"mean", "std", "zca"} <= set(transform)
+        and card.get("kind") in ("distilled", "coreset", "imported")
+    )
+    if sound and card["kind"] == "coreset":  # its method names the files of evaluations
+        method = card["recipe"].get("method")
+        sound = re.fullmatch(r"\w[\w.+-]{0,79}", str(method.get("name") if isinstance(method, dict) else method)) is not None
+    if not sound:
+        raise ArtifactError(
+            f"{path} lacks parts that every card has (data, recipe, transform, kind); it was changed or is from another program"
+        )
+    return card
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(isinstance(text, str) for text in value)
+
+
+def _sizes(value: object, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(type(n) is int and n > 0 for n in value)

@@ -1,0 +1,92 @@
+"""The README.md of a run folder: for whoever finds the folder without knowing datadam."""
+
+import re
+from typing import Any
+
+from datadam.wording import count, duration, method_name, plural
+
+MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&])")  # what Markdown or HTML would read as more than itself
+LISTED = 30  # class names in the text
+
+
+def run_readme(card: dict[str, Any]) -> str:
+    """What the images are, how to load them, how they were made and whom to cite, as Markdown.
+
+    Argument: `card`, the content of card.json. Names and notes in it appear as plain text, whatever they hold.
+    """
+    data, recipe = card["data"], card["recipe"]
+    chosen, imported = card["kind"] == "coreset", card["kind"] == "imported"
+    classes = [_plain(name) for name in data["classes"]]
+    images = plural(recipe["ipc"] * len(classes), "image")
+    channels, height, width = data["shape"]
+    real = f"{count(data['train'])} " if data.get("train") else ""
+    verb = "chosen" if chosen else "imported; made" if imported else "distilled"
+    origin = f"{verb} from the {real}training images of {_plain(data['name'])}" + (
+        "."
+        if chosen or imported
+        else ", so that a network trained on them alone learns as much as it can of what all of those teach."
+    )
+    colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    warnings = [card.get("note"), *(card.get("warnings") or []), *(data.get("notes") or [])]
+    parts = [
+        f"# {_plain(data['name'])}: {plural(recipe['ipc'], 'image')} per class",
+        *(f"> **Note:** {_plain(warning)}" for warning in warnings if warning),
+        f"{images}, {width} x {height}, {colours}, {origin}",
+        f"{plural(len(classes), 'class', 'classes')}: {', '.join(classes[:LISTED])}"
+        + (f" and {len(classes) - LISTED} more." if len(classes) > LISTED else "."),
+        "![The images, one row a class](preview.png)",
+        "## Load them",
+        _fence(LOAD, "python"),
+        "`report.html`, where there is one, shows every image, the way to them, and how well networks learn from them.",
+        "## How they were made",
+        _origin(card) if imported else _making(card, chosen),
+        *([_fence(card["command"], "sh")] if card.get("command") else []),
+        "`card.json` holds every setting, the versions, the seed and the checksum of the data.",
+    ]
+    if card.get("citations"):
+        parts += ["## Cite", *(_fence(citation, "bibtex") for citation in card["citations"])]
+    return "\n\n".join(parts) + "\n"
+
+
+LOAD = """import datadam
+
+distilled = datadam.DistilledSet.load("path/to/this/folder")
+distilled.pixels()   # true colours in [0, 1], one tensor [images, channels, height, width]
+distilled.dataset()  # a torch Dataset of (image as networks see it, class number)"""
+
+
+def _making(card: dict[str, Any], chosen: bool) -> str:
+    """Method, network, seed, time and program in one sentence."""
+    recipe = card["recipe"]
+    words = [f"Images chosen with {_plain(method_name(card))}" if chosen else f"Method {_plain(method_name(card))}"]
+    if not chosen:
+        words.append(f"network {_plain(recipe['net'])}")
+        words.append(plural(card.get("iterations_done") or 0, "iteration"))
+    words.append(f"seed {recipe.get('seed', 0)}")
+    if card.get("seconds") is not None:
+        words.append(duration(card["seconds"]))
+    version = (card.get("versions") or {}).get("datadam")
+    made = f", with datadam {_plain(version)}" if version else ""
+    return ", ".join(words) + made + "."
+
+
+def _origin(card: dict[str, Any]) -> str:
+    """File, format, method and what nobody knows of imported images."""
+    came = card.get("imported") or {}
+    unknown = ", ".join(map(str, came.get("unknown") or []))
+    return (
+        f"Imported from {_plain(came.get('file', 'a file'))} (format {_plain(came.get('format', '?'))}, "
+        f"{_plain(came.get('sha256', 'no checksum'))}); method {_plain(method_name(card))}. Not known: {unknown or 'nothing'}."
+    )
+
+
+def _plain(text: object) -> str:
+    """Text on one line that Markdown shows as it is."""
+    return MARKS.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def _fence(text: str, language: str) -> str:
+    """A block of code that its own text cannot close."""
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"

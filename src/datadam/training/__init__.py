@@ -1,0 +1,1 @@
+"""Training: the one trainer of networks, and what is kept of it."""

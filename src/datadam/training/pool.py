@@ -1,0 +1,187 @@
+"""Matching networks that are not random: states of networks trained on the real set, by accuracy (the paper's Table 7).
+
+    POOL/index.json                            what the pool was made from and how, and one line for each state
+    POOL/states/NNNNN-SSSSSSSS.safetensors     the weights of network N after S steps of training
+
+A bucket is the states of a pool within a range of accuracy: "POOL@20-40" is those of at least 20 and less than 40 % (100 itself
+belongs to a range that ends there). A run adds "#" and the bucket's digest, so that the recipe alone says which states it draws
+from: the same number of a network gives the same state for as long as the recipe runs. pretrain.py makes pools.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from datadam.data import RealData
+from datadam.errors import ArtifactError, InvalidInput
+from datadam.files.whole import read_json
+from datadam.nets import Network
+
+FORMAT = "datadam-pool/1"
+RANDOM = "random"
+WIDTH = 20  # points of accuracy: how Table 7 cuts, and how pools are told
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_SPEC = re.compile(rf"(.+)@{_NUMBER}-{_NUMBER}(?:#([0-9a-f]{{64}}))?", re.DOTALL)
+
+
+class State(NamedTuple):
+    """One state: of which network (from 0), after how many steps, its accuracy on held-out images, its file's SHA-256."""
+
+    network: int
+    step: int
+    accuracy: float
+    digest: str
+
+
+class Range(NamedTuple):
+    """A bucket by its name: the pool's folder, bounds in percent, and the digest that its states must have ("": any)."""
+
+    folder: Path
+    low: float
+    high: float
+    digest: str
+
+    def holds(self, state: State) -> bool:
+        """Whether the state's accuracy lies in the range."""
+        percent = 100 * state.accuracy
+        return self.low <= percent < self.high or (percent >= 100 and self.high >= 100)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A folder of states. `about`: net, shape, classes, checksum, transform, training and seed; `networks`, how many are done."""
+
+    folder: Path
+    about: dict[str, Any]
+    networks: int
+    states: tuple[State, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Pool":
+        """The pool of a folder, by its index. Raises `ArtifactError`."""
+        if not (folder / "index.json").exists():
+            raise ArtifactError(f"{folder} is no pool of networks; make one with: datadam pretrain DATA --out {folder}")
+        index = read_json(folder / "index.json")
+        try:
+            if index["format"] != FORMAT:
+                raise ValueError(f"its format is {index['format']!r}, this version reads {FORMAT!r}")
+            states = tuple(State(*(line[name] for name in State._fields)) for line in index["states"])
+            kinds = {"net": str, "shape": list, "classes": list, "checksum": str, "transform": dict}
+            sound = all(type(s.network) is int and type(s.step) is int and 0 <= s.accuracy <= 1 for s in states)
+            hashes = all(re.fullmatch("[0-9a-f]{64}", s.digest) for s in states)
+            if not (sound and hashes and type(index["networks"]) is int):
+                raise ValueError("a line of a state is damaged")
+            if wrong := [name for name, kind in kinds.items() if not isinstance(index["about"][name], kind)]:
+                raise ValueError(f"{', '.join(wrong)} cannot be read")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{folder / 'index.json'} is no index of a pool ({error}); make the pool again") from error
+        return cls(folder, index["about"], index["networks"], states)
+
+    def to_json(self) -> dict[str, Any]:
+        """As kept in index.json."""
+        states = [state._asdict() for state in self.states]
+        return {"format": FORMAT, "about": self.about, "networks": self.networks, "states": states}
+
+    def file(self, state: State) -> Path:
+        """Where a state lies."""
+        return self.folder / "states" / f"{state.network:05d}-{state.step:08d}.safetensors"
+
+    def counts(self) -> dict[str, int]:
+        """How many states each fifth of the accuracies holds, by its range: {"0-20": 12, ...}."""
+        cuts = [Range(self.folder, low, low + WIDTH, "") for low in range(0, 100, WIDTH)]
+        return {f"{cut.low:g}-{cut.high:g}": sum(map(cut.holds, self.states)) for cut in cuts}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The states that a run draws its matching networks from."""
+
+    pool: Pool
+    range: Range
+    states: tuple[State, ...]
+
+    @property
+    def spec(self) -> str:
+        """The bucket in one word, with its digest."""
+        found = hashlib.sha256("".join(state.digest for state in self.states).encode()).hexdigest()
+        return f"{self.range.folder.resolve()}@{self.range.low:g}-{self.range.high:g}#{found}"
+
+    def fill(self, network: Network, generator: torch.Generator) -> None:
+        """Give the network the weights of one state, uniform over the bucket. Raises `ArtifactError`."""
+        state = self.states[int(torch.randint(len(self.states), (), generator=generator))]
+        path = self.pool.file(state)
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != state.digest:
+                raise ValueError("it is not what the index says")
+            network.load_state_dict(safetensors.torch.load(content))
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise ArtifactError(f"{path} does not hold the network that was kept there ({error}); make the pool again") from error
+
+
+def parse(networks: str) -> Range | None:
+    """The bucket that a recipe's `networks` names; None for "random". Raises `InvalidInput`."""
+    if networks == RANDOM:
+        return None
+    match = _SPEC.fullmatch(networks)
+    if not match or not 0 <= float(match[2]) < float(match[3]) <= 100:
+        raise InvalidInput(
+            f"networks is {networks!r}; it must be {RANDOM!r}, or a pool's folder and a range of accuracy within 0-100 %, "
+            "such as pools/mnist@20-40"
+        )
+    return Range(Path(match[1]).expanduser(), float(match[2]), float(match[3]), match[4] or "")
+
+
+def open_bucket(networks: str, real: RealData, net: str) -> Bucket | None:
+    """The bucket that `networks` names, for matching on these data (whitened as they will be) with this net; None for "random".
+
+    Raises `InvalidInput` when the pool does not fit or the bucket is empty, `ArtifactError` when it is damaged or has changed
+    since `networks` was written.
+    """
+    wanted = parse(networks)
+    if wanted is None:
+        return None
+    pool = Pool.read(wanted.folder)
+    ours = about(real, net)
+    if faults := [f"{name} {_words(pool.about[name])}, this run has {_words(value)}" for name, value in ours.items()
+                  if pool.about[name] != value]:  # fmt: skip
+        zca = (real.transform.to_card()["zca"] or {"variant": "none"})["variant"]
+        cure = f"make a pool with: datadam pretrain DATA --net {net} --zca {zca} --out ..."
+        raise InvalidInput(f"the pool {wanted.folder} was made for another run: {'; '.join(faults)}; {cure}")
+    states = tuple(state for state in pool.states if wanted.holds(state))
+    if not states:
+        held = ", ".join(f"{count} of {cut} %" for cut, count in pool.counts().items() if count) or "none at all"
+        raise InvalidInput(
+            f"the pool {wanted.folder} has no state of {wanted.low:g}-{wanted.high:g} % accuracy; it holds {held}. "
+            "Name another range, or train more networks or for longer (--count, --epochs)"
+        )
+    if missing := [str(path) for state in states if not (path := pool.file(state)).exists()]:
+        raise ArtifactError(f"{missing[0]} and {len(missing) - 1} more files of the pool are gone; make the pool again")
+    bucket = Bucket(pool, wanted, states)
+    if wanted.digest and not bucket.spec.endswith(wanted.digest):
+        raise ArtifactError(
+            f"the bucket {wanted.low:g}-{wanted.high:g} % of {wanted.folder} has changed since this run began, so the same "
+            "networks cannot be drawn again; put the pool back as it was, or begin a new run"
+        )
+    return bucket
+
+
+def about(real: RealData, net: str) -> dict[str, Any]:
+    """What a pool and a run that draws from it must have in common, as JSON knows it; `net` in its canonical spelling."""
+    return {
+        "net": net, "shape": list(real.shape), "classes": list(real.classes), "checksum": real.checksum,
+        "transform": real.transform.to_card(),
+    }  # fmt: skip
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict) and "zca" in value:  # a normalisation: the whitening tells, other data are told by their checksum
+        return f"with whitening {(value['zca'] or {'variant': 'none'})['variant']}"
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
