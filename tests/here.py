@@ -14,8 +14,8 @@ from datadam.data import RealData
 from datadam.distillation import shards
 from datadam.distillation.begin import begin
 from datadam.distillation.recipe import Recipe
-from datadam.distillation.shards import Spread
 from datadam.parallel.protocol import Event
+from datadam.parallel.spread import Spread
 
 
 class Here:
@@ -80,7 +80,7 @@ class Gone(BaseException):
 
 def stopped(
     real: RealData, recipe: Recipe, out: Path, shards_: int, monkeypatch: pytest.MonkeyPatch, after: int,
-    kind: type = shards.Stand, at: int | None = None,
+    kind: type = shards.ShardState, at: int | None = None,
 ) -> None:  # fmt: skip
     """A run whose driver is lost without a word after so many words of a `kind` (about iteration `at`), the last one heard."""
 

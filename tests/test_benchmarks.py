@@ -13,7 +13,8 @@ from datadam import nets
 from datadam.distillation.start import first_images
 from datadam.methods import DataDAM
 from datadam.methods.draw import Draws
-from datadam.methods.matching import Engine, Plan
+from datadam.methods.matching import Engine
+from datadam.methods.plan import Plan
 from datadam.sets.synthetic import SyntheticSet
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -22,7 +22,7 @@ from datadam.distillation.loop import Distillation
 from datadam.distillation.recipe import Recipe
 from datadam.errors import NotEnoughMemory
 from datadam.evaluation.evaluate import protocol_named
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
 from datadam.rng import carry, stream
 
 ROOT = Path(__file__).parents[1]

@@ -27,9 +27,9 @@ from datadam.data.real import Part, RealData
 from datadam.data.whitening import Transform
 from datadam.distillation import shards
 from datadam.distillation.begin import begin
-from datadam.distillation.shards import Spread
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
 from datadam.parallel import Ray
+from datadam.parallel.spread import Spread
 
 CLASSES, BATCH, IPC, CHUNK = 10, 64, 10, 16
 WAYS = {

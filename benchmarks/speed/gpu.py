@@ -39,7 +39,7 @@ import datadam
 from datadam import machine
 from datadam.distillation.loop import Distillation
 from datadam.files.whole import write_text
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
 
 PUBLISHED = {  # the paper's Table 4, CIFAR-10 on an A100: (seconds an iteration, peak MB); of DC and DSA a whole network
     "datadam": {1: (0.09, 3452), 10: (0.08, 3561), 50: (0.16, 3724)},

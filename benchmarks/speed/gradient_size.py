@@ -19,7 +19,8 @@ from datadam.distillation.recipe import Recipe
 from datadam.distillation.start import first_images
 from datadam.methods import FeatureMatching
 from datadam.methods.draw import Draws
-from datadam.methods.matching import Engine, Plan
+from datadam.methods.matching import Engine
+from datadam.methods.plan import Plan
 from datadam.sets.synthetic import SyntheticSet
 
 NETWORKS = 10

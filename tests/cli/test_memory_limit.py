@@ -11,8 +11,8 @@ from cli.conftest import TINY, spawn, write_pictures
 
 from datadam.data import load
 from datadam.distillation.forecast import students_within
-from datadam.distillation.shards import require_limit
 from datadam.errors import InvalidInput
+from datadam.parallel.spread import require_limit
 
 LINUX = Path("/proc/self/status").exists()
 

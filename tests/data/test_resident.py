@@ -16,7 +16,7 @@ from datadam.data.cache import pixels
 from datadam.data.real import Part
 from datadam.data.resident import keep, take
 from datadam.distillation.recipe import Recipe
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
 
 CPU = torch.device("cpu")
 CHOSEN = torch.tensor([35, 0, 7, 7, 20])

@@ -18,7 +18,7 @@ from datadam.methods import Method, State
 from datadam.methods.base import Parts
 from datadam.methods.catalog import CATALOG
 from datadam.methods.draw import Draw
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
 

@@ -7,7 +7,7 @@ import torch
 
 import datadam
 from datadam import machine
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
 
 
 def test_a_compiled_run_goes_on_where_there_is_no_compiler(real, recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

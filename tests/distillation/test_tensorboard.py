@@ -47,7 +47,7 @@ def follow(run: Distillation, out: Path, folder: Path, steps: int) -> None:
 
 
 def board_of(run: Distillation, out: Path, folder: Path) -> Board:
-    return Board(out, folder, run.frame.real.transform, run.frame.real.classes, run.recipe.ipc, run.state.iteration)
+    return Board(out, folder, run.frame.real.transform, run.frame.real.classes, run.recipe.counts(run.frame.real), run.state.iteration)
 
 
 def test_every_line_of_metrics_and_every_snapshot_is_there(real: RealData, recipe, tmp_path: Path) -> None:

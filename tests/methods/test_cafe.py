@@ -15,8 +15,8 @@ from datadam.methods import cafe as module
 from datadam.methods.cafe import discrimination
 from datadam.methods.draw import Draws
 from datadam.methods.gradient import gradient_of
-from datadam.methods.matching import Plan
 from datadam.methods.networks import accuracy, keep, restore
+from datadam.methods.plan import Plan
 from datadam.sets.synthetic import SyntheticSet
 
 PLAN = Plan(compiled=False, chunk=100, threads=1)

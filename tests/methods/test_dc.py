@@ -16,8 +16,8 @@ from datadam.errors import InvalidInput
 from datadam.methods import DC, DSA, Method
 from datadam.methods.dc import distance, matrices
 from datadam.methods.draw import Draws
-from datadam.methods.gradient import gradient_of
-from datadam.methods.matching import Gradient, Plan
+from datadam.methods.gradient import Gradient, gradient_of
+from datadam.methods.plan import Plan
 from datadam.nets.frozen import frozen_statistics
 from datadam.sets.synthetic import SyntheticSet
 

@@ -25,7 +25,7 @@ def test_augmentation_of_either_kind_changes_the_images(real, recipe) -> None:
 def test_both_sides_share_the_augmentation(real, recipe) -> None:
     """Real and synthetic alike and augmented alike: nothing to gain, whatever the augmentation."""
     from datadam.methods.gradient import gradient_of
-    from datadam.methods.matching import Plan
+    from datadam.methods.plan import Plan
     from datadam.sets.synthetic import SyntheticSet
 
     run = datadam.begin(real, recipe("dsa", ipc=5, augment="crop_cutout_scale_rotate_color"))

@@ -22,8 +22,8 @@ from datadam.errors import DatadamError, InvalidInput
 from datadam.methods import Coreset, FeatureMatching
 from datadam.methods.catalog import CATALOG
 from datadam.methods.draw import Draws
-from datadam.methods.gradient import gradient_of
-from datadam.methods.matching import Gradient, Plan
+from datadam.methods.gradient import Gradient, gradient_of
+from datadam.methods.plan import Plan
 from datadam.sets.synthetic import SyntheticSet
 
 LEARNING = [name for name, method in CATALOG.items() if not issubclass(method, Coreset)]

@@ -18,7 +18,9 @@ from datadam.distillation.recipe import Recipe
 from datadam.distillation.start import first_images
 from datadam.methods import DM, DataDAM, FeatureMatching, matching
 from datadam.methods.draw import Draws
-from datadam.methods.matching import Engine, Gradient, Plan, even_chunk
+from datadam.methods.gradient import Gradient
+from datadam.methods.matching import Engine, even_chunk
+from datadam.methods.plan import Plan
 from datadam.sets.synthetic import SyntheticSet
 
 CHUNKS = (1, 3, 7, 10_000)

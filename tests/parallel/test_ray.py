@@ -30,10 +30,10 @@ from datadam.data import RealData
 from datadam.distillation import shards
 from datadam.distillation.begin import begin, resume
 from datadam.distillation.recipe import Recipe
-from datadam.distillation.shards import Spread
 from datadam.errors import InvalidInput, RunFailed
 from datadam.parallel import Ray
 from datadam.parallel.on_ray import places
+from datadam.parallel.spread import Spread
 
 pytestmark = [
     pytest.mark.slow,

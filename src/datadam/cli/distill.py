@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from datadam.data import RealData
-    from datadam.distillation.loop import Distillation
     from datadam.distillation.recipe import Recipe
+    from datadam.distillation.run import Run
     from datadam.distillation.tensorboard import Board
     from datadam.sets.distilled import DistilledSet
     from datadam.training.insight import Progress
@@ -153,10 +153,9 @@ def _choosing(
     from datadam import nets
     from datadam.cli.screen import bar, duration, say
     from datadam.distillation.begin import check
-    from datadam.methods import Coreset
     from datadam.wording import size
 
-    epochs = recipe.method.training_epochs if isinstance(recipe.method, Coreset) else 0
+    epochs = recipe.method.training_epochs
     if not epochs:
         return contextlib.nullcontext()
     say(
@@ -266,7 +265,7 @@ def _check_events(events: Events) -> None:
         require_tensorboard()
 
 
-def _board(run: "Distillation", folder: Path, whole: Path, events: Events) -> "contextlib.AbstractContextManager[Board] | None":
+def _board(run: "Run", folder: Path, whole: Path, events: Events) -> "contextlib.AbstractContextManager[Board] | None":
     """What writes for TensorBoard, where that was asked for now or when the run was begun."""
     from datadam.distillation.tensorboard import Board, kept_folder
 
@@ -278,15 +277,15 @@ def _board(run: "Distillation", folder: Path, whole: Path, events: Events) -> "c
     if place is None:
         return None
     real = run.frame.real
-    board = Board(folder, place, real.transform, real.classes, run.recipe.ipc, run.state.iteration)
+    board = Board(folder, place, real.transform, real.classes, run.recipe.counts(real), run.state.iteration)
     return contextlib.closing(board)
 
 
-def _drive(run: "Distillation", folder: Path, whole: Path, left: float | None, events: Events) -> "DistilledSet":
+def _drive(run: "Run", folder: Path, whole: Path, left: float | None, events: Events) -> "DistilledSet":
     """Run to the end, or for the seconds left, under a progress bar."""
     from datadam.cli.screen import bar, duration, say
     from datadam.distillation.forecast import foretold_memory
-    from datadam.distillation.shards import Sharded
+    from datadam.distillation.shards.run import Sharded
     from datadam.wording import plural, size
 
     recipe, total, done = run.recipe, run.recipe.iterations, run.state.iteration

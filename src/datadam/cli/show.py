@@ -114,19 +114,24 @@ def _cost(name: str, method: "type[Method]") -> dict[str, Any]:
     `EXAMPLE_IPC` images per class.
     """
     from datadam.data.catalog import CATALOG as DATA
-    from datadam.distillation.forecast import passes_of
+    from datadam.distillation.forecast import size_of
     from datadam.distillation.presets import FOR_METHOD, Sketch, preset
-    from datadam.methods import Coreset
+    from datadam.methods.cost import Size
 
-    if issubclass(method, Coreset):
+    if method.chooses:
         epochs = method().training_epochs
         words = f"{epochs} epochs of training on the whole real set, before the choice" if epochs else "none"
         return {"epochs_on_real": epochs, "passes": None, "cost": words}
-    cost = method.cost
+
+    def passes_of(size: Size) -> float:
+        return recipe.method.cost(size).passes
+
     recipe = preset(FOR_METHOD[name], Sketch(EXAMPLE, DATA[EXAMPLE].shape), ipc=EXAMPLE_IPC)
-    training = passes_of(recipe, [0]) / EXAMPLE_IPC - cost.synthetic - cost.each_class / EXAMPLE_IPC
-    passes = {"real": cost.real, "synthetic": cost.synthetic, "each_class": cost.each_class, "training": round(training, 6)}
-    parts = [(cost.real, "a real image"), (cost.synthetic, "a synthetic one"), (cost.each_class, "a class")]
+    each_class = passes_of(Size(real=(0,), synthetic=(0,)))
+    real, synthetic = (passes_of(Size(real=(r,), synthetic=(s,))) - each_class for r, s in ((1, 0), (0, 1)))
+    training = (passes_of(size_of(recipe, (0,))) - each_class) / EXAMPLE_IPC - synthetic
+    passes = {"real": real, "synthetic": synthetic, "each_class": each_class, "training": round(training, 6)}
+    parts = [(real, "a real image"), (synthetic, "a synthetic one"), (each_class, "a class")]
     told = ", ".join(f"{number:g} {what}" for number, what in parts if number)
     if round(training, 6):
         told += f"; {training:g} more a synthetic one to train networks (preset {FOR_METHOD[name]}, ipc {EXAMPLE_IPC})"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from datadam.distillation.shards import Spread
     from datadam.parallel import Ray
+    from datadam.parallel.spread import Spread
 
 Engine = Annotated[
     Literal["local", "ray"] | None, Parameter(help="where workers are: processes of this machine (local), or a Ray cluster (ray)")
@@ -34,7 +34,7 @@ def engine_of(engine: str | None, gpus_per_worker: float | None, address: str | 
 
 def spread_of(asked: dict[str, Any]) -> "Spread | None":
     """Over which workers a distillation goes; None for this process. Raises `InvalidInput`."""
-    from datadam.distillation.shards import Spread
+    from datadam.parallel.spread import Spread
 
     engine = engine_of(asked.get("engine"), asked.get("gpus_per_worker"), asked.get("address"))
     if engine is None and not any(name in asked for name in MANY):

@@ -22,7 +22,6 @@ from datadam.distillation.recipe import Recipe
 from datadam.errors import CannotDo, InvalidInput, noting
 from datadam.evaluation.evaluate import protocol_named
 from datadam.evaluation.protocols import CATALOG, Protocol
-from datadam.methods import Coreset
 from datadam.settings import refuse
 from datadam.training.pool import RANDOM, open_bucket
 
@@ -225,7 +224,7 @@ def _recipe(one: Variant, real: RealData, ipc: int, settings: dict[str, Any]) ->
     if settings["zca"] is not None:
         own = "official" if recipe.preset == "official" else "kornia"
         given["zca"] = own if settings["zca"] else "none"
-    if not isinstance(recipe.method, Coreset):
+    if not recipe.method.chooses:
         given |= {name: settings[name] for name in ("iterations", "batch_real", "precision") if settings[name] is not None}
     recipe = changed(recipe, one, given)
     return replace(recipe, net=nets.canonical(recipe.net, real.shape))

@@ -14,7 +14,6 @@ from datadam.comparison.grid import Column, Grid, Row
 from datadam.comparison.table import WHOLE
 from datadam.data import RealData
 from datadam.distillation.forecast import PROBED, SECONDS_MATTER, passes_a_second
-from datadam.methods import Coreset
 from datadam.methods.coresets.cost import passes_behind
 from datadam.methods.cost import BACKWARD
 from datadam.training.insight import TRAINING, Behind
@@ -76,7 +75,7 @@ def parts_of(grid: Grid, real: RealData, device: str) -> list[Part]:
 
 def _making(row: Row, i: int, r: int, word: str, real: RealData, device: str) -> Part:
     recipe, foreseen, train = row.of_repeat(r), row.forecast, len(real.train)
-    if not isinstance(recipe.method, Coreset):
+    if not recipe.method.chooses:
         units = 1.0 if foreseen is None else foreseen.flops * max(1, recipe.iterations)
         seconds = foreseen.seconds if foreseen else 0.0
         return Part("make", i, r, -1, word, ("make", row.variant.word), units, seconds or None)

@@ -21,7 +21,6 @@ from datadam.evaluation.protocols import Protocol
 from datadam.files.lock import LOCK
 from datadam.files.partial import END
 from datadam.files.whole import read_json
-from datadam.methods import Coreset
 from datadam.settings import refuse
 
 Json = dict[str, Any]
@@ -41,7 +40,7 @@ def check_place(out: Path) -> None:
 
 def of_recipe(recipe: Recipe) -> str:
     """What an evaluation says that it judged."""
-    return recipe.method.name if isinstance(recipe.method, Coreset) else "distilled"
+    return recipe.method.name if recipe.method.chooses else "distilled"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from datadam.evaluation.evaluate import Evaluation
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.statistics import paired, winner
 from datadam.files.whole import replacing, write_json, write_text
-from datadam.methods import Coreset
 
 FORMAT = "datadam-comparison/1"
 WHOLE = "whole set"
@@ -139,7 +138,7 @@ def assemble(
 def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
     row = grid.rows[i]
     recipe, cards = row.recipe, {r: card for (j, r), card in results.cards.items() if j == i}
-    learns = recipe is not None and not isinstance(recipe.method, Coreset)
+    learns = recipe is not None and not recipe.method.chooses
     keys = ("digest", "seconds", "peak_memory_mb", "moved", "warnings", "hardware", "versions", "commit", "created")
     return {
         "method": row.variant.word, "ipc": row.ipc, "images": row.ipc * len(real.classes),

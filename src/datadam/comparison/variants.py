@@ -114,7 +114,7 @@ def changed(recipe: Recipe, variant: Variant, settings: dict[str, Any]) -> Recip
         for name, value in own.items()
         if name in options - known
     ]
-    if isinstance(recipe.method, Coreset):
+    if recipe.method.chooses:
         wrong = sorted(set(own) & {f.name for f in fields(recipe)} - set(OF_CORESETS))
         if wrong:
             faults.append(f"{variant.word!r} chooses real images and learns nothing; leave out {', '.join(wrong)}")

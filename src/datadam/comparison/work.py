@@ -21,14 +21,13 @@ from datadam.data import RealData
 from datadam.distillation.begin import begin, resume, whitened
 from datadam.distillation.checkpoint import clear_folder
 from datadam.distillation.forecast import students_within
-from datadam.distillation.shards import require_limit
 from datadam.errors import ArtifactError, DatadamError, InvalidInput, noting
 from datadam.evaluation.evaluate import Evaluation, evaluate, evaluate_whole
 from datadam.evaluation.evaluate import Progress as Judging
 from datadam.evaluation.protocols import Protocol
 from datadam.files.lock import alone_in
-from datadam.methods import Coreset
 from datadam.parallel import Ray
+from datadam.parallel.spread import require_limit
 from datadam.sets.distilled import DistilledSet
 from datadam.settings import refuse
 from datadam.wording import duration
@@ -278,7 +277,7 @@ class Work:
         began = time.monotonic()
         if not machine.forget_peak() and len(self.results.cards):
             self.results.remarks.append("peak memory may hold that of runs made before in the same process")
-        learns = not isinstance(recipe.method, Coreset)
+        learns = not recipe.method.chooses
         if learns and self.store.state(folder, recipe):  # a choice is made anew, by what the cache holds
             run = resume(folder, self.real, device=self.device)
         else:

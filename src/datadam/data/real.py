@@ -283,13 +283,15 @@ def _digests(part: Part) -> Iterable[bytes]:
             release(part.pixels)
 
 
-def require_members(real: RealData, ipc: int, *, cure: str = "") -> None:
-    """Raise `InvalidInput` unless every class has `ipc` training images, at least 1; `cure`, what could be done beside asking for
-    fewer."""
+def require_members(real: RealData, ipc: int, each: int = 1, *, cure: str = "") -> None:
+    """Raise `InvalidInput` unless every class has the training images for `ipc` stored ones, at least 1, each of which holds
+    `each` of them; `cure`, what could be done beside asking for fewer."""
     if ipc < 1:
         raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
     smallest = min(range(len(real.classes)), key=lambda k: len(real.by_class[k]))
-    if (size := len(real.by_class[smallest])) < ipc:
+    if (size := len(real.by_class[smallest])) < ipc * each:
+        holds = "" if each == 1 else f" of {each} real images each"
+        most = f"ask for at most {size // each}" if size >= each else "use the decoder plain"
         raise InvalidInput(
-            f"ipc is {ipc} but class {real.classes[smallest]!r} has only {size} training images; ask for at most {size}{cure}"
+            f"ipc is {ipc}{holds} but class {real.classes[smallest]!r} has only {size} training images; {most}{cure}"
         )

@@ -17,15 +17,20 @@ from datadam.distillation.forecast import Forecast, forecast
 from datadam.distillation.loop import Distillation
 from datadam.distillation.presets import remarks
 from datadam.distillation.recipe import Recipe
+from datadam.distillation.recorder import Folder, Nowhere
+from datadam.distillation.run import Run, spread_of
 from datadam.distillation.setup import Frame
-from datadam.distillation.shards import Sharded, Spread, records_of, require_limit, require_separable
-from datadam.distillation.start import check_ipc, first_images
+from datadam.distillation.shards.fit import require_separable
+from datadam.distillation.shards.run import Sharded, records_of
+from datadam.distillation.start import check_ipc, encoded, first_images
 from datadam.errors import InvalidInput
 from datadam.files.lock import alone_in
 from datadam.files.whole import require_writable
-from datadam.methods import Coreset
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
+from datadam.parallel.spread import Spread, require_limit
+from datadam.sets.decoders import decoder_named
 from datadam.sets.distilled import DistilledSet
+from datadam.sets.synthetic import SyntheticSet
 from datadam.training.insight import Insight, Progress
 from datadam.training.pool import open_bucket
 
@@ -47,7 +52,7 @@ def begin(
     command: str = "",
     progress: Progress | None = None,
     spread: Spread | None = None,
-) -> Distillation:
+) -> Run:
     """A new run, refused before any work when the recipe cannot run on the data.
 
     Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is kept
@@ -77,24 +82,29 @@ def begin(
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
-    seconds, facts = 0.0, {}
-    if isinstance(recipe.method, Coreset):
+    decoder, seconds, facts = decoder_named(recipe.decoder), 0.0, {}
+    if recipe.method.needs.networks == "insight":
         if out is not None:
             require_writable(Path(out))  # before a training of minutes, and not after
         insight, began = Insight(real, recipe.seed, recipe.net, device, progress), time.monotonic()
-        start = real.images(torch.cat(recipe.method.select(insight, recipe.ipc))).to(dtype)
+        chosen = recipe.method.choose(insight, recipe.ipc * decoder.each)
+        assert chosen is not None
+        start = encoded(real, torch.cat(chosen), decoder).to(dtype)
         seconds = time.monotonic() - began + insight.past  # choosing is all its work, also where an earlier run had trained
         facts = {"behind": [one._asdict() for one in insight.met]} if insight.met else {}
     else:
-        start = first_images(real, recipe.ipc, recipe.start, recipe.seed, earlier=earlier).to(dtype)
+        start = first_images(real, recipe.ipc, recipe.start, recipe.seed, decoder=decoder, earlier=earlier).to(dtype)
         if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
             start = fit_zca(start).apply(start)
     peak = machine.peak_memory_mb() if seconds else 0.0
     checkpoint = Checkpoint(Path(out)) if out is not None else None
     first = start if checkpoint else start.clone()  # which is kept on disk: a thousand classes of images are held once
-    state = RunState(first, torch.zeros_like(start), seconds=seconds, peak_mb=peak)
-    parts = (frame, plan or foreseen.plan, start, state, torch.device(device), checkpoint)
-    run = Sharded(*parts, places) if places else Distillation(*parts)
+    synthetic = SyntheticSet({"images": first}, real.classes, recipe.counts(real), decoder)
+    learned = {name: value.to(dtype) for name, value in recipe.method.start_values(synthetic, None).items()}
+    state = RunState(synthetic.tensors | learned, seconds=seconds, peak_mb=peak)
+    parts = (frame, plan or foreseen.plan, spread_of(start), state, torch.device(device))
+    recorder = Folder(checkpoint) if checkpoint else Nowhere(start)
+    run: Run = Sharded(*parts, recorder, places) if places else Distillation(*parts, recorder)
     run.facts |= facts
     run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
     if checkpoint:
@@ -119,15 +129,16 @@ def check(
 
 def _check_start(real: RealData, recipe: Recipe, earlier: Tensor | None) -> None:
     """Raise `InvalidInput` unless the data can give the first images."""
-    if isinstance(recipe.method, Coreset):
-        require_members(real, recipe.ipc)
+    if recipe.method.chooses:
+        decoder_named(recipe.decoder).require_fit(real.shape)
+        require_members(real, recipe.ipc, recipe.each)
         if earlier is not None:
             raise InvalidInput(f"{recipe.method.name} chooses real images; it cannot start from those of an earlier run")
     elif earlier is None:
-        check_ipc(real, recipe.ipc, recipe.start)
+        check_ipc(real, recipe.ipc, recipe.start, decoder_named(recipe.decoder))
 
 
-def resume(out: Path | str, real: RealData, *, device: str | None = None, spread: Spread | None = None) -> Distillation:
+def resume(out: Path | str, real: RealData, *, device: str | None = None, spread: Spread | None = None) -> Run:
     """Continue a run where its last checkpoint stands.
 
     Arguments: `out`, the run folder; `real`, the same data as then (its normalisation and whitening are those of the run);
@@ -142,16 +153,17 @@ def resume(out: Path | str, real: RealData, *, device: str | None = None, spread
     if plan.compiled and spread is None and not machine.can_compile(str(place)):
         plan = replace(plan, compiled=False)
         remarks = ("the run began compiled and no compiler works here: it goes on uncompiled, slower, and rounds otherwise",)
-    parts = (frame, plan, start, state, place, checkpoint)
-    run: Distillation
+    parts = (frame, plan, spread_of(start), state, place, Folder(checkpoint))
+    run: Run
     if spread is None and not records:
         records.clear()
         run = Distillation(*parts)
+        run.kept = checkpoint.state.exists()  # written again, it would push out the one before
     else:
         require_separable(frame.recipe, real)
         run = Sharded(*parts, (spread or Spread(workers=1)).settle(len(real.classes)))
         run.recall(checkpoint)
-    run.remarks += remarks
+    run.remarks += ((checkpoint.remark,) if checkpoint.remark else ()) + remarks
     return run
 
 

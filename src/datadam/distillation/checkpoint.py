@@ -1,10 +1,10 @@
 """A run's state on disk: written whole or not at all, read back bit-equal.
 
 RUN/checkpoint/run.json             what stays fixed: recipe, data, words; written last: with it there is a run to go on with
-RUN/checkpoint/state.safetensors    images, momentum, method state; the iteration, the plan and a checksum in its metadata
-RUN/checkpoint/before.safetensors   the state before that, used where the last one is torn
-RUN/snapshots/00000000.safetensors  images after an iteration; number 0 is the start
-RUN/metrics.jsonl                   one line each few iterations
+RUN/checkpoint/state.safetensors    learned tensors, optimisers' buffers, method state; iteration, plan and checksum in its
+metadata RUN/checkpoint/before.safetensors   the state before that, used where the last one is torn
+RUN/snapshots/00000000.safetensors  images after an iteration; number 0 is the start RUN/metrics.jsonl                   one
+line each few iterations
 """
 
 import hashlib
@@ -28,7 +28,9 @@ from datadam.files.lock import LOCK
 from datadam.files.partial import END, beside
 from datadam.files.whole import all_finite, read_json, read_tensors, replacing, require_writable, write_json, write_tensors
 from datadam.methods import State
-from datadam.methods.matching import Plan
+from datadam.methods.networks import WEIGHTS
+from datadam.methods.plan import Plan
+from datadam.sets.synthetic import LEARNABLE
 from datadam.settings import finite
 
 PARTS = ("card.json", "checkpoint", "snapshots", "metrics.jsonl", "distilled.safetensors", "zca.safetensors", "preview.png",
@@ -42,20 +44,24 @@ MOST_THREADS, MOST_TOGETHER = 1024, 1 << 30
 class RunState:
     """What changes during a run.
 
-    `images` and `momentum` [K*N, C, H, W]; `iteration`, how many are done; `seconds`, `peak_mb` and, on a GPU, `gpu_peak_mb` so
-    far; `moved`, mean change of a pixel since the start; `method`, the method's own state, tensors and numbers by name;
-    `network`, the weights of a network that is trained between steps.
+    `tensors`, what is learned, by name (sets/synthetic.py); `buffers`, of the optimisers, by "tensor/buffer"; `iteration`, how
+    many are done; `seconds`, `peak_mb` and, on a GPU, `gpu_peak_mb` so far; `moved`, mean change of a pixel since the start;
+    `method`, the method's own state, tensors and numbers by name, and with it the weights of networks that train on the way.
     """
 
-    images: Tensor
-    momentum: Tensor
+    tensors: dict[str, Tensor]
+    buffers: dict[str, Tensor] = field(default_factory=dict)
     iteration: int = 0
     seconds: float = 0.0
     peak_mb: float = 0.0
     gpu_peak_mb: float = 0.0
     moved: float = 0.0
     method: State = field(default_factory=dict)
-    network: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def images(self) -> Tensor:
+        """The stored images [M, C, H, W]."""
+        return self.tensors["images"]
 
 
 def check_folder(out: Path, *, overwrite: bool) -> None:
@@ -113,13 +119,12 @@ class Checkpoint:
         write_json(self.folder / "run.json", frame.to_card() | {"snapshots": list(frame.snapshots), "device": device})
 
     def write(self, state: RunState, plan: Plan) -> bool:
-        """Write the state, and keep the one before. Returns false, and writes nothing, when the images are not finite."""
-        if not all_finite(state.images):
+        """Write the state, and keep the one before. Returns false, and writes nothing, when what is learned is not finite."""
+        if not all(map(all_finite, state.tensors.values())):
             return False
         numbers = {name: getattr(state, name) for name in ("iteration", "seconds", "peak_mb", "gpu_peak_mb", "moved")}
-        tensors = {"images": state.images, "momentum": state.momentum}
+        tensors = state.tensors | {f"buffer/{name}": value for name, value in state.buffers.items()}
         tensors |= {f"method/{name}": value for name, value in state.method.items() if isinstance(value, Tensor)}
-        tensors |= {f"network/{name}": value for name, value in state.network.items()}
         plain = {name: value for name, value in state.method.items() if not isinstance(value, Tensor)}
         words = json.dumps(numbers | {"method": plain, "plan": plan.to_json()})
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -201,14 +206,18 @@ class Checkpoint:
             numbers = json.loads(metadata["state"])
             plan = _plan(numbers.pop("plan"))
             method: State = numbers.pop("method") | _under("method/", tensors)
-            state = RunState(
-                tensors["images"], tensors["momentum"], **numbers, method=method, network=_under("network/", tensors)
-            )
-            expected = (len(frame.real.classes) * frame.recipe.ipc, *frame.real.shape)
-            if any(tuple(t.shape) != expected for t in (start, state.images, state.momentum)):
-                raise ValueError(f"the images are not {expected}")
-            if not all(t.is_floating_point() and all_finite(t) for t in (start, state.images, state.momentum)):
-                raise ValueError("the images hold NaN or infinite numbers")
+            learned = {name: tensors[name] for name in LEARNABLE if name in tensors}
+            state = RunState(learned, _under("buffer/", tensors), **numbers, method=method)
+            _of_the_first_format(state, tensors)
+            counts, classes = frame.recipe.counts(frame.real), len(frame.real.classes)
+            expected = {"images": (sum(counts), *frame.real.shape), "labels": (sum(counts), classes), "rate": ()}
+            named = [("images", start), *learned.items()]
+            named += [(name.partition("/")[0], buffer) for name, buffer in state.buffers.items() if not name.endswith("/step")]
+            for name, tensor in named:
+                if tuple(tensor.shape) != expected[name]:
+                    raise ValueError(f"the {name} are not {expected[name]}")
+                if not (tensor.is_floating_point() and all_finite(tensor)):
+                    raise ValueError(f"the {name} hold NaN or infinite numbers")
             if type(state.iteration) is not int or not 0 <= state.iteration <= frame.recipe.iterations:
                 raise ValueError(f"iteration {state.iteration!r} of {frame.recipe.iterations}")
             if not all(finite(n) for n in (state.seconds, state.peak_mb, state.gpu_peak_mb, state.moved)):
@@ -256,6 +265,14 @@ def _checksum(tensors: Mapping[str, Tensor], words: str) -> str:
         found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     return f"sha256:{found.hexdigest()}"
+
+
+def _of_the_first_format(state: RunState, tensors: dict[str, Tensor]) -> None:
+    """What checkpoints of the first format held under other names."""
+    if "momentum" in tensors:
+        state.buffers["images/momentum_buffer"] = tensors["momentum"]
+    if network := _under("network/", tensors):
+        state.method |= {"trained": state.iteration - 1} | {WEIGHTS + name: value for name, value in network.items()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -10,14 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datadam import machine, nets
 from datadam.data import RealData
-from datadam.distillation.recipe import NETWORK_BATCH, Recipe
+from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput, NotEnoughMemory
 from datadam.machine import can_compile
-from datadam.methods import Coreset, FeatureMatching
-from datadam.methods.coresets.cost import choosing_memory, passes_to_choose
-from datadam.methods.cost import BACKWARD, COMPILED_GAIN, REAL_COPIES, TRAINING_COPIES
-from datadam.methods.dc import STATISTICS
-from datadam.methods.matching import Plan
+from datadam.methods.cost import COMPILED_GAIN, Size
+from datadam.methods.plan import Plan
 from datadam.training.students import WORKER_BYTES
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
@@ -62,63 +59,60 @@ def forecast(
     Raises `NotEnoughMemory` when the run needs more, saying what would help; `InvalidInput` when the net does not fit the images.
     """
     network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes))
-    image = torch.zeros(1, *real.shape)
+    image, method = torch.zeros(1, *real.shape), recipe.method
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         features = network.eval().features(image)
-        if isinstance(recipe.method, FeatureMatching):
-            recipe.method.descriptors(features)  # refuses layers that the network has not
-    matches = isinstance(recipe.method, FeatureMatching)
-    couples = network.couples_images and recipe.method.needs_network
-    coupled = matches and couples
-    learns = not isinstance(recipe.method, Coreset)
-    counts = [min(recipe.batch_real, len(members)) for members in real.by_class]
-    passes = passes_of(recipe, counts) if learns else 0.0
-    flops = counter.get_total_flops() * passes
-    uniform = len(set(counts)) == 1  # each new batch size would be compiled again
+    remark = method.remark(features)  # refuses layers that the network has not
+    couples = network.couples_images and method.needs_network
+    drawn = tuple(min(recipe.batch_real, len(members)) for members in real.by_class)
+    a_pass, on_gpu = float(counter.get_total_flops()), torch.device(device).type == "cuda"
+    size = size_of(recipe, drawn, couples=couples, device=device)
+    passes = method.cost(size).passes
+    flops = a_pass * passes
     work = flops + MAP_WORK * passes * sum(block.numel() for block in features.blocks)
-    on_gpu = torch.device(device).type == "cuda"
-    pays = matches and uniform and work * recipe.iterations > COMPILING_PAYS * (GPU_WORK if on_gpu else 1)
+    uniform = len(set(drawn)) == 1  # each new batch size would be compiled again
+    pays = method.streams and uniform and work * recipe.iterations > COMPILING_PAYS * (GPU_WORK if on_gpu else 1)
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
         precision = machine.fast_precision(device) if compiled else "float32"
     width = 8 if precision == "float64" else 4
-    blocks = [block.numel() * width for block in features.blocks] or [features.embedding.numel() * width]
-    real_map = max(blocks) // (2 if precision == "bfloat16" else 1)
-    chunk = machine.chunk_for(real_map, device) if matches and not couples else machine.images_at_once(real.shape, device)
-    needed: float = FLOOR + 4 * width * len(counts) * recipe.ipc * image.numel()  # images, start, momentum, gradient
+    blocks = tuple(block.numel() * width for block in features.blocks) or (features.embedding.numel() * width,)
+    real_map, together = max(blocks) // (2 if precision == "bfloat16" else 1), machine.images_at_once(real.shape, device)
+    chunk = machine.chunk_for(real_map, device) if method.streams and not couples else together
+    size = replace(
+        size, blocks=blocks, embedding=features.embedding.numel() * width, chunk=chunk,
+        weights=sum(weight.nbytes for weight in network.parameters()), members=tuple(map(len, real.by_class)),
+        at_once=machine.images_at_once(real.shape),
+    )  # fmt: skip
+    cost = method.cost(size)
+    needed: float = FLOOR + 4 * width * len(drawn) * recipe.ipc * image.numel()  # images, start, momentum, gradient
     needed += in_memory(real) if memory_limit is not None else 0  # what is free does not hold them any more
     alone = needed  # of a process that computes nothing
     matrix = 4 * image.numel() ** 2 if recipe.zca != "none" or real.transform.zca is not None else 0
     fitting = needed + FIT_COPIES * matrix  # comes first, and gives back what it took
-    needed += ZCA_COPIES * matrix
-    if isinstance(recipe.method, Coreset):
-        needed += choosing_memory(recipe.method, real, blocks, sum(weight.nbytes for weight in network.parameters()))
-    if learns:
-        needed += working_memory(recipe, counts, chunk, blocks, features.embedding.numel() * width, couples)
+    needed += ZCA_COPIES * matrix + cost.bytes
     if workers:
         needed = alone + beside(workers, needed - alone, alone - FLOOR + (in_memory(real) if memory_limit is None else 0))
-    notes = [remark] if (remark := recipe.method.remark(features)) else []
-    if coupled:
+    notes = [remark] if remark else []
+    if couples and method.streams:
         notes.append(
-            f"{recipe.net} couples the images of a batch (batch norm), so all {sum(counts)} real images of an iteration go "
+            f"{recipe.net} couples the images of a batch (batch norm), so all {sum(drawn)} real images of an iteration go "
             f"through it together: about {needed / 1e9:.1f} GB of memory"
         )
     needed = max(needed, fitting if memory_limit is not None else 0)
     limit = machine.available_memory(device) if memory_limit is None else memory_limit
     kept = ""
-    if learns and precision != "float64":
-        kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(counts), limit - needed)
+    if not method.chooses and precision != "float64":
+        kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(drawn), limit - needed)
     if kept:
         needed += kept_bytes(real, kept)
     whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
     if needed > limit:
-        cure = "use instance norm (norm=instance)" if coupled else "lower ipc"
-        if learns:
+        cure = cost.cure or ("use instance norm (norm=instance)" if couples and method.streams else "lower ipc")
+        if not method.chooses:
             cure += f", lower --batch-real (now {recipe.batch_real})"
             cure += f", use fewer --workers (now {workers})" if workers else ""
-        elif isinstance(recipe.method, Coreset) and (recipe.method.behind or recipe.method.looks):
-            cure = "choose by random features, or at random" if recipe.method.behind else "choose at random"
         another = f"raise --memory-limit ({smallest_limit(int(whole), real, 1 + SENT * bool(workers))} is the smallest that does)"
         if on_gpu and memory_limit is None:
             another = "another --device"
@@ -131,14 +125,18 @@ def forecast(
         missing = "Triton or C" if on_gpu else "C++"
         notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
     seconds = rate = 0.0
-    a_pass = float(counter.get_total_flops())
-    in_all = recipe.iterations * passes
-    if isinstance(recipe.method, Coreset):
-        in_all = passes_to_choose(recipe.method, len(real.train), device)
+    in_all = recipe.iterations * passes + cost.before
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
         seconds = in_all / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
+
+
+def size_of(recipe: Recipe, drawn: tuple[int, ...], *, couples: bool = False, device: str = "cpu") -> Size:
+    """The size of a run that draws so many real images of each class, as far as its recipe alone says it."""
+    synthetic = (recipe.ipc * recipe.each,) * len(drawn)
+    trained = recipe.on_the_way.images(sum(synthetic), recipe.iterations_per_network)
+    return Size(real=drawn, synthetic=synthetic, trained=trained, couples=couples, device=device)
 
 
 def foretold_memory(real: RealData, recipe: Recipe, kept: str, device: str) -> int:
@@ -208,39 +206,6 @@ def kept_form(real: RealData, whitens: bool, precision: str, device: str, drawn:
 def kept_bytes(real: RealData, form: str) -> int:
     """Bytes of all training images in that form."""
     return len(real.train) * math.prod(real.shape) * {"uint8": 1, "float16": 2, "float32": 4}[form]
-
-
-def passes_of(recipe: Recipe, counts: list[int]) -> float:
-    """Forward passes of one image that an iteration counts; `counts`, real images drawn of each class."""
-    cost, synthetic = recipe.method.cost, len(counts) * recipe.ipc
-    trained = recipe.network_epochs * synthetic + recipe.network_steps * min(NETWORK_BATCH, synthetic)
-    served = recipe.iterations_per_network
-    share = (1 if recipe.network_when == "drawn" else served - 1) / served  # of the iterations that train their network
-    matched = cost.real * sum(counts) + cost.synthetic * synthetic + cost.each_class * len(counts)
-    return matched + BACKWARD * trained * share
-
-
-def working_memory(recipe: Recipe, counts: list[int], chunk: int, blocks: list[int], embedding: int, coupled: bool) -> float:
-    """Bytes that an iteration takes beside the images, at its peak.
-
-    Arguments: `counts`, real images of each class; `chunk`, images a forward pass; `blocks` and `embedding`, bytes of one image's
-    maps and last feature; `coupled`, whether the net couples images.
-    """
-    cost, synthetic = recipe.method.cost, len(counts) * recipe.ipc
-    if isinstance(recipe.method, FeatureMatching):
-        together = sum(counts) if coupled else min(sum(counts), chunk)
-        graph = synthetic if coupled else min(synthetic, max(chunk, recipe.ipc))
-    else:
-        together = min(max(counts), chunk)
-        graph = synthetic if cost.whole else recipe.ipc
-    matching = REAL_COPIES * together * max(blocks) + cost.real_maps * together * sum(blocks)
-    matching += cost.synthetic_maps * graph * sum(blocks)
-    if coupled and not isinstance(recipe.method, FeatureMatching):
-        matching += REAL_COPIES * STATISTICS * len(counts) * max(blocks)
-    trains = recipe.trains_network or recipe.method.trains_networks
-    training = TRAINING_COPIES * min(NETWORK_BATCH, synthetic) * sum(blocks) if trains else 0
-    kept = sum(blocks) * len(counts) + embedding * sum(counts) if cost.keeps_features else 0
-    return max(matching, training) + kept
 
 
 @cache

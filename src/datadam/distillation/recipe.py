@@ -6,10 +6,15 @@ from typing import Any, get_args, get_type_hints
 
 from datadam import nets
 from datadam.augment.siamese import STRATEGY, operations
+from datadam.data import RealData
+from datadam.distillation.optimisers import BUFFERS
 from datadam.errors import CannotDo, DatadamError, InvalidInput, UnknownName, noting
 from datadam.evaluation.protocols import CATALOG as PROTOCOLS
-from datadam.methods import Coreset, FeatureMatching, Method
+from datadam.methods import Method
+from datadam.methods.base import Group
 from datadam.methods.catalog import CATALOG
+from datadam.methods.networks import NETWORK_BATCH, OnTheWay
+from datadam.sets.decoders import decoder_named
 from datadam.settings import finite, refuse, require
 from datadam.training.pool import parse
 from datadam.training.trainer import Training
@@ -18,7 +23,6 @@ PRECISIONS = ("auto", "float32", "float64", "bfloat16")
 ZCA = ("none", "kornia", "official")
 TRAINED = ("drawn", "between")
 OF_NETWORKS = ("networks", "init", "iterations_per_network", "network_steps", "network_epochs", "network_augment")
-NETWORK_BATCH = 256  # images a training step of a matching network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +30,15 @@ class Recipe:
     """A method and how it is run.
 
     Arguments (the paper's symbol): `method`; `ipc` (IPC), images per class; `net`, the matching network; `iterations` (I);
-    `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` of SGD on the images; `start`, the
-    first images; `augment`, words of the Siamese augmentation; `zca`, whitening of the data; `init`, distribution of the weights;
-    `networks`, "random" or a bucket of trained ones, "POOL@20-40" (see buckets.py);
-    `iterations_per_network`, iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes,
-    of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD
-    with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`;
-    `precision`; `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from.
-    Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one, when all is right but for this method.
+    `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` (beta_1 of Adam) of the
+    `optimizer` ("sgd", "adam", "adamw") on the images; `decoder`, from stored to training images (sets/decoders.py); `start`,
+    the first images; `augment`, words of the Siamese augmentation; `zca`, whitening of the data; `init`, distribution of the
+    weights; `networks`, "random" or a bucket of trained ones, "POOL@20-40" (see buckets.py); `iterations_per_network`,
+    iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes, of the network over the
+    synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD with `network_lr`,
+    `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`; `precision`;
+    `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from. Raises `InvalidInput`
+    with every wrong setting at once; `CannotDo`, which is one, when all is right but for this method.
     """
 
     method: Method
@@ -43,6 +48,8 @@ class Recipe:
     batch_real: int = 256
     lr_images: float = 1.0
     momentum: float = 0.5
+    optimizer: str = "sgd"
+    decoder: str = "plain"
     start: str = "real"
     augment: str = STRATEGY
     zca: str = "none"
@@ -82,8 +89,8 @@ class Recipe:
             value = getattr(self, name)
             require(finite(value) and 0 <= value < 1, f"{name} is {value!r}; it must lie in [0, 1)", faults)
         for name, allowed in (
-            ("precision", PRECISIONS), ("zca", ZCA), ("network_when", TRAINED), ("init", tuple(nets.INITS)),
-            ("protocol", tuple(PROTOCOLS)),
+            ("optimizer", tuple(BUFFERS)), ("precision", PRECISIONS), ("zca", ZCA), ("network_when", TRAINED), ("init",
+            tuple(nets.INITS)), ("protocol", tuple(PROTOCOLS)),
         ):  # fmt: skip
             value = getattr(self, name)
             require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
@@ -93,13 +100,15 @@ class Recipe:
                 f"init={self.init} is about random weights, and networks={self.networks} are trained; leave one of them out",
                 faults,
             )
+        with noting(faults):
+            decoder_named(self.decoder)
         for words in dict.fromkeys((self.augment, self.network_augment)):
             try:
                 operations(words)
             except DatadamError as error:
                 faults.append(str(error))
         require(
-            self.precision != "bfloat16" or isinstance(self.method, Coreset | FeatureMatching),
+            self.precision != "bfloat16" or not self.method.real_gradient,
             f"{self.method.name} takes gradients on the real side, for which bfloat16 is too coarse; use precision=float32",
             unfit,
         )
@@ -109,7 +118,7 @@ class Recipe:
             faults,
         )
         require(
-            not self.method.trains_networks or (not self.trains_network and self.iterations_per_network == 1),
+            not self.method.trains_networks or (not self.on_the_way and self.iterations_per_network == 1),
             f"{self.method.name} decides itself how long it trains a network and when it draws the next; leave network_steps=0, "
             "network_epochs=0, iterations_per_network=1",
             unfit,
@@ -121,12 +130,12 @@ class Recipe:
             unfit,
         )
         require(
-            not (self.trains_network and self.network_when == "between" and self.iterations_per_network == 1),
+            not (self.on_the_way and self.network_when == "between" and self.iterations_per_network == 1),
             "network_when=between trains a network between the iterations that share it, and each has its own; "
             "raise iterations_per_network, or say network_when=drawn",
             faults,
         )
-        if isinstance(self.method, Coreset):
+        if self.method.chooses:
             require(
                 self.iterations == 0 and self.start == "real",
                 f"{self.method.name} chooses real images and learns nothing: it needs iterations=0 and start='real'",
@@ -135,17 +144,27 @@ class Recipe:
         refuse(faults, unfit)
 
     @property
-    def network_training(self) -> Training:
-        """How a matching network is trained on the synthetic set; the loop says for how long."""
-        return Training(
+    def on_the_way(self) -> OnTheWay:
+        """How drawn networks are trained on the synthetic set."""
+        training = Training(
             batch=NETWORK_BATCH, lr=self.network_lr, momentum=self.network_momentum, weight_decay=self.network_decay,
             augment=self.network_augment,
         )  # fmt: skip
+        return OnTheWay(steps=self.network_steps, epochs=self.network_epochs, when=self.network_when, training=training)
 
     @property
-    def trains_network(self) -> bool:
-        """Whether the loop trains the drawn networks on the synthetic set."""
-        return bool(self.network_steps or self.network_epochs)
+    def group(self) -> Group:
+        """How the images are stepped."""
+        return Group(tensors=("images",), rule=self.optimizer, lr=self.lr_images, momentum=self.momentum)  # type: ignore[arg-type]
+
+    @property
+    def each(self) -> int:
+        """Training images of one stored image."""
+        return decoder_named(self.decoder).each
+
+    def counts(self, real: RealData) -> tuple[int, ...]:
+        """Stored images of each class of the data."""
+        return (self.ipc,) * len(real.classes)
 
     def to_card(self) -> dict[str, Any]:
         """The settings as JSON knows them; `from_card` rebuilds an equal recipe."""

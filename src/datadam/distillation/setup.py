@@ -1,5 +1,6 @@
 """Frame: what stays fixed during a run, and the card that it becomes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,7 @@ from torch import Tensor
 from datadam import machine
 from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
-from datadam.methods import Coreset
-from datadam.sets.card import FORMAT, data_card, digest
+from datadam.sets.card import FORMAT, HARD, SOFT, data_card, digest
 from datadam.sets.distilled import DistilledSet
 
 
@@ -37,15 +37,18 @@ class Frame:
             "recipe": self.recipe.to_card(),
             "data": data_card(self.real),
             "transform": self.real.transform.to_card(),
-            "labels": "class",
+            "labels": SOFT if "labels" in self.recipe.method.learns else HARD,
+            "decoder": self.recipe.decoder,
         }
 
-    def finish(self, images: Tensor, measured: dict[str, Any], device: torch.device, out: Path | None) -> DistilledSet:
-        """The artifact of these images [K*N, C, H, W]; written to `out` when given."""
+    def finish(
+        self, tensors: Mapping[str, Tensor], measured: dict[str, Any], device: torch.device, out: Path | None
+    ) -> DistilledSet:
+        """The artifact of these learned tensors (`SyntheticSet`); written to `out` when given."""
         method = self.recipe.method
         card = {
             "format": FORMAT,
-            "kind": "coreset" if isinstance(method, Coreset) else "distilled",
+            "kind": "coreset" if method.chooses else "distilled",
             **self.to_card(),
             **measured,
             "hardware": machine.hardware(device),
@@ -54,9 +57,11 @@ class Frame:
             "created": machine.now(),
             "citations": [method.citation] if method.citation else [],
         }
-        labels = torch.arange(len(self.real.classes)).repeat_interleave(self.recipe.ipc)
-        stored = images.detach().float().cpu().contiguous().clone()
-        distilled = DistilledSet(stored, labels, self.real.transform, card | {"digest": digest(stored, labels)})
+        numbers = torch.arange(len(self.real.classes)).repeat_interleave(torch.tensor(self.recipe.counts(self.real)))
+        stored = {name: tensor.detach().float().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        images, labels, rate = stored["images"], stored.get("labels", numbers), stored.get("rate")
+        card |= {} if rate is None else {"rate": float(rate)}
+        distilled = DistilledSet(images, labels, self.real.transform, card | {"digest": digest(images, labels, rate)}, rate)
         if out is not None:
             distilled.save(out)
         return distilled

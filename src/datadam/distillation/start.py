@@ -12,6 +12,7 @@ from datadam.errors import InvalidInput, UnknownName
 from datadam.machine import images_at_once
 from datadam.methods.coresets import kcenter, kmeans, random
 from datadam.rng import stream
+from datadam.sets.decoders import PLAIN, Decoder
 from datadam.training.insight import Insight
 
 STARTS = {
@@ -22,38 +23,45 @@ STARTS = {
 }
 
 
-def check_ipc(real: RealData, ipc: int, start: str) -> None:
-    """Raise `InvalidInput` unless the start is known and every class can give `ipc` images (noise always can)."""
+def check_ipc(real: RealData, ipc: int, start: str, decoder: Decoder = PLAIN) -> None:
+    """Raise `InvalidInput` unless the start is known, the decoder fits the images, and every class can give the real images for
+    `ipc` stored ones (noise needs none)."""
+    decoder.require_fit(real.shape)
     if ipc < 1:
         raise InvalidInput(f"ipc (images per class) is {ipc}; it must be at least 1")
     if start not in STARTS:
         raise UnknownName("start", start, STARTS, "To go on from an earlier run, give its images as `earlier`.")
     if start != "noise":
-        require_members(real, ipc, cure=", or start from noise")
+        require_members(real, ipc, decoder.each, cure=", or start from noise")
 
 
-def first_images(real: RealData, ipc: int, start: str, seed: int, *, earlier: Tensor | None = None) -> Tensor:
-    """First synthetic images [K*N, C, H, W] in network space, float32.
+def first_images(
+    real: RealData, ipc: int, start: str, seed: int, *, decoder: Decoder = PLAIN, earlier: Tensor | None = None
+) -> Tensor:
+    """First stored images [K*N, C, H, W] in network space, float32; those that hold several have as many real ones shrunk into
+    them.
 
     Arguments: `start`, a name of `STARTS` or any text when `earlier` is given; `seed`, the run's seed; `earlier`, images
     [K*n, C, H, W] of another run with n <= N: they come first in each class and random real images fill the rest.
     Raises `UnknownName`, `InvalidInput`.
     """
     if earlier is not None:
-        return _continue(real, ipc, seed, earlier)
-    check_ipc(real, ipc, start)
+        return _continue(real, ipc, seed, earlier, decoder)
+    check_ipc(real, ipc, start, decoder)
     if start == "noise":
         return torch.cat([_noise(seed, name, ipc, real.shape) for name in real.classes])
-    chosen = random.select(real, ipc, seed) if start == "real" else _chosen(Insight(real, seed), ipc, start)
-    return _images(real, torch.cat(chosen))
+    count = ipc * decoder.each
+    chosen = random.select(real, count, seed) if start == "real" else _chosen(Insight(real, seed), count, start)
+    return encoded(real, torch.cat(chosen), decoder)
 
 
-def _images(real: RealData, chosen: Tensor) -> Tensor:
-    """Real images in network space, made in pieces: those of a thousand classes are held once, and not as bytes beside."""
-    images = torch.empty(len(chosen), *real.shape)
-    size = images_at_once(real.shape)
-    for piece, rows in zip(images.split(size), chosen.split(size), strict=True):
-        piece.copy_(real.images(rows))
+def encoded(real: RealData, chosen: Tensor, decoder: Decoder) -> Tensor:
+    """Real images as they are stored, in network space, made in pieces: those of a thousand classes are held once, and not as
+    bytes beside."""
+    images = torch.empty(len(chosen) // decoder.each, *real.shape)
+    size = max(1, images_at_once(real.shape) // decoder.each)
+    for piece, rows in zip(images.split(size), chosen.split(size * decoder.each), strict=True):
+        piece.copy_(decoder.encode(real.images(rows)))
     return images
 
 
@@ -72,7 +80,7 @@ def _noise(seed: int, name: str, ipc: int, shape: tuple[int, int, int]) -> Tenso
     return torch.randn(ipc, *shape, generator=stream(seed, "start", name))
 
 
-def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor) -> Tensor:
+def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor, decoder: Decoder) -> Tensor:
     kept, rest = divmod(len(earlier), len(real.classes))
     if rest or tuple(earlier.shape[1:]) != real.shape:
         raise InvalidInput(
@@ -83,7 +91,8 @@ def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor) -> Tensor:
         raise InvalidInput(f"the earlier run has {kept} images per class, more than the {ipc} asked for; ask for {kept} or more")
     if kept == ipc:
         return earlier.clone()
-    check_ipc(real, ipc, "real")
-    images: Tensor = _images(real, torch.cat(random.select(real, ipc, seed))).unflatten(0, (len(real.classes), ipc))
+    check_ipc(real, ipc, "real", decoder)
+    chosen = torch.cat(random.select(real, ipc * decoder.each, seed))
+    images: Tensor = encoded(real, chosen, decoder).unflatten(0, (len(real.classes), ipc))
     images[:, :kept] = earlier.unflatten(0, (len(real.classes), kept))
     return images.flatten(0, 1)

@@ -38,16 +38,18 @@ def kept_folder(run: Path) -> Path | None:
 class Board:
     """The events of one run; `update()` writes what is new in its files.
 
-    Arguments: `run`, the run's folder; `folder`, where the events go; `transform`, `classes` and `ipc`, for the pictures; `done`,
-    iterations of before a resumption: events of later ones, which are made again, are no longer shown. Raises `InvalidInput`
-    without TensorBoard, `RunFailed` when the folder cannot be written.
+    Arguments: `run`, the run's folder; `folder`, where the events go; `transform`, `classes` and `counts`, for the pictures;
+    `done`, iterations of before a resumption: events of later ones, which are made again, are no longer shown. Raises
+    `InvalidInput` without TensorBoard, `RunFailed` when the folder cannot be written.
     """
 
-    def __init__(self, run: Path, folder: Path, transform: Transform, classes: tuple[str, ...], ipc: int, done: int) -> None:
+    def __init__(
+        self, run: Path, folder: Path, transform: Transform, classes: tuple[str, ...], counts: tuple[int, ...], done: int
+    ) -> None:
         require_tensorboard()
         from torch.utils.tensorboard import SummaryWriter
 
-        self.run, self.transform, self.classes, self.ipc = run, transform, classes, ipc
+        self.run, self.transform, self.classes, self.counts = run, transform, classes, counts
         known = done if kept_folder(run) == folder.resolve() else 0  # of these iterations the events are there already
         write_json(run / KEPT, {"folder": str(folder.resolve())})
         try:
@@ -96,7 +98,7 @@ class Board:
             if path.name not in self.shown:
                 self.shown.add(path.name)
                 pixels = self.transform.to_pixels(read_tensors(path)[0]["images"].float())
-                picture = np.asarray(preview(pixels, self.classes, self.ipc))
+                picture = np.asarray(preview(pixels, self.classes, self.counts))
                 self.writer.add_image("images", picture, int(path.stem), dataformats="HWC")
 
     def _snapshots(self) -> list[Path]:

@@ -1,46 +1,120 @@
-"""What a method is: a frozen object of settings with a few pure functions. The loop knows these verbs and nothing else.
+"""What a method is: a frozen object of settings with a few verbs. The loop knows these verbs and nothing else.
 
-Letters: K classes, N images, D numbers of a descriptor.
+Letters: K classes, M stored images, N training images that they decode to, D numbers of a descriptor.
 """
 
-from collections.abc import Generator
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+import torch
 from torch import Tensor
 
-from datadam.methods.cost import Cost
+from datadam.methods import networks
+from datadam.methods.cost import Cost, Size, general, matching
 from datadam.methods.draw import Draw
+from datadam.methods.gradient import Gradient, differentiate
+from datadam.methods.matching import Engine
 from datadam.nets import Features
 from datadam.sets.synthetic import SyntheticSet
+from datadam.training.insight import TRAINING, Behind, Insight
+from datadam.training.needs import Needs
 
 State = dict[str, Tensor | int | float]
 Parts = Generator[dict[str, Tensor], None, None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way to learn synthetic images.
+class Group:
+    """What one optimiser steps.
 
-    The general verbs serve gradient, trajectory and kernel methods; feature matching needs none of them (see below).
-    Class variables: `name`, as written on the command line; `family`; `citation`, BibTeX; `separable`, whether a class's loss
-    reads only that class's images (with a network that couples no images); `needs_network`, whether it reads more of an image
-    than its pixels; `trains_networks`, whether the method trains its
-    networks itself, so that a recipe must not; `cost`, of an iteration.
+    Arguments: `tensors`, names of learned tensors; `rule`; `lr`; `momentum` of SGD, beta_1 of Adam and AdamW (beta_2 is 0.999);
+    `clip`, the largest norm of the group's gradient (None: any); `bounds`, between which the tensors are held after a step.
+    """
+
+    tensors: tuple[str, ...]
+    rule: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float
+    momentum: float = 0.0
+    clip: float | None = None
+    bounds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to make synthetic images.
+
+    Class variables: `name`, as written on the command line; `family`; `description`; `citation`, BibTeX; `learns`, the tensors
+    of the synthetic set that it learns (none: it chooses or samples); `separable`, whether a class's loss reads only that
+    class's images (with a network that couples no images); `needs_network`, whether it reads more of an image than its pixels;
+    `trains_networks`, whether it decides itself when its networks train, so that a recipe must not; `real_gradient`, whether
+    gradients are taken on the real side, for which bfloat16 is too coarse; `streams`, whether real images need no gradient, so
+    that they go through compiled code in pieces of any size; `chooses`, whether it chooses real images and so has no
+    iterations; `looks`, forward passes of each real image that every choice makes anew.
     """
 
     name: ClassVar[str]
     family: ClassVar[str]
     description: ClassVar[str]
     citation: ClassVar[str]
+    learns: ClassVar[frozenset[str]] = frozenset({"images"})
     separable: ClassVar[bool]
     needs_network: ClassVar[bool] = True
     trains_networks: ClassVar[bool] = False
-    cost: ClassVar[Cost] = Cost()
+    real_gradient: ClassVar[bool] = True
+    streams: ClassVar[bool] = False
+    chooses: ClassVar[bool] = False
+    looks: ClassVar[float] = 0.0
+
+    @property
+    def behind(self) -> tuple[Behind, ...]:
+        """The trainings and looks at the real set that a choice of images rests on, and that the cache keeps."""
+        return ()
+
+    @property
+    def training_epochs(self) -> int:
+        """Epochs over the whole real set that these trainings count, unless an earlier run has left them in the cache."""
+        return sum(work.training.epochs for work in self.behind if work.what == TRAINING)
+
+    @property
+    def needs(self) -> Needs:
+        """The networks that must exist before iteration 0."""
+        return Needs("random" if self.needs_network else "none")
+
+    @property
+    def only_features(self) -> bool:
+        """Whether it reads features alone, so that networks need no classifier."""
+        return False
+
+    def groups(self, images: Group) -> Sequence[Group]:
+        """What the optimisers step, from the recipe's group of the `images`; a method that learns more adds groups of its own."""
+        return (images,)
+
+    def start_values(self, synthetic: SyntheticSet, given: object) -> dict[str, Tensor]:
+        """First values of what it learns beside the images, by name: "labels" [M, K], "rate" [].
+
+        Arguments: `synthetic`, its first images; `given`, what was made because the method `needs` it (None: nothing).
+        """
+        return {}
 
     def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
-        """State beside the images, kept in checkpoints as it is: tensors and numbers by name."""
+        """State beside the learned tensors, kept in checkpoints as it is: tensors and numbers by name."""
         return {}
+
+    def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
+        """What happens between the image step before and the one of `draw` (before the first one too), such as training networks.
+
+        Every state that is yielded is kept, and an interrupted run goes on from the last one: a long stretch yields more than
+        once, and a state says how far it is, so that nothing is done twice when the verb is asked again with it. Here: networks
+        train on the synthetic set as the recipe says.
+        """
+        yield from networks.train_drawn(state, synthetic, draw)
+
+    def gradient(self, state: State, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
+        """The gradient of the loss with respect to what is learned; with `norms`, that of each term alone is measured too."""
+        return differentiate(self, state, synthetic, draw, norms=norms)
 
     def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
         """The named terms of the loss, each a vector, in one part or several: the sum over all of them is minimised.
@@ -50,9 +124,17 @@ class Method:
         """
         raise TypeError(f"{self.name} has no general loss")
 
-    def after_step(self, state: State, synthetic: SyntheticSet, draw: Draw) -> State:
-        """The state for the next iteration."""
-        return state
+    def cost(self, size: Size) -> Cost:
+        """Arithmetic and memory of a run of this size."""
+        return general(size)
+
+    def choose(self, insight: Insight, ipc: int) -> list[Tensor] | None:
+        """Training indices [ipc] of each class, of a method that chooses real images; None of all others."""
+        return None
+
+    def sample(self, state: State, k: int, count: int, generator: torch.Generator) -> Tensor | None:
+        """`count` images of class k, of a method that trains a generator; None of all others."""
+        return None
 
     def remark(self, features: Features) -> str:
         """What a user must be told about this method on a network that gives such features; "" for nothing."""
@@ -72,6 +154,13 @@ class FeatureMatching(Method):
 
     family: ClassVar[str] = "feature matching"
     separable: ClassVar[bool] = True
+    real_gradient: ClassVar[bool] = False
+    streams: ClassVar[bool] = True
+
+    @property
+    def only_features(self) -> bool:
+        """It does."""
+        return True
 
     def descriptors(self, features: Features) -> list[Tensor]:
         """Descriptors [N, D_i] of N images, one row an image; the same function on both sides."""
@@ -80,3 +169,18 @@ class FeatureMatching(Method):
     def terms(self, real: list[Tensor], synthetic: list[Tensor]) -> dict[str, Tensor]:
         """The named terms of the loss, each one number a class [K], from class means [K, D_i] of either side."""
         raise NotImplementedError
+
+    def gradient(self, state: State, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
+        """By the engine, class means on both sides."""
+        source = draw.source
+        engine: Engine = source.once(lambda: Engine(self, source.plan, source.precision, str(source.device)))
+        return engine.gradient(synthetic, draw, norms=norms)
+
+    def cost(self, size: Size) -> Cost:
+        """Real images pass once, synthetic ones forward and back."""
+        return matching(size, needs_network=self.needs_network)
+
+    def remark(self, features: Features) -> str:
+        """Checks that the network has what the descriptors look at. Raises `InvalidInput`."""
+        self.descriptors(features)
+        return ""

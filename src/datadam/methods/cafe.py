@@ -15,6 +15,7 @@ images a class in the loss, so that classes are looked at one by one; its accura
 Letters: K classes, N images, B real images of a class, D numbers of the embedding, W accuracies.
 """
 
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,10 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datadam.methods.base import Method, Parts, State
-from datadam.methods.cost import Cost
-from datadam.methods.dc import STATISTICS
+from datadam.methods.cost import Cost, Size, general
 from datadam.methods.draw import Draw
-from datadam.methods.networks import QUERY, accuracy, keep, restore
+from datadam.methods.networks import QUERY, STATISTICS, accuracy, keep, restore
 from datadam.nets import Features, Network
 from datadam.nets.frozen import frozen_statistics
 from datadam.sets.synthetic import SyntheticSet
@@ -60,7 +60,6 @@ class CAFE(Method):
     )
     separable: ClassVar[bool] = False
     trains_networks: ClassVar[bool] = True
-    cost: ClassVar[Cost] = Cost(synthetic=3 + 3 * WATCHED, each_class=QUERY * (1 + WATCHED), keeps_features=True)
     citation: ClassVar[str] = """@inproceedings{wang2022cafe,
   title={{CAFE}: Learning to Condense Dataset by Aligning Features},
   author={Wang, Kai and Zhao, Bo and Peng, Xiangyu and Zhu, Zheng and Yang, Shuo and Wang, Shuo and Huang, Guan
@@ -78,9 +77,14 @@ class CAFE(Method):
         require(bool(some), "early=0, late=0 and discrimination=0 leave no loss; keep one of them", faults)
         refuse(faults)
 
+    def cost(self, size: Size) -> Cost:
+        """Ten epochs of the inner training and their accuracies, about, between two image steps."""
+        of_class = QUERY * (1 + WATCHED)
+        return general(size, synthetic=3 + 3 * WATCHED, each_class=of_class, keeps_features=True, trains=True)
+
     def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
         """The first network: its number, its weights, the image steps it served, the accuracies seen."""
-        return first_state(draw, 0)
+        return first_state(draw, 0, at=draw.iteration)
 
     def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
         """alignment [1] and discrimination [1], class after class."""
@@ -88,11 +92,11 @@ class CAFE(Method):
         with frozen_statistics(network, lambda: torch.cat([draw.sample(k, STATISTICS, "statistics") for k in classes])):
             real = [real_side(network, draw, k) for k in classes]
             with torch.no_grad():
-                pairs = ((k, synthetic.of(k, k + 1).detach()) for k in classes)
+                pairs = ((k, synthetic.images(k, k + 1).detach()) for k in classes)
                 centres = torch.stack([features_of(network, draw, k, images).embedding.mean(0) for k, images in pairs])
             value, slope = discrimination([embeddings for _, embeddings in real], centres)
             for k in classes:
-                yield self._terms(real[k][0], features_of(network, draw, k, synthetic.of(k, k + 1)), value[k], slope[k])
+                yield self._terms(real[k][0], features_of(network, draw, k, synthetic.images(k, k + 1)), value[k], slope[k])
 
     def _terms(self, real: list[Tensor], features: Features, value: Tensor, slope: Tensor) -> dict[str, Tensor]:
         synthetic = [layer.mean(0) for layer in (*features.blocks, features.embedding)]
@@ -102,28 +106,32 @@ class CAFE(Method):
         told = value + (slope * (synthetic[-1] - synthetic[-1].detach())).sum()  # the value, with its gradient by the chain rule
         return {"alignment": aligned[None], "discrimination": self.discrimination * told[None]}
 
-    def after_step(self, state: State, synthetic: SyntheticSet, draw: Draw) -> State:
-        """Train the network on, or draw the next one."""
+    def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
+        """Train the network on, or draw the next one; `at` says for which iteration a state is ready."""
+        if state["at"] == draw.iteration:
+            return
+        at, draw = draw.iteration, draw.source.at(draw.iteration - 1)  # all is named by the image step before
         (network, number), served, seen = restore(state, draw), int(state["served"]), state["seen"]
         assert isinstance(seen, Tensor)
-        count, labels = len(synthetic.classes), synthetic.labels
+        count, images, labels = len(synthetic.classes), synthetic.images().detach(), synthetic.labels()
         watched = [*seen.tolist(), accuracy(network, draw, count, "outer")][-WATCHED:]
         if served + 1 >= self.most_steps or (len(watched) == WATCHED and max(watched) - min(watched) < self.outer_change):
-            return first_state(draw, number + 1)
+            yield first_state(draw, number + 1, at=at)
+            return
         inner: list[float] = []
-        steps_an_epoch = -(-len(labels) // draw.source.training.batch)
-        with closing(draw.training_steps(synthetic.images, labels, self.most_epochs)) as steps:
+        steps_an_epoch = -(-len(labels) // draw.source.on_the_way.training.batch)
+        with closing(draw.training_steps(images, labels, self.most_epochs)) as steps:
             for step, _ in enumerate(steps, 1):
                 if step % steps_an_epoch == 0:
                     inner = [*inner, accuracy(network, draw, count, "inner", step)][-WATCHED:]
                 if len(inner) == WATCHED and max(inner) - min(inner) > self.inner_change:
                     break
-        return keep(network, number, served=served + 1, seen=torch.tensor(watched, dtype=torch.float64))
+        yield keep(network, number, at=at, served=served + 1, seen=torch.tensor(watched, dtype=torch.float64))
 
 
-def first_state(draw: Draw, number: int) -> State:
+def first_state(draw: Draw, number: int, *, at: int) -> State:
     """The state with a freshly drawn network: image steps `served`, and accuracies `seen` [W] after them."""
-    return keep(draw.network(number), number, served=0, seen=torch.zeros(0, dtype=torch.float64))
+    return keep(draw.network(number), number, at=at, served=0, seen=torch.zeros(0, dtype=torch.float64))
 
 
 def features_of(network: Network, draw: Draw, k: int, images: Tensor) -> Features:

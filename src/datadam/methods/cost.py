@@ -1,6 +1,11 @@
-"""What an iteration of a method costs."""
+"""What a method costs: arithmetic, counted in forward passes of one image through the matching network, and memory.
 
-from dataclasses import dataclass
+Letters: K classes.
+"""
+
+from dataclasses import dataclass, field
+
+from datadam.methods.networks import NETWORK_BATCH, STATISTICS
 
 COMPILED_GAIN = {"float32": 2.3, "float64": 2.0, "bfloat16": 3.7}  # how many times faster compiled code is, about
 REAL_COPIES, TRAINING_COPIES = 4, 5  # how many maps of a block are alive at once without gradient; of all blocks with it
@@ -8,19 +13,76 @@ BACKWARD = 3  # forward passes that a training step counts for an image
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What an iteration costs, in forward passes of one image through the matching network; told before a run.
+class Size:
+    """The size of a run.
 
-    `real`, for each real image drawn; `synthetic`, for each synthetic image; `each_class`, for each class beside these (forward
-    and the gradient of the images: 2; that of the weights too: 3). `real_maps`, `synthetic_maps`: how many copies of all the
-    blocks of an image are alive at once, of one class's synthetic images unless `whole`; 0 real maps: no gradient is taken, and
-    single blocks come and go. `keeps_features`: whether every class's mean blocks and single embeddings stay for the iteration.
+    Arguments: `real`, real images of each class that an iteration draws; `synthetic`, training images of each class of the
+    synthetic set; `trained`, images that networks train on, an iteration; `trains`, whether they do at all; `blocks` and
+    `embedding`, bytes of one image's maps and last feature; `weights`, bytes of the network's weights; `chunk`, images a forward
+    pass at most; `couples`, whether the network couples the images of a batch; `members`, real training images of each class;
+    `at_once`, images that go through a network together where memory must not grow; `device`.
     """
 
-    real: float = 1.0
-    synthetic: float = 2.0
-    each_class: float = 0.0
-    real_maps: float = 0.0
-    synthetic_maps: float = 5.0
-    whole: bool = False
-    keeps_features: bool = False
+    real: tuple[int, ...]
+    synthetic: tuple[int, ...]
+    trained: float = 0.0
+    trains: bool = False
+    blocks: tuple[int, ...] = (0,)
+    embedding: int = 0
+    weights: int = 0
+    chunk: int = 1
+    couples: bool = False
+    members: tuple[int, ...] = field(default=(), repr=False)
+    at_once: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """`passes`, forward passes of one image an iteration; `before`, such passes before iteration 0 when nothing of it is kept;
+    `bytes`, of memory beside images and data, at the peak; `cure`, what a user who lacks memory may do about the method
+    itself."""
+
+    passes: float
+    bytes: float
+    before: float = 0.0
+    cure: str = ""
+
+
+def general(
+    size: Size, *, real: float = 1.0, synthetic: float = 2.0, each_class: float = 0.0, real_maps: float = 0.0,
+    synthetic_maps: float = 5.0, whole: bool = False, keeps_features: bool = False, trains: bool = False,
+) -> Cost:  # fmt: skip
+    """The cost of a method that looks at one class after another.
+
+    Arguments: passes for each `real` image drawn, each `synthetic` image, and `each_class` beside these (forward and the
+    gradient of the images: 2; that of the weights too: 3); `real_maps`, `synthetic_maps`, how many copies of all the blocks of
+    an image are alive at once, of one class's synthetic images unless `whole`; 0 real maps: no gradient is taken, and single
+    blocks come and go; `keeps_features`, whether every class's mean blocks and single embeddings stay for the iteration;
+    `trains`, whether the method trains networks itself.
+    """
+    count = sum(size.synthetic)
+    passes = real * sum(size.real) + synthetic * count + each_class * len(size.real) + BACKWARD * size.trained
+    together = min(max(size.real), size.chunk)
+    graph = count if whole else max(size.synthetic)
+    needed = REAL_COPIES * together * max(size.blocks) + real_maps * together * sum(size.blocks)
+    needed += synthetic_maps * graph * sum(size.blocks)
+    if size.couples:
+        needed += REAL_COPIES * STATISTICS * len(size.real) * max(size.blocks)
+    kept = sum(size.blocks) * len(size.real) + size.embedding * sum(size.real) if keeps_features else 0
+    return Cost(passes=passes, bytes=max(needed, training(size, trains=trains)) + kept)
+
+
+def matching(size: Size, *, needs_network: bool, synthetic_maps: float = 5.0) -> Cost:
+    """The cost of feature matching: real images pass once and stream, synthetic ones pass forward and back."""
+    count, drawn = sum(size.synthetic), sum(size.real)
+    together = drawn if size.couples else min(drawn, size.chunk)
+    graph = count if size.couples else min(count, max(size.chunk, *size.synthetic))
+    needed = REAL_COPIES * together * max(size.blocks) + synthetic_maps * graph * sum(size.blocks)
+    passes = (drawn + 2.0 * count if needs_network else 0.0) + BACKWARD * size.trained
+    return Cost(passes=passes, bytes=max(needed, training(size)))
+
+
+def training(size: Size, *, trains: bool = False) -> float:
+    """Bytes that training a network on the synthetic set takes."""
+    return TRAINING_COPIES * min(NETWORK_BATCH, sum(size.synthetic)) * sum(size.blocks) if trains or size.trains else 0.0

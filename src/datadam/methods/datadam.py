@@ -95,6 +95,7 @@ class DataDAM(FeatureMatching):
 
     def remark(self, features: Features) -> str:
         """Says so when the network has no block below its last, so that no map is matched though none was switched off."""
+        super().remark(features)
         if self.layers is not None or len(features.blocks) > 1:
             return ""
         return f"the network has {len(features.blocks)} block(s), none below the last: only the embedding is matched, no map"

@@ -23,14 +23,13 @@ from torch import Tensor
 from torch.func import functional_call
 
 from datadam.methods.base import Method, Parts, State
-from datadam.methods.cost import Cost
+from datadam.methods.cost import Cost, Size, general
 from datadam.methods.draw import Draw
+from datadam.methods.networks import STATISTICS
 from datadam.nets import Network
 from datadam.nets.frozen import frozen_statistics
 from datadam.sets.synthetic import SyntheticSet
 from datadam.settings import finite, refuse, require
-
-STATISTICS = 16  # real images a class that batch norm is frozen on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,6 @@ class DC(Method):
     family: ClassVar[str] = "gradient matching"
     description: ClassVar[str] = "gradients of the training loss with respect to a network's weights"
     separable: ClassVar[bool] = False
-    cost: ClassVar[Cost] = Cost(real=3, synthetic=8, real_maps=5, synthetic_maps=14)
     citation: ClassVar[str] = """@inproceedings{zhao2021dc,
   title={Dataset Condensation with Gradient Matching},
   author={Zhao, Bo and Mopuri, Konda Reddy and Bilen, Hakan}, booktitle={ICLR}, year={2021}}"""
@@ -56,6 +54,10 @@ class DC(Method):
         faults: list[str] = []
         require(finite(self.epsilon) and self.epsilon > 0, f"epsilon is {self.epsilon!r}; it must be a number > 0", faults)
         refuse(faults)
+
+    def cost(self, size: Size) -> Cost:
+        """Gradients of the weights on both sides, and through them on the synthetic one."""
+        return general(size, real=3, synthetic=8, real_maps=5, synthetic_maps=14)
 
     def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
         """gradient [1], class after class."""
@@ -68,7 +70,7 @@ class DC(Method):
         augment = draw.augmentation(k) or (lambda images: images)
         weights = matrices(network)
         real = real_gradient(network, weights, (augment(images) for images in draw.real_chunks(k)), k)
-        loss = summed_loss(network, weights, augment(synthetic.of(k, k + 1)), k) / synthetic.ipc
+        loss = summed_loss(network, weights, augment(synthetic.images(k, k + 1)), k) / synthetic.training_counts[k]
         found = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
         return distance(real, found, self.epsilon)[None]
 

@@ -3,11 +3,12 @@
 A draw is named by the iteration and the class, never by when it is asked for (see rng.py); asking twice gives the same.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +17,12 @@ from datadam import nets
 from datadam.augment.siamese import Augmentation, draw_augmentation
 from datadam.data import RealData
 from datadam.data.resident import take
+from datadam.methods.networks import OnTheWay
+from datadam.methods.plan import Plan
 from datadam.nets import Network
 from datadam.rng import carry, stream
 from datadam.training.pool import Bucket
-from datadam.training.trainer import Training, train_steps
+from datadam.training.trainer import train_steps
 
 
 @dataclass
@@ -29,9 +32,9 @@ class Draws:
     Arguments: `real`, the data; `network`, the module whose weights are drawn anew in place (one module for the whole run, so
     that compiled code stays valid); `seed`, the run's; `batch_real` (B), real images of a class and iteration; `augment`,
     the words of the augmentation strategy; `init`, the distribution of the weights; `iterations_per_network`, how many
-    iterations share one network; `device` and `dtype` of everything handed out; `training`, how matching networks are trained
-    on the synthetic set, where they are; `chunk`, images a forward pass at most, where they can be cut; `bucket`, trained
-    networks to draw from (None: random weights); `kept`, the training images where they are kept ready (see data/kept.py).
+    iterations share one network; `device` and `dtype` of everything handed out; `on_the_way`, how matching networks are trained
+    on the synthetic set, where they are; `plan` and `precision`, how features are computed; `bucket`, trained
+    networks to draw from (None: random weights); `kept`, the training images where they are kept ready (see data/resident.py).
     """
 
     real: RealData
@@ -43,13 +46,21 @@ class Draws:
     iterations_per_network: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
-    training: Training = field(default_factory=Training)
-    chunk: int = 2048
+    on_the_way: OnTheWay = field(default_factory=OnTheWay)
+    plan: Plan = field(default_factory=lambda: Plan(compiled=False, chunk=2048, threads=1))
+    precision: str = "float32"
     bucket: Bucket | None = None
     kept: Tensor | None = None
     drawn: int = -1  # the number of the network whose weights `network` holds
     spare: Network | None = None  # where the next weights are drawn
     ready: dict[tuple[int, int], tuple[Tensor, Augmentation | None]] = field(default_factory=dict)  # by iteration and class
+    engine: Any = None  # what the method made once for the whole run, such as compiled code
+
+    def once(self, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made once for the whole run."""
+        if self.engine is None:
+            self.engine = make()
+        return self.engine
 
     def at(self, iteration: int) -> "Draw":
         """The draws of one iteration, numbered from 0."""
@@ -101,6 +112,11 @@ class Draw:
         """Whether this iteration is the first one of its network."""
         return self.iteration % self.source.iterations_per_network == 0
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the network at hand is that of this iteration, as it was left."""
+        return self.source.drawn == self.iteration // self.source.iterations_per_network
+
     def network(self, number: int | None = None) -> Network:
         """The network of this iteration, or the one of a number, in train mode, its weights without gradient."""
         source = self.source
@@ -128,7 +144,7 @@ class Draw:
         """
         source = self.source
         network = source.network.requires_grad_(True)
-        training = replace(source.training, epochs=epochs, drop_after=epochs)
+        training = replace(source.on_the_way.training, epochs=epochs, drop_after=epochs)
         what = (source.seed, "network", self.iteration)
         steps = train_steps(network, lambda i: images[carry(i, images.device)], labels, training, *what)
         try:
@@ -138,7 +154,7 @@ class Draw:
 
     def real_chunks(self, k: int, size: int | None = None) -> Iterator[Tensor]:
         """The images of `real(k)`, at most `size` (the run's chunk) at a time."""
-        for chosen in self._chosen(k).split(size or self.source.chunk):
+        for chosen in self._chosen(k).split(size or self.source.plan.chunk):
             yield self._images(chosen)
 
     def sample(self, k: int, count: int, *what: str | int) -> Tensor:

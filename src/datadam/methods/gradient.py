@@ -1,45 +1,62 @@
-"""The gradient of a method's loss with respect to the images, whatever its family."""
+"""The gradient of a method's loss with respect to what it learns.
 
-from collections.abc import Callable
+Letters: K classes.
+"""
+
+from __future__ import annotations
+
 from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from datadam.methods import FeatureMatching, Method, State
 from datadam.methods.draw import Draw
-from datadam.methods.matching import Engine, Gradient, Plan
-from datadam.sets.synthetic import SyntheticSet
+from datadam.sets.synthetic import LEARNABLE, SyntheticSet
+
+if TYPE_CHECKING:
+    from datadam.methods.base import Method, State
 
 
-def gradient_of(method: Method, plan: Plan, precision: str, device: str) -> Callable[[State, SyntheticSet, Draw, bool], Gradient]:
-    """`gradient(state, synthetic, draw, norms)`, with the gradient norm of each term when `norms`.
+@dataclass(frozen=True)
+class Gradient:
+    """`of`, the gradient of the loss with respect to each learned tensor, by name; `terms`, each term of the loss, one number a
+    class [K] or [1]; `norms`, the norm of the images' gradient of each term alone (empty unless asked for; the last term's is
+    what the others leave of the whole)."""
 
-    Feature matching runs on its engine, which streams the real side; any other method is differentiated part by part.
-    The last term's gradient is what the others leave of the whole.
-    """
-    if isinstance(method, FeatureMatching):
-        engine = Engine(method, plan, precision, device)
-        return lambda state, synthetic, draw, norms: engine.gradient(synthetic, draw, norms=norms)
+    of: dict[str, Tensor]
+    terms: dict[str, Tensor]
+    norms: dict[str, float]
 
-    def gradient(state: State, synthetic: SyntheticSet, draw: Draw, norms: bool) -> Gradient:
-        leaf = SyntheticSet(synthetic.images.detach().requires_grad_(), synthetic.ipc, synthetic.classes)
-        whole = torch.zeros_like(synthetic.images)
-        alone: dict[str, Tensor] = {}
-        terms: dict[str, list[Tensor]] = {}
-        with closing(method.loss(state, leaf, draw)) as parts:
-            for found in parts:
-                *others, _ = found
-                for name in others if norms else ():
-                    own = torch.autograd.grad(found[name].sum(), leaf.images, retain_graph=True)[0]
-                    alone[name] = alone[name] + own if name in alone else own
-                whole += torch.autograd.grad(torch.stack([term.sum() for term in found.values()]).sum(), leaf.images)[0]
-                for name, term in found.items():
-                    terms.setdefault(name, []).append(term.detach())
-                del found, term  # and with them the graph
-        if norms:
-            *_, last = terms
-            alone[last] = whole - sum(alone.values(), torch.zeros_like(whole))
-        return Gradient(whole, {k: torch.cat(v) for k, v in terms.items()}, {k: float(alone[k].norm()) for k in terms if norms})
 
-    return gradient
+def differentiate(method: Method, state: State, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
+    """The gradient of a method's `loss`, part by part: each part's graph is let go before the next is asked for."""
+    leaf = synthetic.leaves(method.learns)
+    names = [name for name in LEARNABLE if name in method.learns]
+    learned = [leaf.tensors[name] for name in names]
+    whole = {name: torch.zeros_like(tensor) for name, tensor in zip(names, learned, strict=True)}
+    norms = norms and "images" in whole
+    alone: dict[str, Tensor] = {}
+    terms: dict[str, list[Tensor]] = {}
+    with closing(method.loss(state, leaf, draw)) as parts:
+        for part in parts:
+            *others, _ = part
+            for name in others if norms else ():
+                own = torch.autograd.grad(part[name].sum(), leaf.stored, retain_graph=True)[0]
+                alone[name] = alone[name] + own if name in alone else own
+            total = torch.stack([term.sum() for term in part.values()]).sum()
+            for name, gradient in zip(names, torch.autograd.grad(total, learned, allow_unused=len(names) > 1), strict=True):
+                if gradient is not None:
+                    whole[name] += gradient
+            for name, term in part.items():
+                terms.setdefault(name, []).append(term.detach())
+            del part, term, total  # and with them the graph
+    if norms:
+        *_, last = terms
+        alone[last] = whole["images"] - sum(alone.values(), torch.zeros_like(whole["images"]))
+    return Gradient(
+        whole,
+        {name: torch.cat(values) for name, values in terms.items()},
+        {name: float(alone[name].norm()) for name in terms if norms},
+    )

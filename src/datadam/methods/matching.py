@@ -7,51 +7,28 @@ that couples images (batch norm) runs once over all classes in class order, real
 Letters: K classes, G classes of a group, B real images of a class, N synthetic images of a class, D numbers of a descriptor.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from datadam.augment.siamese import Augmentation
 from datadam.machine import compiled, images_at_once
-from datadam.methods import FeatureMatching
 from datadam.methods.draw import Draw
+from datadam.methods.gradient import Gradient
+from datadam.methods.plan import Plan
 from datadam.nets import Features, Network
 from datadam.rng import carry
 from datadam.sets.synthetic import SyntheticSet
 
+if TYPE_CHECKING:
+    from datadam.methods.base import FeatureMatching
+
 Sums = Callable[[Network, Tensor, tuple[int, ...]], list[Tensor]]
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """`images` [K*N, C, H, W], the gradient of the loss; `terms`, each term of it, one number a class [K]; `norms`, the gradient
-    norm of each term alone (empty unless asked for; the last term's is what the others leave of the whole)."""
-
-    images: Tensor
-    terms: dict[str, Tensor]
-    norms: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What adapts to the machine, decided once for a run, kept in its checkpoint and reused on resume.
-
-    `compiled`: whether descriptors run as compiled code; `chunk`: images a forward pass at most, so that the maps of a chunk
-    stay in the processor's cache; `threads`: CPU threads; `kept`: the form in which all training images are kept ready, "uint8",
-    "float32" or "float16", or "" (see data/kept.py).
-    """
-
-    compiled: bool
-    chunk: int
-    threads: int
-    kept: str = ""
-
-    def to_json(self) -> dict[str, int | bool | str]:
-        """As kept in a checkpoint."""
-        return asdict(self)
 
 
 def descriptor_sums(method: FeatureMatching, network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
@@ -83,37 +60,42 @@ class Engine:
     def gradient(self, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
         """The gradient of the loss with respect to the images; with `norms`, that of each term alone is measured too."""
         network = draw.network() if self.method.needs_network else draw.source.network
-        gradient = torch.empty_like(synthetic.images)
+        gradient = torch.empty_like(synthetic.stored)
         terms: dict[str, list[Tensor]] = {}
         squares: dict[str, float] = {}
         for first, last in self._groups(synthetic, draw, network):
             augmentations = [draw.augmentation(k) for k in range(first, last)]
             real = self._real_means(draw, network, first, last, augmentations)
-            images = synthetic.of(first, last).detach().requires_grad_()
+            rows, counts = synthetic.rows(first, last), synthetic.training_counts[first:last]
+            stored = synthetic.stored[rows].detach().requires_grad_()
 
             def compare(
-                images: Tensor = images,
+                stored: Tensor = stored,
+                counts: tuple[int, ...] = counts,
                 augmentations: list[Augmentation | None] = augmentations,
                 real: list[Tensor] = real,
             ) -> dict[str, Tensor]:
-                augmented = [augment(a, x) for a, x in zip(augmentations, images.split(synthetic.ipc), strict=True)]
+                augmented = [
+                    augment(a, x) for a, x in zip(augmentations, synthetic.decoder(stored).split(list(counts)), strict=True)
+                ]
                 together = torch.cat(augmented).contiguous(memory_format=self.layout)
-                sums = self.sums(network, together, (synthetic.ipc,) * len(augmented))
-                return self.method.terms(real, [s / synthetic.ipc for s in sums])
+                return self.method.terms(real, means(self.sums(network, together, counts), counts))
 
             found = compare()
-            rest = torch.autograd.grad(torch.stack(list(found.values())).sum(), images)[0]
-            gradient[first * synthetic.ipc : last * synthetic.ipc] = rest
+            rest = torch.autograd.grad(torch.stack(list(found.values())).sum(), stored)[0]
+            gradient[rows] = rest
             for name, value in found.items():
                 terms.setdefault(name, []).append(value.detach())
             if norms:
                 *others, final = found
                 for name in others:
-                    alone = torch.autograd.grad(compare()[name].sum(), images)[0]
+                    alone = torch.autograd.grad(compare()[name].sum(), stored)[0]
                     squares[name] = squares.get(name, 0.0) + float(alone.square().sum())
                     rest = rest - alone
                 squares[final] = squares.get(final, 0.0) + float(rest.square().sum())
-        return Gradient(gradient, {k: torch.cat(v) for k, v in terms.items()}, {k: v**0.5 for k, v in squares.items()})
+        return Gradient(
+            {"images": gradient}, {k: torch.cat(v) for k, v in terms.items()}, {k: v**0.5 for k, v in squares.items()}
+        )
 
     def _groups(self, synthetic: SyntheticSet, draw: Draw, network: Network) -> Iterator[tuple[int, int]]:
         """Runs of classes (first, last + 1) whose images go through the network together."""
@@ -121,7 +103,8 @@ class Engine:
         if self._couples(network):
             yield 0, total
             return
-        counts = {max(draw.real_count(k), synthetic.ipc) for k in range(total)}
+        synthetic_counts = synthetic.training_counts
+        counts = {max(draw.real_count(k), synthetic_counts[k]) for k in range(total)}
         if len(counts) == 1:  # even groups, so that there are few sizes to compile for
             most = max(1, self.plan.chunk // counts.pop())
             groups = -(-total // most)
@@ -132,7 +115,7 @@ class Engine:
         while first < total:
             last, images = first, 0
             while last < total:
-                images += max(draw.real_count(last), synthetic.ipc)
+                images += max(draw.real_count(last), synthetic_counts[last])
                 if images > self.plan.chunk and last > first:
                     break
                 last += 1
@@ -156,10 +139,7 @@ class Engine:
             else:
                 batches = [augment(a, x) for a, x in zip(augmentations, draw.real_of(first, last), strict=True)]
                 sums = self.sums(network, torch.cat(batches).contiguous(memory_format=self.layout), sizes)
-        if len(set(sizes)) == 1:
-            return [s / sizes[0] for s in sums]
-        counts = torch.tensor(sizes, dtype=sums[0].dtype)[:, None]
-        return [s / carry(counts, s.device) for s in sums]
+        return means(sums, sizes)
 
     def _couples(self, network: Network) -> bool:
         return network.couples_images and self.method.needs_network
@@ -168,6 +148,14 @@ class Engine:
         if self.precision == "bfloat16":
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()
+
+
+def means(sums: list[Tensor], sizes: tuple[int, ...]) -> list[Tensor]:
+    """Class means of sums [G, D_i] over so many images of each class."""
+    if len(set(sizes)) == 1:
+        return [s / sizes[0] for s in sums]
+    counts = torch.tensor(sizes, dtype=sums[0].dtype)[:, None]
+    return [s / carry(counts, s.device) for s in sums]
 
 
 def drawn_at_once(shape: tuple[int, int, int]) -> int:

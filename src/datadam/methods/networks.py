@@ -1,27 +1,106 @@
-"""A network that a method trains by itself: its number and weights live in the method's state, and so in the checkpoint."""
+"""Networks that train on the synthetic set while it is learned: their weights live in the method's state, and so in checkpoints.
+
+Letters: N training images of the synthetic set, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from datadam.methods.base import State
-from datadam.methods.draw import Draw
 from datadam.nets import Network
+from datadam.sets.synthetic import SyntheticSet
+from datadam.training.trainer import Training
+
+if TYPE_CHECKING:
+    from datadam.methods.base import State
+    from datadam.methods.draw import Draw
 
 WEIGHTS = "weights/"
 QUERY = 128  # real images a class that an accuracy is measured on
+STATISTICS = 16  # real images a class that batch norm is frozen on
+NETWORK_BATCH = 256  # images a training step of a matching network
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnTheWay:
+    """How drawn networks train on the synthetic set.
+
+    Arguments: for so many `steps`, or `epochs` (passes), none of both: not at all; `when`, as a network is "drawn", or "between"
+    the image steps that share it; `training`, by which rule.
+    """
+
+    steps: int = 0
+    epochs: int = 0
+    when: str = "drawn"
+    training: Training = field(default_factory=Training)
+
+    def __bool__(self) -> bool:
+        """Whether they train at all."""
+        return bool(self.steps or self.epochs)
+
+    def images(self, synthetic: int, served: int) -> float:
+        """Images that training passes an iteration, on average, on a set of so many; `served`, iterations that share a
+        network."""
+        share = (1 if self.when == "drawn" else served - 1) / served  # of the iterations that train their network
+        return (self.epochs * synthetic + self.steps * min(self.training.batch, synthetic)) * share
+
+
+def train_drawn(state: State, synthetic: SyntheticSet, draw: Draw) -> Iterator[State]:
+    """The network of `draw`, trained on the synthetic set where the run says so (`OnTheWay`), and kept in the state.
+
+    A state that was trained for this iteration already gives its network back as it is.
+    """
+    way = draw.source.on_the_way
+    if not way:
+        return
+    done = state.get("trained") == draw.iteration
+    network = draw.network() if draw.starts_network and not done else restored(state, draw)
+    if done:
+        return
+    if draw.starts_network == (way.when == "drawn"):
+        epochs = way.epochs or way.steps
+        with closing(draw.training_steps(synthetic.images().detach(), synthetic.labels().detach(), epochs)) as steps:
+            for _ in islice(steps, way.steps or None):  # a pass has at least one step
+                pass
+    yield {"trained": draw.iteration, **weights_of(network)}
+
+
+def restored(state: State, draw: Draw) -> Network:
+    """The network of `draw`; where it has just been drawn anew, with the weights of the state."""
+    if draw.is_drawn:
+        return draw.network()
+    network = draw.network()
+    load(network, state)
+    return network
+
+
+def weights_of(network: Network) -> State:
+    """A network's weights as they are, for a state."""
+    return {WEIGHTS + name: value.clone() for name, value in network.state_dict().items()}
+
+
+def load(network: Network, state: State) -> None:
+    """Give a network the weights of a state. Raises `RuntimeError` when they are another network's."""
+    network.load_state_dict({name.removeprefix(WEIGHTS): value for name, value in state.items() if name.startswith(WEIGHTS)})
 
 
 def keep(network: Network, number: int, **rest: Tensor | int | float) -> State:
     """The state: the `number` that the network was drawn by, its weights as they are, and what else the method remembers."""
-    weights = {WEIGHTS + name: value.clone() for name, value in network.state_dict().items()}
-    return {"network": number} | rest | weights
+    return {"network": number} | rest | weights_of(network)
 
 
 def restore(state: State, draw: Draw) -> tuple[Network, int]:
     """The network of a state, with its weights, and its number."""
     number = int(state["network"])
     network = draw.network(number)
-    network.load_state_dict({name.removeprefix(WEIGHTS): value for name, value in state.items() if name.startswith(WEIGHTS)})
+    load(network, state)
     return network, number
 
 

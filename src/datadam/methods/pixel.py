@@ -15,7 +15,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from datadam.methods.base import FeatureMatching
-from datadam.methods.cost import Cost
 from datadam.methods.datadam import DataDAM
 from datadam.nets import Features
 
@@ -28,7 +27,6 @@ class Pixel(FeatureMatching):
     description: ClassVar[str] = "class means of the pixels themselves"
     citation: ClassVar[str] = DataDAM.citation  # whose Table 11 has it
     needs_network: ClassVar[bool] = False
-    cost: ClassVar[Cost] = Cost(real=0, synthetic=0)  # nothing passes a network
 
     def descriptors(self, features: Features) -> list[Tensor]:
         """The pixels [N, D]."""

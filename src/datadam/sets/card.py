@@ -1,4 +1,7 @@
-"""TODO sets.card."""
+"""The card of a set: everything about its making, and what makes one sound.
+
+Letters: K classes, M stored images.
+"""
 
 import hashlib
 import re
@@ -10,8 +13,15 @@ from torch import Tensor
 from datadam.data import RealData
 from datadam.errors import ArtifactError
 from datadam.files.whole import read_json
+from datadam.settings import finite
 
-FORMAT = "datadam/1"
+FORMAT = "datadam/2"
+READ = ("datadam/1", FORMAT)  # the first had no decoder, no soft labels and no classes of unequal count
+HARD, SOFT = "class", "soft"  # kinds of labels: class numbers, or logits
+OTHER_FOLDERS = {
+    "table.json": "a comparison: read its table.md, or name a run in its folder runs",
+    "index.json": "a pool of trained networks: distil through it with --set networks=POOL@20-40",
+}
 
 
 def data_card(real: RealData) -> dict[str, Any]:
@@ -29,17 +39,13 @@ def data_card(real: RealData) -> dict[str, Any]:
     }
 
 
-def digest(images: Tensor, labels: Tensor) -> str:
-    """ "sha256:<hex>" of images and labels: what the card remembers of them."""
+def digest(images: Tensor, labels: Tensor, rate: Tensor | None = None) -> str:
+    """ "sha256:<hex>" of stored images, labels and the students' rate: what the card remembers of them."""
     found = hashlib.sha256(images.contiguous().numpy().data)
     found.update(labels.contiguous().numpy().data)
+    if rate is not None:
+        found.update(rate.contiguous().numpy().data)
     return f"sha256:{found.hexdigest()}"
-
-
-OTHER_FOLDERS = {
-    "table.json": "a comparison: read its table.md, or name a run in its folder runs",
-    "index.json": "a pool of trained networks: distil through it with --set networks=POOL@20-40",
-}
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -53,9 +59,9 @@ def read_card(folder: Path) -> dict[str, Any]:
         if not path.exists() and (folder / name).exists():
             raise ArtifactError(f"{folder} is {what}")
     card = read_json(path)
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    if not isinstance(card, dict) or card.get("format") not in READ:
         came = card.get("format") if isinstance(card, dict) else type(card).__name__
-        raise ArtifactError(f"{path} has format {came!r}; this version reads {FORMAT!r}")
+        raise ArtifactError(f"{path} has format {came!r}; this version reads {' and '.join(READ)}")
     data, recipe, transform = (card.get(part) for part in ("data", "recipe", "transform"))
     sound = (
         isinstance(data, dict)
@@ -70,6 +76,11 @@ def read_card(folder: Path) -> dict[str, Any]:
         and isinstance(recipe.get("net"), str)
         and {"mean", "std", "zca"} <= set(transform)
         and card.get("kind") in ("distilled", "coreset", "imported")
+        and card.get("labels", HARD) in (HARD, SOFT)
+        and isinstance(card.get("decoder", "plain"), str)
+        and ("counts" not in card or _sizes(card["counts"], len(data["classes"])))
+        and finite(card.get("temperature", 1.0))
+        and card.get("temperature", 1.0) > 0
     )
     if sound and card["kind"] == "coreset":  # its method names the files of evaluations
         method = card["recipe"].get("method")

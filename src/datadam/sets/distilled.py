@@ -1,9 +1,10 @@
 """DistilledSet: the finished artifact. Images, labels and where they came from, in files that execute nothing.
 
-Letters: M images, C channels, H rows, W columns, K classes.
+Letters: M stored images, N training images that they decode to, C channels, H rows, W columns, K classes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,29 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datadam.data import Transform
-from datadam.errors import ArtifactError
-from datadam.files.whole import all_finite, read_tensors, write_json, write_tensors, write_text
-from datadam.sets.card import digest, read_card
+from datadam.errors import ArtifactError, InvalidInput
+from datadam.files.whole import all_finite, read_tensors, replacing, write_json, write_tensors, write_text
+from datadam.sets.card import FORMAT, HARD, SOFT, digest, read_card
+from datadam.sets.decoders import PLAIN, Decoder, decoded, decoder_named
+from datadam.sets.preview import preview
+from datadam.sets.readme import run_readme
 
 
 @dataclass(frozen=True)
 class DistilledSet:
-    """Synthetic (or chosen real, or imported) images with hard labels.
+    """Synthetic (or chosen real, or imported) images with labels.
 
-    Arguments: `images` [M, C, H, W], float32 in network space, class after class; `labels` [M], int64 class numbers;
-    `transform`, between network space and pixels; `card`, everything about its making, as kept in card.json.
+    Arguments: `images` [M, C, H, W], float32 in network space, class after class, as they are stored; `labels`, int64 class
+    numbers [M], or float32 logits [M, K] whose softmax is what students learn; `transform`, between network space and pixels;
+    `card`, everything about its making, as kept in card.json; `rate` [], float32, the learned rate of students (None: not
+    learned).
     """
 
     images: Tensor
     labels: Tensor
     transform: Transform
     card: dict[str, Any]
+    rate: Tensor | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -37,29 +44,75 @@ class DistilledSet:
 
     @property
     def ipc(self) -> int:
-        """Images per class."""
+        """Stored images per class; of classes of unequal count the most of any."""
         return int(self.card["recipe"]["ipc"])
 
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Stored images of each class."""
+        return tuple(self.card.get("counts") or (self.ipc,) * len(self.classes))
+
+    @property
+    def soft(self) -> bool:
+        """Whether the labels are logits."""
+        return self.labels.ndim == 2
+
+    @property
+    def label_kind(self) -> str:
+        """ "hard" or "soft": sets of different kinds are never ranked against each other."""
+        return "soft" if self.soft else "hard"
+
+    @property
+    def temperature(self) -> float:
+        """Of the softmax of soft labels: students learn softmax(logits / temperature)."""
+        return float(self.card.get("temperature", 1.0))
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """From stored to training images."""
+        return decoder_named(self.card.get("decoder", PLAIN.word))
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of stored images, labels and rate in their file: the budget that `ipc` stands for."""
+        return sum(tensor.nbytes for tensor in (self.images, self.labels, self.rate) if tensor is not None)
+
+    @cached_property
+    def numbers(self) -> Tensor:
+        """The class number [M] of each stored image, whatever the labels are."""
+        return torch.arange(len(self.counts)).repeat_interleave(torch.tensor(self.counts)) if self.soft else self.labels
+
+    @cached_property
+    def training_images(self) -> Tensor:
+        """The images [N, C, H, W] that students learn from, in network space; those of one stored image side by side."""
+        return decoded(self.decoder, self.images)
+
+    @property
+    def training_labels(self) -> Tensor:
+        """Their class numbers [N], or their logits [N, K]."""
+        return self.labels.repeat_interleave(self.decoder.each, 0)
+
     def pixels(self) -> Tensor:
-        """The images in true colours: [M, C, H, W] in [0, 1]."""
+        """The training images in true colours: [N, C, H, W] in [0, 1]."""
+        return self.transform.to_pixels(self.training_images)
+
+    def stored_pixels(self) -> Tensor:
+        """The stored images in true colours: [M, C, H, W] in [0, 1]."""
         return self.transform.to_pixels(self.images)
 
     def dataset(self) -> TensorDataset:
-        """A torch `Dataset` of (image in network space, class number)."""
-        return TensorDataset(self.images, self.labels)
+        """A torch `Dataset` of (training image in network space, class number or logits)."""
+        return TensorDataset(self.training_images, self.training_labels)
 
     def save(self, folder: Path | str) -> None:
         """Write distilled.safetensors, zca.safetensors (when used), preview.png, README.md and, last, card.json."""
-        from datadam.files.whole import replacing
-        from datadam.sets.preview import preview
-        from datadam.sets.readme import run_readme
-
         folder = Path(folder)
-        write_tensors(folder / "distilled.safetensors", {"images": self.images.float(), "labels": self.labels})
+        tensors = {"images": self.images.float(), "labels": self.labels}
+        write_tensors(folder / "distilled.safetensors", tensors | ({} if self.rate is None else {"rate": self.rate}))
         if self.transform.zca is not None:
             write_tensors(folder / "zca.safetensors", self.transform.zca.tensors())
         with replacing(folder / "preview.png") as partial:
-            preview(self.pixels(), self.classes, self.ipc).save(partial, format="PNG")
+            preview(self.stored_pixels(), self.classes, self.counts).save(partial, format="PNG")
         write_text(folder / "README.md", run_readme(self.card))
         write_json(folder / "card.json", self.card)
 
@@ -68,33 +121,71 @@ class DistilledSet:
         """Read a run folder. Raises `ArtifactError` when a file is missing, truncated, forged or of another format."""
         folder = Path(folder)
         card = read_card(folder)
-        tensors, _ = read_tensors(folder / "distilled.safetensors")
-        images, labels = tensors.get("images"), tensors.get("labels")
-        shape, classes = tuple(card["data"]["shape"]), len(card["data"]["classes"])
-        faults = []
-        if images is None or images.dtype != torch.float32 or images.ndim != 4 or tuple(images.shape[1:]) != shape:
-            came = "none" if images is None else f"{images.dtype} {tuple(images.shape)}"
-            faults.append(f"images are {came}; the card says float32 [M, {', '.join(map(str, shape))}]")
-        elif not all_finite(images):
-            faults.append("images hold NaN or infinite numbers")
-        if labels is None or labels.dtype != torch.int64 or (images is not None and tuple(labels.shape) != images.shape[:1]):
-            faults.append("labels are not one int64 an image")
-        elif len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
-            faults.append(f"labels do not lie in 0..{classes - 1}")
-        elif len(labels) != classes * card["recipe"]["ipc"]:
-            faults.append(f"{len(labels)} images; the card says {card['recipe']['ipc']} for each of {classes} classes")
-        if faults or images is None or labels is None:
-            raise ArtifactError(*(f"{folder / 'distilled.safetensors'}: {fault}" for fault in faults))
-        if card.get("digest") not in (None, digest(images, labels)):
+        path = folder / "distilled.safetensors"
+        tensors, _ = read_tensors(path)
+        images, labels, rate = tensors.get("images"), tensors.get("labels"), tensors.get("rate")
+        if faults := _faults(card, images, labels, rate):
+            raise ArtifactError(*(f"{path}: {fault}" for fault in faults))
+        assert images is not None
+        assert labels is not None
+        if card.get("digest") not in (None, digest(images, labels, rate)):
             raise ArtifactError(
-                f"{folder / 'distilled.safetensors'}: these are not the images that the card was written for; the file "
-                "is damaged or was changed: make the run again"
+                f"{path}: these are not the images that the card was written for; the file is damaged or was changed: make the "
+                "run again"
             )
         zca = read_tensors(folder / "zca.safetensors")[0] if card["transform"]["zca"] else None
         try:
             transform = Transform.from_card(card["transform"], zca)
-        except ArtifactError as error:
+            decoder_named(card.get("decoder", PLAIN.word)).require_fit(tuple(card["data"]["shape"]))
+        except (ArtifactError, InvalidInput) as error:
             raise ArtifactError(f"{folder / 'card.json'}: {error}") from error
-        if len(transform.mean) != shape[0]:
-            raise ArtifactError(f"{folder / 'card.json'}: a transform of {len(transform.mean)} channels for images of {shape[0]}")
-        return cls(images, labels, transform, card)
+        channels = card["data"]["shape"][0]
+        if len(transform.mean) != channels:
+            raise ArtifactError(f"{folder / 'card.json'}: a transform of {len(transform.mean)} channels for images of {channels}")
+        return cls(images, labels, transform, card, rate)
+
+
+def _faults(card: dict[str, Any], images: Tensor | None, labels: Tensor | None, rate: Tensor | None) -> list[str]:
+    """What of the tensors is not as the card says."""
+    shape, classes = tuple(card["data"]["shape"]), len(card["data"]["classes"])
+    counts = card.get("counts") or [card["recipe"]["ipc"]] * classes
+    faults = []
+    if images is None or images.dtype != torch.float32 or images.ndim != 4 or tuple(images.shape[1:]) != shape:
+        came = "none" if images is None else f"{images.dtype} {tuple(images.shape)}"
+        faults.append(f"images are {came}; the card says float32 [M, {', '.join(map(str, shape))}]")
+    elif not all_finite(images):
+        faults.append("images hold NaN or infinite numbers")
+    many = None if images is None or images.ndim != 4 else len(images)
+    if card.get("labels", HARD) == SOFT:
+        if labels is None or labels.dtype != torch.float32 or labels.ndim != 2 or labels.shape[1] != classes:
+            came = "none" if labels is None else f"{labels.dtype} {tuple(labels.shape)}"
+            faults.append(f"labels are {came}; the card says soft labels, float32 [M, {classes}]")
+        elif not all_finite(labels):
+            faults.append("soft labels hold NaN or infinite numbers")
+        elif many is not None and len(labels) != many:
+            faults.append(f"{len(labels)} soft labels for {many} images")
+        elif len(labels) != sum(counts):
+            faults.append(f"{len(labels)} images; the card says {sum(counts)}")
+    elif labels is None or labels.dtype != torch.int64 or labels.ndim != 1 or (many is not None and len(labels) != many):
+        faults.append("labels are not one int64 an image")
+    elif len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
+        faults.append(f"labels do not lie in 0..{classes - 1}")
+    elif len(labels) != sum(counts):
+        each = f"{counts[0]} for each of {classes} classes" if len(set(counts)) == 1 else f"{sum(counts)}"
+        faults.append(f"{len(labels)} images; the card says {each}")
+    elif "counts" in card and torch.bincount(labels, minlength=classes).tolist() != counts:
+        faults.append("the classes have other numbers of images than the card says")
+    if rate is not None and (rate.dtype != torch.float32 or rate.ndim != 0 or not float(rate) > 0 or not all_finite(rate)):
+        faults.append("the rate of students is no number above 0")
+    return faults
+
+
+def describe(card: dict[str, Any]) -> dict[str, Any]:
+    """What every page and table says of a set beside ipc: label kind and decoder."""
+    return {
+        "labels": "soft" if card.get("labels", HARD) == SOFT else "hard",
+        "decoder": card.get("decoder", PLAIN.word),
+    }
+
+
+__all__ = ["FORMAT", "DistilledSet", "describe"]

@@ -1,6 +1,10 @@
-"""TODO sets.preview."""
+"""The picture of a set in its folder, with Pillow and numpy only.
+
+Letters: M images, K classes, C channels, H height, W width.
+"""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from unicodedata import combining, normalize
 
 import numpy as np
@@ -33,25 +37,27 @@ def as_uint8(images: np.ndarray | torch.Tensor) -> np.ndarray:
 def preview(
     images_01: np.ndarray | torch.Tensor,
     classes: Sequence[str],
-    ipc: int,
+    counts: Sequence[int],
     *,
     max_classes: int = 20,
     max_images: int = 10,
 ) -> Image.Image:
     """One row a class, with its name: the picture that tells at a glance what was distilled.
 
-    Arguments: `images_01` [M, C, H, W] in [0, 1], class after class; `classes`, the K names; `ipc`, images per class
-    (M = K x ipc); `max_classes` and `max_images` (of a class), how many are shown at most; a last line says what was
+    Arguments: `images_01` [M, C, H, W] in [0, 1], class after class; `classes`, the K names; `counts`, images of
+    each class; `max_classes` and `max_images` (of a class), how many are shown at most; a last line says what was
     left out.
     Small images are enlarged by a whole factor without smoothing, so that each pixel can be seen.
     Raises DataError when the numbers do not fit together.
     """
-    if ipc < 1 or max_classes < 1 or max_images < 1:
-        raise DataError(f"ipc {ipc}, max_classes {max_classes}, max_images {max_images}: each must be at least 1.")
-    if len(images_01) != len(classes) * ipc:
-        raise DataError(f"{len(images_01)} images, but {len(classes)} classes x {ipc} images per class: they must agree.")
-    rows, columns = min(len(classes), max_classes), min(ipc, max_images)
-    shown = as_uint8(images_01[[row * ipc + column for row in range(rows) for column in range(columns)]])
+    if min(counts, default=0) < 1 or max_classes < 1 or max_images < 1:
+        raise DataError(f"counts {[*counts]}, max_classes {max_classes}, max_images {max_images}: each must be at least 1.")
+    if len(images_01) != sum(counts) or len(classes) != len(counts):
+        raise DataError(f"{len(images_01)} images, but {len(classes)} classes of {[*counts]} images: they must agree.")
+    rows, columns = min(len(classes), max_classes), min(max(counts), max_images)
+    first = [0, *accumulate(counts)]
+    places = [(row, column) for row in range(rows) for column in range(min(columns, counts[row]))]
+    shown = as_uint8(images_01[[first[row] + column for row, column in places]])
     height, width = shown.shape[1:3]
     scale = max(1, 100 // max(height, width))
     height, width, gap, edge = height * scale, width * scale, 4, 20
@@ -59,7 +65,7 @@ def preview(
     font, small = ImageFont.load_default(15), ImageFont.load_default(12)
     names = [_drawable(name) or f"class {number}" for number, name in enumerate(classes[:rows])]
     label = max(int(font.getlength(name)) for name in names) + 18
-    left_out = _left_out(rows, len(classes), columns, ipc)
+    left_out = _left_out(rows, len(classes), columns, counts)
     note = int(small.getlength(left_out)) if left_out else 0
     grid = (columns * (width + gap) - gap, rows * (height + gap) - gap)
     canvas = Image.new("RGB", (2 * edge + max(label + grid[0], note), 2 * edge + grid[1] + (26 if left_out else 0)), PAPER)
@@ -67,9 +73,9 @@ def preview(
     for row, name in enumerate(names):
         top = edge + row * (height + gap)
         draw.text((edge, top + height / 2), name, fill=INK, font=font, anchor="lm")
-        for column in range(columns):
-            tile = Image.fromarray(shown[row * columns + column]).resize((width, height), Image.Resampling.NEAREST)
-            canvas.paste(tile, (edge + label + column * (width + gap), top))
+    for (row, column), image in zip(places, shown, strict=True):
+        tile = Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST)
+        canvas.paste(tile, (edge + label + column * (width + gap), edge + row * (height + gap)))
     if left_out:
         draw.text((edge, edge + grid[1] + 14), left_out, fill=QUIET, font=small)
     return canvas
@@ -81,8 +87,9 @@ def _drawable(name: str) -> str:
     return shorten(plain, 24) if any("!" <= letter <= "~" for letter in plain) else ""
 
 
-def _left_out(rows: int, classes: int, columns: int, ipc: int) -> str:
+def _left_out(rows: int, classes: int, columns: int, counts: Sequence[int]) -> str:
     """What a preview does not show, in words; "" when it shows everything."""
     parts = [f"the first {rows} of {plural(classes, 'class', 'classes')}"] if rows < classes else []
-    parts += [f"the first {columns} of {ipc} images of each class"] if columns < ipc else []
+    of_each = f"{counts[0]} images of each class" if len(set(counts)) == 1 else f"up to {max(counts)} images of a class"
+    parts += [f"the first {columns} of {of_each}"] if columns < max(counts) else []
     return "Shown: " + ", ".join(parts) if parts else ""

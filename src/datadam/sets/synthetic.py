@@ -1,24 +1,65 @@
-"""TODO sets.synthetic."""
+"""SyntheticSet: what is being learned, by name: stored images, and where a method learns them labels and a student rate.
+
+Letters: K classes, M stored images, N training images that they decode to, C channels, H rows, W columns.
+"""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from datadam.sets.decoders import PLAIN, Decoder
 
-@dataclass
+LEARNABLE = ("images", "labels", "rate")
+
+
+@dataclass(frozen=True)
 class SyntheticSet:
-    """The images being learned: `images` [K*N, C, H, W] in network space, class after class, and their class numbers."""
+    """What a method learns, class after class.
 
-    images: Tensor
-    ipc: int
+    Arguments: `tensors`, by name: "images" [M, C, H, W], stored, in network space; where they are learned, "labels" [M, K],
+    logits of a stored image's training images, and "rate" [], at which students learn; `classes`, their names; `counts`, stored
+    images of each class; `decoder`, from stored images to training images.
+    """
+
+    tensors: dict[str, Tensor]
     classes: tuple[str, ...]
+    counts: tuple[int, ...]
+    decoder: Decoder = PLAIN
 
     @property
-    def labels(self) -> Tensor:
-        """Class numbers [K*N]."""
-        return torch.arange(len(self.classes), device=self.images.device).repeat_interleave(self.ipc)
+    def stored(self) -> Tensor:
+        """The stored images [M, C, H, W]."""
+        return self.tensors["images"]
 
-    def of(self, first: int, last: int) -> Tensor:
-        """The images [.., C, H, W] of the classes first..last-1, as a view of `images`."""
-        return self.images[first * self.ipc : last * self.ipc]
+    @property
+    def training_counts(self) -> tuple[int, ...]:
+        """Training images of each class."""
+        return tuple(count * self.decoder.each for count in self.counts)
+
+    def rows(self, first: int, last: int) -> slice:
+        """The rows of stored images of the classes first..last-1."""
+        edges = [0, *accumulate(self.counts)]
+        return slice(edges[first], edges[last])
+
+    def images(self, first: int = 0, last: int | None = None) -> Tensor:
+        """The training images [N, C, H, W] of the classes first..last-1 (of all), differentiable."""
+        last = len(self.classes) if last is None else last
+        return self.decoder(self.stored[self.rows(first, last)])
+
+    def labels(self, first: int = 0, last: int | None = None) -> Tensor:
+        """Class numbers [N] of the training images, or their logits [N, K] where labels are learned."""
+        last = len(self.classes) if last is None else last
+        if "labels" in self.tensors:
+            return self.tensors["labels"][self.rows(first, last)].repeat_interleave(self.decoder.each, 0)
+        counts = torch.tensor(self.training_counts[first:last], device=self.stored.device)
+        return torch.arange(first, last, device=self.stored.device).repeat_interleave(counts)
+
+    def with_tensors(self, tensors: dict[str, Tensor]) -> "SyntheticSet":
+        """The same set with other tensors in their places."""
+        return SyntheticSet(self.tensors | tensors, self.classes, self.counts, self.decoder)
+
+    def leaves(self, names: frozenset[str]) -> "SyntheticSet":
+        """The same numbers, of which those named take gradients."""
+        return self.with_tensors({name: self.tensors[name].detach().requires_grad_() for name in names})

@@ -15,11 +15,12 @@ from datadam import parallel
 from datadam.distillation import loop, shards
 from datadam.distillation.begin import begin, resume
 from datadam.distillation.checkpoint import Checkpoint, RunState
-from datadam.distillation.shards import Places, Sharded, Spread
 from datadam.distillation.shards.records import Records
-from datadam.distillation.shards.work import Kept, Line, Stand
+from datadam.distillation.shards.run import Sharded
+from datadam.distillation.shards.work import Line, ShardImages, ShardState
 from datadam.errors import RunFailed
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
+from datadam.parallel.spread import Places, Spread
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +32,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
 
 
-def standing() -> Stand:
+def standing() -> ShardState:
     """Where two classes may stand after three iterations."""
-    return Stand(3, torch.zeros(2, 3, 4, 4).numpy(), torch.zeros(2, 3, 4, 4).numpy(), 0.0, 0.0)
+    return ShardState(3, torch.zeros(2, 3, 4, 4).numpy(), torch.zeros(2, 3, 4, 4).numpy(), 0.0, 0.0)
 
 
 def go_on(out: Path, real: datadam.RealData, spread: Spread | None = None) -> None:
@@ -56,7 +57,7 @@ def test_a_snapshot_outlives_a_driver_that_dies_when_it_is_whole(
         file = out / "checkpoint" / "shards" / "000002-000004.safetensors"
         file.write_bytes(file.read_bytes()[:-9])
     else:
-        stopped(real, tiny(real), out, 2, monkeypatch, 2, Kept, 6)
+        stopped(real, tiny(real), out, 2, monkeypatch, 2, ShardImages, 6)
     assert (out / "snapshots" / "00000006.safetensors").exists()
     assert resume(out, real).at == [12, 12, 5, 5]
     go_on(out, real, Spread(workers=2, shards=3))
@@ -144,7 +145,7 @@ def test_images_alone_are_no_place_to_go_on_from(tmp_path: Path) -> None:
     folder = tmp_path / "shards"
     records = Records(folder, 4)
     assert not records
-    records.keep(0, 2, Kept(3, torch.zeros(2, 3, 4, 4).numpy()))
+    records.keep(0, 2, ShardImages(3, torch.zeros(2, 3, 4, 4).numpy()))
     assert not records
     records.stand(0, 2, standing())
     assert records

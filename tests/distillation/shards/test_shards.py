@@ -24,9 +24,9 @@ from datadam.data import RealData
 from datadam.data.parcel import Mapped, Parcel, Sent
 from datadam.distillation import loop, shards
 from datadam.distillation.begin import begin, resume
-from datadam.distillation.shards import Spread, cut
 from datadam.errors import InvalidInput, RunFailed
-from datadam.methods.matching import Plan
+from datadam.methods.plan import Plan
+from datadam.parallel.spread import Spread, cut
 
 
 @pytest.fixture

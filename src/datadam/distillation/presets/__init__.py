@@ -10,7 +10,6 @@ from datadam.distillation.presets import cafe, datadam, dc, dm
 from datadam.distillation.presets.kind import Kind, Sketch
 from datadam.distillation.recipe import Recipe
 from datadam.errors import UnknownName
-from datadam.methods import Coreset
 from datadam.methods.catalog import CATALOG as METHODS
 
 CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
@@ -35,7 +34,7 @@ def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
     if name in CATALOG:
         return CATALOG[name](real, ipc)
     method = METHODS[name]() if name in METHODS else None
-    if isinstance(method, Coreset):
+    if method is not None and method.chooses:
         return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=name)
     raise UnknownName("preset", name, CATALOG)
 

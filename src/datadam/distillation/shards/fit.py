@@ -4,7 +4,6 @@ from datadam import nets
 from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
-from datadam.methods import Coreset
 
 
 def require_separable(recipe: Recipe, real: RealData) -> None:
@@ -13,14 +12,18 @@ def require_separable(recipe: Recipe, real: RealData) -> None:
     The recipe's net is canonical.
     """
     method, alone = recipe.method, "leave out --workers, --shards and --engine"
-    if isinstance(method, Coreset):
+    if method.chooses:
         raise InvalidInput(f"{method.name} chooses real images and learns nothing, so there is nothing to spread; {alone}")
     if not method.separable:
         raise InvalidInput(
             f"{method.name} looks at all classes together, so they cannot be spread over workers; {alone}, or spread what judges "
             "the run: datadam evaluate RUN --workers N"
         )
-    if recipe.trains_network:
+    if "rate" in method.learns:
+        raise InvalidInput(
+            f"{method.name} learns one rate of students for all classes, so they cannot be spread over workers; {alone}"
+        )
+    if recipe.on_the_way:
         raise InvalidInput(
             "network_steps and network_epochs train the matching networks on the images of all classes, so these cannot be "
             f"spread over workers; {alone}, or set both to 0"

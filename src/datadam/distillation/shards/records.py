@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from datadam.distillation.checkpoint import flush
-from datadam.distillation.shards.work import Kept, Line, Stand, tensor
+from datadam.distillation.shards.work import ShardImages, ShardLine, ShardState, tensor
 from datadam.errors import ArtifactError, RunFailed
 from datadam.files.whole import read_tensors, write_tensors, write_text
 
@@ -43,7 +43,7 @@ class Records:
 
     def __init__(self, folder: Path | None, classes: int) -> None:
         self.folder, self.classes = folder, classes
-        self.lines: dict[int, dict[Range, Line]] = {}
+        self.lines: dict[int, dict[Range, ShardLine]] = {}
 
     def __bool__(self) -> bool:
         """Whether shards have left where they stand; after a kill between two writes, that is the one before alone."""
@@ -51,7 +51,7 @@ class Records:
             path.name.removeprefix(EARLIER)[:1].isdecimal() for path in self.folder.glob("*.safetensors")
         )
 
-    def stand(self, first: int, last: int, told: Stand) -> None:
+    def stand(self, first: int, last: int, told: ShardState) -> None:
         """Keep where some classes stand."""
         if self.folder is None:
             return
@@ -59,11 +59,12 @@ class Records:
         path = self.folder / f"{first:06d}-{last:06d}.safetensors"
         if path.exists():
             path.replace(path.with_name(EARLIER + path.name))
-        tensors = {"images": tensor(told.images), "momentum": tensor(told.momentum)}
+        tensors = {name: tensor(values) for name, values in told.tensors.items()}
+        tensors |= {f"buffer/{name}": tensor(values) for name, values in told.buffers.items()}
         words = json.dumps({name: getattr(told, name) for name in NUMBERS})
         write_tensors(path, tensors, {"state": words, "sha256": _digest(tensors, words)})
 
-    def stands(self) -> Iterator[tuple[int, int, Stand]]:
+    def stands(self) -> Iterator[tuple[int, int, ShardState]]:
         """What is kept, the earliest iterations first; damaged files are left out, and the one before them counts."""
         found = []
         for path in self.folder.glob("*.safetensors") if self.folder else ():
@@ -77,8 +78,10 @@ class Records:
                     known: dict[str, Any] = {name: float(words[name]) for name in NUMBERS} | {
                         "iteration": int(words["iteration"])
                     }
-                    found.append((first, last, Stand(images=tensors["images"].numpy(), momentum=tensors["momentum"].numpy(),
-                                                     **known)))  # fmt: skip
+                    arrays = {name: values.numpy() for name, values in tensors.items()}
+                    learned = {name: values for name, values in arrays.items() if not name.startswith("buffer/")}
+                    buffers = {name.removeprefix("buffer/"): values for name, values in arrays.items() if name not in learned}
+                    found.append((first, last, ShardState(tensors=learned, buffers=buffers, **known)))
         yield from sorted(found, key=lambda one: (one[2].iteration, *one[:2]))
 
     def reached(self) -> int:
@@ -88,7 +91,7 @@ class Records:
             at[first:last] = [stand.iteration] * (last - first)
         return min(at)
 
-    def line(self, first: int, last: int, line: Line) -> Whole | None:
+    def line(self, first: int, last: int, line: ShardLine) -> Whole | None:
         """Keep a line of some classes; returns that of all classes when it was the last one missing."""
         known = self.lines.setdefault(line.iteration, {})
         if (first, last) in known:  # told again, after a loss
@@ -131,7 +134,7 @@ class Records:
                 if not sound or not all(type(x) in (int, float) for t in terms.values() for x in t):
                     raise ValueError
                 if iteration <= min(at[first:last]):
-                    self.lines.setdefault(iteration, {})[first, last] = Line(iteration, terms, squares, moved)
+                    self.lines.setdefault(iteration, {})[first, last] = ShardLine(iteration, terms, squares, moved)
                     good.append(text + "\n")
         write_text(path, "".join(good))
         for file in path.parent.glob("at-*.safetensors"):
@@ -141,7 +144,7 @@ class Records:
                     file.unlink()
         return [whole for iteration in sorted(self.lines) if (whole := self._whole(iteration))]
 
-    def keep(self, first: int, last: int, told: Kept) -> None:
+    def keep(self, first: int, last: int, told: ShardImages) -> None:
         """Keep the images of some classes after an iteration."""
         if self.folder is not None:
             path = self.folder / f"at-{told.iteration:08d}-{first:06d}-{last:06d}.safetensors"
@@ -187,6 +190,6 @@ def _covers(ends: list[tuple[int, ...]], classes: int) -> bool:
 
 def _digest(tensors: dict[str, Tensor], words: str) -> str:
     found = hashlib.sha256(words.encode())
-    for name in ("images", "momentum"):
-        found.update(tensors[name].contiguous().numpy().data)
+    for name, values in sorted(tensors.items()):
+        found.update(name.encode() + values.contiguous().numpy().tobytes())
     return found.hexdigest()

@@ -5,8 +5,10 @@ Letters: K classes of the shard, N synthetic images of a class, C channels, H x 
 
 import time
 import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +20,13 @@ from datadam import machine
 from datadam.data import Transform
 from datadam.data.parcel import Parcel, plain, rebuilt
 from datadam.distillation.checkpoint import RunState
-from datadam.distillation.loop import Distillation
+from datadam.distillation.loop import Distillation, Supply
 from datadam.distillation.recipe import Recipe
+from datadam.distillation.recorder import Line
+from datadam.distillation.run import spread_of
 from datadam.distillation.setup import Frame
 from datadam.files.whole import all_finite
-from datadam.methods.matching import Gradient, Plan
+from datadam.methods.plan import Plan
 from datadam.parallel import Tell, in_worker
 from datadam.training.pool import Bucket
 
@@ -30,14 +34,14 @@ TELL = 0.5  # seconds between two words on how far it is
 Array = npt.NDArray[np.floating]
 
 
-class At(NamedTuple):
+class ShardProgress(NamedTuple):
     """How far a shard is, and its last loss."""
 
     iteration: int
     loss: float
 
 
-class Line(NamedTuple):
+class ShardLine(NamedTuple):
     """What is logged of an iteration: each term [K], squares of their gradients' norms, and the sum of pixels' changes."""
 
     iteration: int
@@ -46,19 +50,19 @@ class Line(NamedTuple):
     moved: float
 
 
-class Kept(NamedTuple):
+class ShardImages(NamedTuple):
     """The images [K*N, C, H, W] after an iteration that is to be kept."""
 
     iteration: int
     images: Array
 
 
-class Stand(NamedTuple):
-    """All that is needed to go on after an iteration."""
+class ShardState(NamedTuple):
+    """All that is needed to go on after an iteration: what is learned, and the optimisers' buffers, by name."""
 
     iteration: int
-    images: Array
-    momentum: Array
+    tensors: dict[str, Array]
+    buffers: dict[str, Array]
     peak_mb: float
     gpu_peak_mb: float
     seconds: float = 0.0  # of the whole run, added where it comes together
@@ -70,7 +74,7 @@ class Shard:
 
     data: Parcel
     start: Array
-    stand: Stand
+    stand: ShardState
     left: float | None = None
 
 
@@ -96,12 +100,27 @@ class Work:
         if in_worker():
             torch.set_num_threads(self.plan.threads)
             machine.tune_allocator()
-        run, last = _Part(self, shard, tell), 0.0
+        run, last = self.run(shard, tell), 0.0
         with closing(run.steps(shard.left)) as steps:
             for step in steps:
                 if (now := time.monotonic()) - last > TELL:
                     last = now
-                    tell(At(step.iteration, step.loss))
+                    tell(ShardProgress(step.iteration, step.loss))
+
+    def run(self, shard: Shard, tell: Tell) -> Distillation:
+        """The run of the shard's classes, through the networks of the whole run, head included."""
+        stand = shard.stand
+        tensors, buffers = (
+            {name: torch.from_numpy(a.copy()) for name, a in part.items()} for part in (stand.tensors, stand.buffers)
+        )
+        start = torch.from_numpy(shard.start.copy())
+        frame = Frame(shard.data.open(self.transform), self.recipe, snapshots=self.snapshots)
+        run = Distillation(
+            frame, self.plan, spread_of(start), RunState(tensors, buffers, stand.iteration), torch.device(self.device),
+            Telling(tell, start), Supply(self.classes, self.bucket),
+        )  # fmt: skip
+        run.pause = self.pause
+        return run
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: tensors as arrays, which need no shared memory."""
@@ -111,35 +130,39 @@ class Work:
         vars(self).update(state | {"transform": rebuilt(state["transform"])})
 
 
-class _Part(Distillation):
-    """A run of the shard's classes that tells what another would write."""
+class Telling:
+    """The recorder of a shard: tells the driver what another run would write."""
 
-    def __init__(self, work: Work, shard: Shard, tell: Tell) -> None:
-        self.work, self.tell = work, tell
-        stand = shard.stand
-        images, momentum, start = (torch.from_numpy(a.copy()) for a in (stand.images, stand.momentum, shard.start))
-        state = RunState(images, momentum, stand.iteration)
-        frame = Frame(shard.data.open(work.transform), replace(work.recipe), snapshots=work.snapshots)
-        super().__init__(frame, work.plan, start, state, torch.device(work.device), None)
-        self.pause = work.pause
+    out: Path | None = None
 
-    def _matching(self) -> tuple[int, Bucket | None]:
-        return self.work.classes, self.work.bucket  # the networks of the whole run, head included
+    def __init__(self, tell: Tell, start: Tensor) -> None:
+        self.tell, self.start = tell, start
 
-    def _log(self, gradient: Gradient) -> None:
-        terms = {name: term.double().tolist() for name, term in gradient.terms.items()}
-        squares = {name: norm**2 for name, norm in gradient.norms.items()}
-        self.tell(Line(self.state.iteration, terms, squares, self.state.moved * self.state.images.numel()))
+    def first(self, rows: int) -> Iterator[Tensor]:
+        """The shard's own first images."""
+        return iter(self.start.split(rows))
 
-    def _snapshot(self) -> None:
-        self.tell(Kept(self.state.iteration, array(self.state.images)))
+    def log(self, line: Line) -> None:
+        """Squares and sums, which add up to those of the whole run."""
+        terms = {name: term.tolist() for name, term in line.terms.items()}
+        squares = {name: norm**2 for name, norm in line.norms.items()}
+        self.tell(ShardLine(line.iteration, terms, squares, line.moved * self.start.numel()))
 
-    def save(self) -> None:
-        """Tell where the shard stands, unless that is not finite."""
-        state = self.state
-        if all_finite(state.images):
-            gpu = machine.gpu_peak_mb(self.device)
-            self.tell(Stand(state.iteration, array(state.images), array(state.momentum), state.peak_mb, gpu))
+    def snapshot(self, iteration: int, images: Tensor) -> None:
+        """The images of the shard's classes."""
+        self.tell(ShardImages(iteration, array(images)))
+
+    def save(self, state: RunState, plan: Plan) -> bool:
+        """Where the shard stands, unless that is not finite."""
+        if not all(map(all_finite, state.tensors.values())):
+            return False
+        self.tell(ShardState(state.iteration, arrays(state.tensors), arrays(state.buffers), state.peak_mb, state.gpu_peak_mb))
+        return True
+
+
+def arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+    """Copies, for they are sent while the work goes on."""
+    return {name: array(values) for name, values in tensors.items()}
 
 
 def array(values: Tensor) -> Array:

@@ -10,8 +10,11 @@ from torch import Tensor
 
 from datadam.data.real import require_members
 from datadam.methods.base import Method
+from datadam.methods.coresets.cost import choosing_memory, passes_to_choose
+from datadam.methods.cost import Cost, Size
 from datadam.settings import refuse, require
 from datadam.training.insight import TRAINING, Behind, Insight, trained
+from datadam.training.needs import Needs
 
 EPOCHS = 20  # of the network on the whole real set that images are chosen by
 FEATURES = ("trained", "random")
@@ -25,19 +28,27 @@ class Coreset(Method):
     family: ClassVar[str] = "coreset"
     separable: ClassVar[bool] = True
 
+    learns: ClassVar[frozenset[str]] = frozenset()
+    real_gradient: ClassVar[bool] = False
+    chooses: ClassVar[bool] = True
     looks: ClassVar[float] = 0.0
+
+    @property
+    def needs(self) -> Needs:
+        """What networks know of the real images."""
+        return Needs("insight")
 
     @property
     def behind(self) -> tuple[Behind, ...]:
         """What the choice rests on and the cache keeps, so that choices of one seed, network and whitening share it."""
         return ()
 
-    @property
-    def training_epochs(self) -> int:
-        """Epochs over the whole real set that the choice costs, unless an earlier run has left them in the cache."""
-        return sum(one.training.epochs for one in self.behind if one.what == TRAINING)
+    def cost(self, size: Size) -> Cost:
+        """Nothing an iteration, for there is none; trainings and looks before."""
+        cure = "choose by random features, or at random" if self.behind else "choose at random" if self.looks else ""
+        return Cost(passes=0.0, bytes=choosing_memory(self, size), before=passes_to_choose(self, size), cure=cure)
 
-    def select(self, insight: Insight, ipc: int) -> list[Tensor]:
+    def choose(self, insight: Insight, ipc: int) -> list[Tensor]:
         """Training indices [ipc] of each class, all different.
 
         Arguments: `insight`, the real data with seed, network and device; `ipc`. Raises `InvalidInput` when a class is smaller,
@@ -88,8 +99,8 @@ class FeatureCoreset(Coreset):
         return (Behind(TRAINING, 0, trained(self.epochs)),) if self.features == "trained" else ()
 
     def rows(self, insight: Insight, k: int, count: int) -> Tensor:
-        return self.choose(insight, k, insight.embeddings(k, self.training_epochs), count)
+        return self.among(insight, k, insight.embeddings(k, self.training_epochs), count)
 
-    def choose(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
+    def among(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
         """Row numbers [count] from the embeddings [n, D] of class k."""
         raise NotImplementedError

@@ -50,5 +50,5 @@ class Herding(FeatureCoreset):
     description: ClassVar[str] = DESCRIPTION
     citation: ClassVar[str] = CITATION
 
-    def choose(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
+    def among(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
         return greedy(embeddings, count)

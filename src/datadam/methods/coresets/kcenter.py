@@ -58,7 +58,7 @@ class KCenter(FeatureCoreset):
         allowed = f"first is {self.first!r}; allowed: {', '.join(FIRST)}"
         return [*super().faults(), *([] if self.first in FIRST else [allowed])]
 
-    def choose(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
+    def among(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
         drawn = self.first == "random"
         first = random_first(len(embeddings), insight.seed, insight.real.classes[k]) if drawn else None
         return greedy(embeddings, count, first)

@@ -52,5 +52,5 @@ class KMeans(FeatureCoreset):
     description: ClassVar[str] = DESCRIPTION
     citation: ClassVar[str] = CITATION
 
-    def choose(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
+    def among(self, insight: Insight, k: int, embeddings: Tensor, count: int) -> Tensor:
         return nearest_to_centres(embeddings, count, insight.seed, insight.real.classes[k])

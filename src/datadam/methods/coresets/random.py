@@ -32,7 +32,7 @@ class Random(Coreset):
     description: ClassVar[str] = DESCRIPTION
     citation: ClassVar[str] = ""
 
-    def select(self, insight: Insight, ipc: int) -> list[Tensor]:
+    def choose(self, insight: Insight, ipc: int) -> list[Tensor]:
         """Training indices [ipc] of each class; the first m of a larger choice are the choice of m."""
         require_members(insight.real, ipc)
         return select(insight.real, ipc, insight.seed)

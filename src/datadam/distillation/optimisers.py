@@ -1,0 +1,59 @@
+"""Optimisers: how learned tensors are stepped, by torch's own rules, with buffers that a checkpoint can hold."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from datadam.methods.base import Group
+
+SECOND = 0.999  # beta_2 of Adam and AdamW
+BUFFERS = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq", "step"), "adamw": ("exp_avg", "exp_avg_sq", "step")}
+
+
+class Optimisers:
+    """Steps learned tensors in place.
+
+    Arguments: `groups`, what each optimiser steps; `tensors`, by name; `buffers` of an earlier `buffers()`, by
+    "tensor/buffer" (those that are missing begin at zero). Raises `KeyError` for a group that names a tensor which is not there.
+    """
+
+    def __init__(self, groups: Sequence[Group], tensors: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+        self.groups, self.tensors = groups, tensors
+        self.rules = [_rule(group, [tensors[name] for name in group.tensors]) for group in groups]
+        for name, buffer, tensor, state in self._buffers():
+            shape = torch.zeros((), dtype=torch.float32) if buffer == "step" else torch.zeros_like(tensor)
+            state[buffer] = buffers.get(f"{name}/{buffer}", shape).to(shape.device)
+
+    def _buffers(self) -> Iterator[tuple[str, str, Tensor, dict[str, Tensor]]]:
+        """Each buffer: of which tensor, its name, the tensor, and the optimiser's state that holds it."""
+        for group, rule in zip(self.groups, self.rules, strict=True):
+            for name in group.tensors:
+                tensor = self.tensors[name]
+                for buffer in BUFFERS[group.rule]:
+                    yield name, buffer, tensor, rule.state[tensor]
+
+    def buffers(self) -> dict[str, Tensor]:
+        """All that the rules remember, by "tensor/buffer"; the tensors themselves, and no copies."""
+        return {f"{name}/{buffer}": state[buffer] for name, buffer, _, state in self._buffers()}
+
+    def step(self, gradient: Mapping[str, Tensor]) -> None:
+        """One step of every learned tensor, from its gradient."""
+        for group, rule in zip(self.groups, self.rules, strict=True):
+            stepped = [self.tensors[name] for name in group.tensors]
+            for name, tensor in zip(group.tensors, stepped, strict=True):
+                tensor.grad = gradient[name]
+            if group.clip is not None:
+                torch.nn.utils.clip_grad_norm_(stepped, group.clip)
+            rule.step()
+            for tensor in stepped:
+                tensor.grad = None
+                if group.bounds is not None:
+                    tensor.clamp_(*group.bounds)
+
+
+def _rule(group: Group, tensors: list[Tensor]) -> torch.optim.Optimizer:
+    if group.rule == "sgd":  # with a buffer also where the momentum is 0: a checkpoint holds the same whatever the settings
+        return torch.optim.SGD(tensors, lr=group.lr, momentum=group.momentum, foreach=False)
+    kind = torch.optim.Adam if group.rule == "adam" else torch.optim.AdamW
+    return kind(tensors, lr=group.lr, betas=(group.momentum, SECOND), foreach=False)
