@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datadam.distillation.shards.work import At, Shard, Stand, Work
+from datadam.distillation.shards.work import Shard, ShardProgress, ShardState, Work
 from datadam.parallel import Tell
 
 PATIENCE = 240.0  # seconds after which it goes on, so that a test that fails leaves nothing behind
@@ -27,9 +27,9 @@ class Waits(Work):
         def telling(value: Any) -> None:
             nonlocal stood
             tell(value)
-            stood |= isinstance(value, Stand)
+            stood |= isinstance(value, ShardState)
             deadline = time.monotonic() + PATIENCE
-            while stood and isinstance(value, At) and not Path(self.signpost).exists() and time.monotonic() < deadline:
+            while stood and isinstance(value, ShardProgress) and not Path(self.signpost).exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
 
         super().__call__(shard, telling)

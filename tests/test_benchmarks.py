@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+from learned import set_of
 from small import make_real
 
 from datadam import nets
@@ -15,7 +16,6 @@ from datadam.methods import DataDAM
 from datadam.methods.draw import Draws
 from datadam.methods.matching import Engine
 from datadam.methods.plan import Plan
-from datadam.sets.synthetic import SyntheticSet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,10 +40,10 @@ def test_the_yardstick_has_the_loss_and_the_gradient_of_the_product() -> None:
     real = make_real(classes=3, per_class=8, shape=(3, 16, 16))
     network = nets.build("convnet3:width=6", shape=real.shape, classes=3).double()
     draw = Draws(real, network, 0, batch_real=7, dtype=torch.float64).at(2)
-    synthetic = SyntheticSet(first_images(real, 2, "noise", 0).double(), 2, real.classes)
+    synthetic = set_of(first_images(real, 2, "noise", 0).double(), 2, real.classes)
     ours = Engine(DataDAM(power=3.0, task_balance=0.4, scale=5.0), Plan(False, 4, 1)).gradient(synthetic, draw, norms=False)
     loss, gradient = yardstick.iteration(
-        draw.network(), torch.stack([draw.real(k) for k in range(3)]), synthetic.images.unflatten(0, (3, 2)),
+        draw.network(), torch.stack([draw.real(k) for k in range(3)]), synthetic.stored.unflatten(0, (3, 2)),
         power=3.0, task_balance=0.4, scale=5.0,
     )  # fmt: skip
     torch.testing.assert_close(loss, torch.stack(list(ours.terms.values())).sum(), rtol=1e-10, atol=0)

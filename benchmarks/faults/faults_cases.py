@@ -22,12 +22,12 @@ from safetensors.numpy import load_file
 SIDE, CLASSES, EACH = 12, ("bar", "cross", "ring"), 30
 CLI = """
 import sys
-import datadam.loop
-datadam.loop.CHECKPOINT_SECONDS = 0.05
+import datadam.distillation.loop
+datadam.distillation.loop.CHECKPOINT_SECONDS = 0.05
 from datadam.cli import app
 sys.exit(app.run(sys.argv[1:]))
 """
-SHARDED = CLI.replace("import datadam.loop", "import datadam.loop, datadam.shards\ndatadam.shards.LEAST_PAUSE = 0.05")
+SHARDED = CLI.replace("import datadam.distillation.loop", "import datadam.distillation.loop, datadam.distillation.shards.run\ndatadam.distillation.shards.run.LEAST_PAUSE = 0.05")
 DOWNLOAD = """
 import sys
 from dataclasses import replace

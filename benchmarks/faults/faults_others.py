@@ -32,7 +32,7 @@ datetime.datetime = Jumping
 """ + CLI  # fmt: skip
 SLOW = CLI.replace(
     "from datadam.cli import app",
-    "import time\nstep = datadam.loop.Distillation._step\n"
+    "import time\nstep = datadam.distillation.loop.Distillation._step\n"
     "datadam.distillation.loop.Distillation._step = lambda run: (time.sleep(0.05), step(run))[1]\nfrom datadam.cli import app",
 )
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 NURSERY = """
 import json, os, sys, traceback
-import torch, datadam.loop, datadam.cli.app, datadam.distill, datadam.compare, datadam.evaluate, datadam.data.catalog
-import datadam.data.download, datadam.data.folders, datadam.report.pictures, datadam.report.readme, datadam.report.table
+import torch, datadam.distillation.loop, datadam.cli.app, datadam.distill, datadam.compare, datadam.evaluate, datadam.data.catalog
+import datadam.data.download, datadam.data.folders, datadam.sets.preview, datadam.sets.readme, datadam.report.table
 torch.set_num_threads(1)
 for line in sys.stdin:
     asked = json.loads(line)

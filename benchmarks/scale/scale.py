@@ -25,8 +25,8 @@ from datadam import machine, parallel
 from datadam.augment.siamese import STRATEGY
 from datadam.data.real import Part, RealData
 from datadam.data.whitening import Transform
-from datadam.distillation import shards
 from datadam.distillation.begin import begin
+from datadam.distillation.shards import run as shards
 from datadam.methods.plan import Plan
 from datadam.parallel import Ray
 from datadam.parallel.spread import Spread

@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datadam import machine, nets
 from datadam.augment.siamese import STRATEGY, draw_augmentation
-from datadam.distillation import shards
 from datadam.distillation.forecast import passes_of
 from datadam.distillation.recipe import Recipe
+from datadam.distillation.shards import run as shards
 from datadam.methods import DataDAM
 from datadam.rng import stream
 

@@ -31,7 +31,7 @@ def measured(result: dict[str, Any]) -> str:
         f"compares the least seconds of {len(result['seconds']['plain'])} turns.",
         f"Bytes of such a run on two workers ({sent['seconds']:.0f} s): {sent['to_workers'] / 1e6:.1f} MB to them, of which the "
         f"real images are {sent['of_that_real_images'] / 1e6:.1f} MB, and {sent['from_workers'] / 1e6:.1f} MB from them, of "
-        f"which where they stand {sent['words']['Stand']['bytes'] / 1e6:.1f} MB in {sent['words']['Stand']['times']} words.",
+        f"which where they stand {sent['words']['ShardState']['bytes'] / 1e6:.1f} MB in {sent['words']['ShardState']['times']} words.",
         made(result),
     ])  # fmt: skip
 

@@ -31,9 +31,9 @@ def sizes(real: datadam.RealData, recipe: Recipe) -> dict[str, float]:
     assert isinstance(recipe.method, FeatureMatching)
     network = nets.build(nets.canonical(recipe.net, real.shape), shape=real.shape, classes=len(real.classes))
     draws = Draws(real, network, recipe.seed, recipe.batch_real)
-    synthetic = SyntheticSet(first_images(real, recipe.ipc, "real", recipe.seed), recipe.ipc, real.classes)
+    synthetic = SyntheticSet({"images": first_images(real, recipe.ipc, "real", recipe.seed)}, real.classes, recipe.counts(real))
     engine = Engine(recipe.method, Plan(compiled=False, chunk=128, threads=torch.get_num_threads()))
-    pixels = synthetic.images.numel()
+    pixels = synthetic.stored.numel()
     found: dict[str, float] = {}
     for iteration in range(NETWORKS):
         gradient = engine.gradient(synthetic, draws.at(iteration), norms=True)

@@ -31,6 +31,7 @@ from datadam.data.real import Part, RealData
 from datadam.data.whitening import Transform
 from datadam.distillation.forecast import forecast
 from datadam.distillation.loop import Distillation
+from datadam.methods import matching
 from datadam.methods.matching import augment
 
 B, IPC, CLASSES = 256, 10, 10
@@ -71,8 +72,7 @@ def ours(run: Distillation) -> Callable[[], None]:
     def one() -> None:
         draw = run.draws.at(next(numbers))
         gradient = run.gradient({}, run.synthetic, draw, False)
-        run.state.momentum.mul_(0.5).add_(gradient.images)
-        run.state.images.sub_(run.state.momentum)
+        run.optimisers.step(gradient.of)
 
     return one
 
@@ -87,7 +87,7 @@ def yardstick(run: Distillation) -> Callable[[], Any]:
         k = range(len(run.synthetic.classes))
         augmentations = [draw.augmentation(i) for i in k]
         real = torch.stack([augment(a, draw.real(i)) for i, a in zip(k, augmentations, strict=True)])
-        synthetic = torch.stack([augment(a, run.synthetic.of(i, i + 1)) for i, a in zip(k, augmentations, strict=True)])
+        synthetic = torch.stack([augment(a, run.synthetic.images(i, i + 1)) for i, a in zip(k, augmentations, strict=True)])
         return eager_reference.iteration(network, real, synthetic, power=4.0, task_balance=0.01, scale=100.0)
 
     return one
@@ -153,7 +153,7 @@ def whole(run: Distillation) -> Callable[[], None]:
 
 def real_side(run: Distillation) -> Callable[[], None]:
     """The real side of an iteration alone, drawing included."""
-    engine = datadam.matching.Engine(run.recipe.method, run.plan, run.recipe.precision)  # type: ignore[arg-type]
+    engine = matching.Engine(run.recipe.method, run.plan, run.recipe.precision)  # type: ignore[arg-type]
     numbers = iter(range(1, MANY))
 
     def one() -> None:

@@ -17,10 +17,10 @@ GRID = ("--methods", "random,dm:start=noise,datadam:power=1", "--ipc", "1,2", "-
 STUCK = """
 import sys, time
 from pathlib import Path
-import datadam.loop
+import datadam.distillation.loop
 from datadam.cli import app
-from datadam.distill import Distillation
-datadam.loop.CHECKPOINT_SECONDS, datadam.loop.CHECKPOINT_SHARE = 0.0, 1e9
+from datadam.distillation.loop import Distillation
+datadam.distillation.loop.CHECKPOINT_SECONDS, datadam.distillation.loop.CHECKPOINT_SHARE = 0.0, 1e9
 step, told = Distillation._step, Path(sys.argv.pop(1))
 def stuck(run):
     if run.recipe.method.name == "datadam" and run.state.iteration == 6:

@@ -17,7 +17,7 @@ OPTIONS = ("--ipc", "2", "--net", "convnet1:width=4", "--batch-real", "4", "--it
 SLOW = """
 import sys, time
 from datadam.cli import app
-from datadam.distill import Distillation
+from datadam.distillation.loop import Distillation
 step = Distillation._step
 def slow(run):
     time.sleep(0.1 if run.state.iteration < 40 else 300)  # it never comes to its end, however late the signal is sent

@@ -19,7 +19,7 @@ WAITS = """
 import sys, time
 from pathlib import Path
 from datadam.cli import app
-from datadam.distill import Distillation
+from datadam.distillation.loop import Distillation
 step, go = Distillation._step, Path(sys.argv.pop(1))
 def waiting(run):
     deadline = time.monotonic() + 300  # a test that fails leaves nothing behind

@@ -282,7 +282,7 @@ def test_only_its_own_folder_and_one_process_at_a_time(real: RealData, tmp_path:
     assert not (tmp_path / "held").exists()
     holder = """
 import pathlib, sys
-from datadam.lock import alone_in
+from datadam.files.lock import alone_in
 with alone_in(pathlib.Path(sys.argv[1])):
     print(1, flush=True)
     input()

@@ -18,7 +18,8 @@ from datadam.distillation import forecast as module
 from datadam.distillation.forecast import forecast, kept_bytes, kept_form, passes_a_second, passes_of
 from datadam.errors import NotEnoughMemory
 from datadam.methods import matching
-from datadam.methods.coresets import difficulty
+from datadam.methods.coresets import cost as costs
+from datadam.training import difficulty
 
 
 def test_passes_of_feature_matching(recipe) -> None:
@@ -272,7 +273,7 @@ def test_gradients_image_by_image_are_counted(choosing, monkeypatch) -> None:
     grand, el2n, herding = (choosing(name, wide).bytes for name in ("grand", "el2n", "herding"))
     assert el2n == pytest.approx(herding, abs=2e6)
     assert 1.5 * difficulty.GRADIENT_BYTES < grand - el2n < 2.2 * difficulty.GRADIENT_BYTES
-    monkeypatch.setattr(difficulty, "GRADIENT_BYTES", 1)  # image after image
+    monkeypatch.setattr(costs, "GRADIENT_BYTES", 1)  # image after image
     assert choosing("grand", wide).bytes < grand - 1.5 * (1 << 28)
 
 
@@ -280,7 +281,8 @@ PEAK = """
 import torch
 from small import make_real
 from datadam import machine, nets
-from datadam.coresets import difficulty
+from datadam.methods.coresets import cost as costs
+from datadam.training import difficulty
 real = make_real()
 network = nets.build({net!r}, shape=real.shape, classes=3)
 images, labels = real.images(range(36)), torch.from_numpy(real.train.labels)

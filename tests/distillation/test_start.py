@@ -22,7 +22,7 @@ def test_chosen_starts_are_coresets_that_need_no_training(
     monkeypatch.setattr(insight, "train_steps", None)
     images = first_images(real, 4, start, 3)
     assert images.dtype == torch.float32
-    assert torch.equal(images, real.images(torch.cat(method.select(Insight(real, 3), 4))))
+    assert torch.equal(images, real.images(torch.cat(method.choose(Insight(real, 3), 4))))
 
 
 def test_first_images_do_not_depend_on_how_many_are_made_at_once(real: RealData, monkeypatch: pytest.MonkeyPatch) -> None:

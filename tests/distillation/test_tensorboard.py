@@ -47,7 +47,9 @@ def follow(run: Distillation, out: Path, folder: Path, steps: int) -> None:
 
 
 def board_of(run: Distillation, out: Path, folder: Path) -> Board:
-    return Board(out, folder, run.frame.real.transform, run.frame.real.classes, run.recipe.counts(run.frame.real), run.state.iteration)
+    return Board(
+        out, folder, run.frame.real.transform, run.frame.real.classes, run.recipe.counts(run.frame.real), run.state.iteration
+    )
 
 
 def test_every_line_of_metrics_and_every_snapshot_is_there(real: RealData, recipe, tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_every_line_of_metrics_and_every_snapshot_is_there(real: RealData, recip
     assert [one.step for one in pictures] == [0, 10, 23]
     for one in pictures:
         images = read_tensors(tmp_path / f"run/snapshots/{one.step:08d}.safetensors")[0]["images"].float()
-        expected = np.asarray(preview(real.transform.to_pixels(images), real.classes, 2))
+        expected = np.asarray(preview(real.transform.to_pixels(images), real.classes, (2,) * len(real.classes)))
         assert np.array_equal(np.asarray(Image.open(BytesIO(one.encoded_image_string)).convert("RGB")), expected)
 
 

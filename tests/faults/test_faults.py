@@ -32,10 +32,10 @@ from datadam.files.whole import read_tensors
 ROOT = Path(__file__).resolve().parents[2]
 STUCK = """
 import time
-import datadam.loop
+import datadam.distillation.loop
 from datadam.data import cache
-from datadam.students import School
-step, teach, blocks = datadam.loop.Distillation._step, School._teach, cache._blocks
+from datadam.training.students import School
+step, teach, blocks = datadam.distillation.loop.Distillation._step, School._teach, cache._blocks
 def stepping(run):
     if run.state.iteration == {iteration}:
         time.sleep(300)
@@ -49,7 +49,7 @@ def building(*what):
         if number == {block}:
             time.sleep(300)
         yield block
-datadam.loop.Distillation._step, School._teach, cache._blocks = stepping, teaching, building
+datadam.distillation.loop.Distillation._step, School._teach, cache._blocks = stepping, teaching, building
 """  # a process that comes to one of these points stays there until it is killed: it cannot end before
 
 
@@ -106,7 +106,7 @@ def test_a_distillation_killed_three_times_is_bit_equal(cases: ModuleType, tmp_p
         cases.prepare(case, tmp_path, folder)
     assert app.run(case.arguments(whole, None)) == 0
     run = place / "run"
-    often = cases.CLI.replace("SECONDS = 0.05", "SECONDS, datadam.loop.CHECKPOINT_SHARE = 0.0, 1e9")
+    often = cases.CLI.replace("SECONDS = 0.05", "SECONDS, datadam.distillation.loop.CHECKPOINT_SHARE = 0.0, 1e9")
     moments = {"snapshots/00000000.safetensors": 5, "checkpoint/before.safetensors": 40, "snapshots/00000075.safetensors": 80}
     for moment, last in moments.items():
         driver = stuck(often, iteration=last)

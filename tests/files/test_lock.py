@@ -18,7 +18,7 @@ from datadam.files.lock import LOCK, alone_in
 
 HOLDER = """
 import pathlib, sys
-from datadam.lock import alone_in
+from datadam.files.lock import alone_in
 with alone_in(pathlib.Path(sys.argv[1]), "datadam distill mnist --ipc 10"):
     print(1, flush=True)
     input()

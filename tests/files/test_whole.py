@@ -54,7 +54,7 @@ def test_a_failure_leaves_what_stood_there(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from datadam.storage import replacing
+from datadam.files.whole import replacing
 with replacing(Path(sys.argv[1])) as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

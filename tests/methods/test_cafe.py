@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from learned import gradient_of, set_of
 
 import datadam
 from datadam import nets
@@ -14,7 +15,6 @@ from datadam.methods import CAFE
 from datadam.methods import cafe as module
 from datadam.methods.cafe import discrimination
 from datadam.methods.draw import Draws
-from datadam.methods.gradient import gradient_of
 from datadam.methods.networks import accuracy, keep, restore
 from datadam.methods.plan import Plan
 from datadam.sets.synthetic import SyntheticSet
@@ -24,19 +24,19 @@ PLAN = Plan(compiled=False, chunk=100, threads=1)
 
 def prepare(real, net: str = "convnet3:width=6", ipc: int = 2, chunk: int = 100, augment: str = "color_crop_scale"):
     network = nets.build(net, shape=real.shape, classes=len(real.classes)).double()
-    draws = Draws(real, network, 0, 5, augment=augment, dtype=torch.float64, chunk=chunk)
-    return draws.at(3), SyntheticSet(first_images(real, ipc, "noise", 0).double(), ipc, real.classes)
+    draws = Draws(real, network, 0, 5, augment=augment, dtype=torch.float64, plan=Plan(False, chunk, 1))
+    return draws.at(3), set_of(first_images(real, ipc, "noise", 0).double(), ipc, real.classes)
 
 
 def plain(method: CAFE, draw, synthetic: SyntheticSet, network) -> tuple[float, float, torch.Tensor]:
     """The paper in the plainest words: all classes, all layers, autograd through all of it."""
-    images, classes = synthetic.images.clone().requires_grad_(), range(len(synthetic.classes))
+    images, classes = synthetic.stored.clone().requires_grad_(), range(len(synthetic.classes))
     aligned, real_embeddings, labels, centres = torch.zeros((), dtype=torch.float64), [], [], []
     for k in classes:
         augment = draw.augmentation(k) or (lambda x: x)
         real, syn = (
             network.features(augment(draw.real(k))),
-            network.features(augment(images.unflatten(0, (-1, synthetic.ipc))[k])),
+            network.features(augment(images.unflatten(0, (-1, synthetic.counts[0]))[k])),
         )
         pairs = [*zip(real.blocks, syn.blocks, strict=True), (real.embedding, syn.embedding)]
         for weight, (r, s) in zip((method.early, method.early, method.late, method.late), pairs, strict=True):
@@ -94,9 +94,9 @@ def test_gradient_against_finite_differences_with_frozen_batch_norm(real) -> Non
     for index in [(0, 0, 0, 0), (5, 2, 7, 7)]:
         losses = []
         for sign in (1, -1):
-            moved = synthetic.images.clone()
+            moved = synthetic.stored.clone()
             moved[index] += sign * step
-            terms = gradient(state, SyntheticSet(moved, 2, synthetic.classes), draw, False).terms
+            terms = gradient(state, set_of(moved, 2, synthetic.classes), draw, False).terms
             losses.append(sum(float(term.sum()) for term in terms.values()))
         assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(float(exact[index]), rel=1e-4, abs=1e-6)
 
@@ -119,7 +119,8 @@ def drive(monkeypatch, real, method: CAFE, script: Script, steps: int) -> list[d
     state, states = method.init(synthetic, draw), []
     for iteration in range(steps):
         before = len(script.asked)
-        state = method.after_step(state, synthetic, draw.source.at(iteration))
+        for state in method.between(state, synthetic, draw.source.at(iteration + 1)):
+            pass
         states.append(state | {"epochs": script.asked[before:].count("inner")})
     return states
 
@@ -194,8 +195,14 @@ def test_accuracy_is_the_mean_over_classes(real) -> None:
 def test_the_recipe_sets_how_its_networks_train(real, recipe, monkeypatch) -> None:
     groups = []
     step = torch.optim.SGD.step
-    monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *a: (groups.append(self.param_groups[0]), step(self, *a))[1])
-    datadam.distill(real, recipe("cafe", iterations=1, most_epochs=2, network_lr=0.3))
+
+    def noting(self, *a):
+        if any(p.requires_grad for p in self.param_groups[0]["params"]):  # a network's, and not the images'
+            groups.append(self.param_groups[0])
+        return step(self, *a)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noting)
+    datadam.distill(real, recipe("cafe", iterations=2, most_epochs=2, network_lr=0.3))
     assert [(g["lr"], g["momentum"], g["weight_decay"]) for g in groups] == [(0.3, 0.0, 0.0)] * 2
 
 

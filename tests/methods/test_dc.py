@@ -1,11 +1,13 @@
 """DC: its distance in numpy, its gradient by finite differences, its loops, and that it leaves the network as it was."""
 
+import dataclasses
 import weakref
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from learned import gradient_of, set_of
 from small import make_real
 
 import datadam
@@ -16,7 +18,7 @@ from datadam.errors import InvalidInput
 from datadam.methods import DC, DSA, Method
 from datadam.methods.dc import distance, matrices
 from datadam.methods.draw import Draws
-from datadam.methods.gradient import Gradient, gradient_of
+from datadam.methods.gradient import Gradient
 from datadam.methods.plan import Plan
 from datadam.nets.frozen import frozen_statistics
 from datadam.sets.synthetic import SyntheticSet
@@ -27,8 +29,8 @@ NETS = ["convnet2:width=6", "convnet2:norm=batch:width=6", "mlp:width=8", "convn
 
 def prepare(real, net: str = NETS[0], ipc: int = 2, augment: str = "none", batch_real: int = 5, chunk: int = 100):
     network = nets.build(net, shape=real.shape, classes=len(real.classes)).double()
-    draws = Draws(real, network, 0, batch_real, augment=augment, dtype=torch.float64, chunk=chunk)
-    return draws.at(3), SyntheticSet(first_images(real, ipc, "noise", 0).double(), ipc, real.classes)
+    draws = Draws(real, network, 0, batch_real, augment=augment, dtype=torch.float64, plan=Plan(False, chunk, 1))
+    return draws.at(3), set_of(first_images(real, ipc, "noise", 0).double(), ipc, real.classes)
 
 
 def gradient(draw, synthetic: SyntheticSet, method: Method | None = None, norms: bool = False) -> Gradient:
@@ -51,7 +53,7 @@ def plain(draw, synthetic: SyntheticSet, epsilon: float = 1e-6) -> list[float]:
     for k in range(len(synthetic.classes)):
         augment = draw.augmentation(k) or (lambda x: x)
         sides = []
-        for images in (draw.real(k), synthetic.of(k, k + 1)):
+        for images in (draw.real(k), synthetic.images(k, k + 1)):
             network.requires_grad_(True).zero_grad()
             logits = network(augment(images))
             (-logits.log_softmax(1)[:, k].mean()).backward()
@@ -102,9 +104,9 @@ def test_gradient_against_finite_differences(real, net: str) -> None:
     for index in [(0, 0, 0, 0), (2, 1, 3, 4), (5, 2, 7, 7)]:
         losses = []
         for sign in (1, -1):
-            moved = synthetic.images.clone()
+            moved = synthetic.stored.clone()
             moved[index] += sign * step
-            terms = gradient(draw, SyntheticSet(moved, 2, synthetic.classes)).terms
+            terms = gradient(draw, set_of(moved, 2, synthetic.classes)).terms
             losses.append(float(terms["gradient"].sum()))
         assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(float(exact[index]), rel=1e-4, abs=1e-7)
 
@@ -114,7 +116,7 @@ def test_real_equal_to_synthetic_gives_zero(net: str) -> None:
     real = make_real(per_class=4)
     draw, _ = prepare(real, net)
     images = torch.cat([draw.real(k) for k in range(3)])
-    found = gradient(draw, SyntheticSet(images, 4, real.classes), DC(epsilon=1e-300))
+    found = gradient(draw, set_of(images, 4, real.classes), DC(epsilon=1e-300))
     assert float(found.terms["gradient"].abs().max()) < 1e-9
 
 
@@ -129,7 +131,7 @@ def test_order_of_classes_and_of_images_does_not_matter(real) -> None:
     draw, synthetic = prepare(real, ipc=3)
     order = torch.tensor([2, 0, 1, 3, 4, 5, 8, 7, 6])
     straight = gradient(draw, synthetic).images
-    shuffled = gradient(draw, SyntheticSet(synthetic.images[order], 3, synthetic.classes)).images
+    shuffled = gradient(draw, set_of(synthetic.stored[order], 3, synthetic.classes)).images
     torch.testing.assert_close(shuffled, straight[order], rtol=1e-9, atol=1e-13)
     classes = [2, 0, 1]
     other, _ = prepare(real.subset(classes))
@@ -138,8 +140,8 @@ def test_order_of_classes_and_of_images_does_not_matter(real) -> None:
         network.load_state_dict(draw.network().state_dict())
         network.head.weight.copy_(draw.network().head.weight[classes])
         network.head.bias.copy_(draw.network().head.bias[classes])
-    images = synthetic.images.unflatten(0, (3, 3))[classes].flatten(0, 1)
-    renamed = gradient(other, SyntheticSet(images, 3, other.source.real.classes)).images
+    images = synthetic.stored.unflatten(0, (3, 3))[classes].flatten(0, 1)
+    renamed = gradient(other, set_of(images, 3, other.source.real.classes)).images
     torch.testing.assert_close(renamed, straight.unflatten(0, (3, 3))[classes].flatten(0, 1), rtol=1e-9, atol=1e-13)
 
 
@@ -202,7 +204,7 @@ def test_the_network_stays_as_it_was_also_on_error(real, monkeypatch, net: str, 
         gradient(draw, synthetic)
     assert traces(network) == before
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
-    assert not synthetic.images.requires_grad
+    assert not synthetic.stored.requires_grad
 
 
 def test_batch_norm_is_frozen_on_sixteen_real_images_a_class() -> None:
@@ -220,9 +222,9 @@ def test_batch_norm_is_frozen_on_sixteen_real_images_a_class() -> None:
         torch.testing.assert_close(alone, network(sample)[:1], rtol=1e-12, atol=1e-14)
     whole = gradient(draw, synthetic)
     for k in range(3):  # frozen, a class reads only its own images
-        moved = synthetic.images.clone().unflatten(0, (3, 2))
+        moved = synthetic.stored.clone().unflatten(0, (3, 2))
         moved[(k + 1) % 3] += 1
-        other = gradient(draw, SyntheticSet(moved.flatten(0, 1), 2, synthetic.classes))
+        other = gradient(draw, set_of(moved.flatten(0, 1), 2, synthetic.classes))
         assert float(other.terms["gradient"][k]) == float(whole.terms["gradient"][k])
 
 
@@ -262,15 +264,22 @@ def test_the_network_trains_between_image_steps(real, recipe, monkeypatch, epoch
     """Two networks of three image steps: two trainings each, of as many passes as asked for, in batches of 256."""
     steps = []
     step = torch.optim.SGD.step
-    monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *a: (steps.append(self.param_groups[0]), step(self, *a))[1])
+
+    def noting(self, *a):
+        if any(p.requires_grad for p in self.param_groups[0]["params"]):  # a network's, and not the images'
+            steps.append(self.param_groups[0])
+        return step(self, *a)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noting)
     asked = recipe("dc", iterations=6, iterations_per_network=3, network_epochs=epochs, ipc=2)
     run = datadam.begin(real, asked)
     list(run.steps())
     assert len(steps) == 2 * 2 * epochs
     assert all((s["lr"], s["momentum"], s["weight_decay"]) == (0.01, 0.0, 0.0) for s in steps)
     steps.clear()
-    monkeypatch.setattr(run.draws, "training", type(run.draws.training)(batch=4))
-    list(run.draws.at(0).training_steps(run.state.images, run.synthetic.labels, epochs))
+    way = run.draws.on_the_way
+    monkeypatch.setattr(run.draws, "on_the_way", dataclasses.replace(way, training=dataclasses.replace(way.training, batch=4)))
+    list(run.draws.at(0).training_steps(run.state.images, run.synthetic.labels(), epochs))
     assert len(steps) == 2 * epochs  # six images in batches of four
 
 

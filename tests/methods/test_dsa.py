@@ -24,16 +24,16 @@ def test_augmentation_of_either_kind_changes_the_images(real, recipe) -> None:
 
 def test_both_sides_share_the_augmentation(real, recipe) -> None:
     """Real and synthetic alike and augmented alike: nothing to gain, whatever the augmentation."""
-    from datadam.methods.gradient import gradient_of
+    from learned import gradient_of, set_of
+
     from datadam.methods.plan import Plan
-    from datadam.sets.synthetic import SyntheticSet
 
     run = datadam.begin(real, recipe("dsa", ipc=5, augment="crop_cutout_scale_rotate_color"))
     for iteration in range(4):
         draw = run.draws.at(iteration)
         images = torch.cat([draw.real(k) for k in range(3)])
         gradient = gradient_of(DSA(epsilon=1e-300), Plan(compiled=False, chunk=9, threads=1), "float64", "cpu")
-        found = gradient({}, SyntheticSet(images, 5, real.classes), draw, False)
+        found = gradient({}, set_of(images, 5, real.classes), draw, False)
         assert float(found.terms["gradient"].max()) < 1e-9
 
 

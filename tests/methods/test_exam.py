@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from learned import gradient_of, set_of
 from small import make_real
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -22,7 +23,7 @@ from datadam.errors import DatadamError, InvalidInput
 from datadam.methods import Coreset, FeatureMatching
 from datadam.methods.catalog import CATALOG
 from datadam.methods.draw import Draws
-from datadam.methods.gradient import Gradient, gradient_of
+from datadam.methods.gradient import Gradient
 from datadam.methods.plan import Plan
 from datadam.sets.synthetic import SyntheticSet
 
@@ -53,7 +54,7 @@ class Examined:
         self.asked, self.ipc = asked, asked.ipc
         network = nets.build(asked.net, shape=real.shape, classes=len(real.classes)).double()
         self.draws = Draws(
-            real, network, seed, asked.batch_real, asked.augment, dtype=torch.float64, chunk=chunk,
+            real, network, seed, asked.batch_real, asked.augment, dtype=torch.float64, plan=Plan(False, chunk, 1),
             iterations_per_network=asked.iterations_per_network,
         )  # fmt: skip
         self.classes = real.classes
@@ -61,7 +62,7 @@ class Examined:
         self.state = asked.method.init(self.set(images), self.draws.at(0))
 
     def set(self, images: torch.Tensor) -> SyntheticSet:
-        return SyntheticSet(images.double(), self.ipc, self.classes)
+        return set_of(images.double(), self.ipc, self.classes)
 
     def gradient(self, images: torch.Tensor) -> Gradient:
         return self.function(self.state, self.set(images), self.draws.at(0), False)
@@ -214,7 +215,7 @@ def test_an_interruption_anywhere_resumes_bit_equal(real, recipe, tmp_path: Path
             raise KeyboardInterrupt
         return original(self, *arguments)
 
-    trains = asked.trains_network or asked.method.trains_networks
+    trains = asked.on_the_way or asked.method.trains_networks
     with monkeypatch.context() as patch:
         patch.setattr(kind, original.__name__, interrupted)
         with pytest.raises(KeyboardInterrupt) if trains or where == "gradient" else nullcontext():
@@ -273,7 +274,7 @@ def test_its_cost_is_as_told(recipe, name: str, batch_real: int, ipc: int) -> No
         network.features(images[:1])
     with FlopCounterMode(display=False) as counter:
         examined.gradient(images)
-        asked.method.after_step(examined.state, examined.set(images), examined.draws.at(0))
+        list(asked.method.between(examined.state, examined.set(images), examined.draws.at(1)))
     told = passes_of(asked.change({"network_epochs": 0}), [batch_real] * 3)
     assert counter.get_total_flops() / one.get_total_flops() == pytest.approx(told, rel=1 / 3)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from learned import set_of
 from small import make_real
 
 import datadam
@@ -32,7 +33,7 @@ def prepare(
     network = nets.build(net, shape=real.shape, classes=len(real.classes)).double()
     draws = Draws(real, network, seed, batch_real=5, augment=augment, dtype=torch.float64)
     images = first_images(real, ipc, "noise", seed).double()
-    return draws.at(3), SyntheticSet(images, ipc, real.classes)
+    return draws.at(3), set_of(images, ipc, real.classes)
 
 
 def run(method: FeatureMatching, real, chunk: int = 10_000, **options) -> Gradient:
@@ -42,11 +43,14 @@ def run(method: FeatureMatching, real, chunk: int = 10_000, **options) -> Gradie
 
 def plain(method: DataDAM, draw, synthetic: SyntheticSet) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The paper in the plainest words: every class, every layer, autograd through all of it."""
-    net, images = draw.network(), synthetic.images.clone().requires_grad_()
+    net, images = draw.network(), synthetic.stored.clone().requires_grad_()
     sam = mmd = torch.zeros((), dtype=torch.float64)
     for k in range(len(synthetic.classes)):
         aug = draw.augmentation(k) or (lambda x: x)
-        real, syn = net.features(aug(draw.real(k))), net.features(aug(images[k * synthetic.ipc : (k + 1) * synthetic.ipc]))
+        real, syn = (
+            net.features(aug(draw.real(k))),
+            net.features(aug(images[k * synthetic.counts[0] : (k + 1) * synthetic.counts[0]])),
+        )
         for f, g in list(zip(real.blocks, syn.blocks, strict=True))[:-1]:
             a, b = ((x.abs() ** method.power).sum(1).flatten(1) for x in (f, g))
             a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
@@ -77,9 +81,9 @@ def test_gradient_against_finite_differences(real) -> None:
     for index in [(0, 0, 0, 0), (2, 1, 3, 4), (5, 2, 7, 7)]:
         losses = []
         for sign in (1, -1):
-            moved = synthetic.images.clone()
+            moved = synthetic.stored.clone()
             moved[index] += sign * epsilon
-            terms = engine.gradient(SyntheticSet(moved, synthetic.ipc, synthetic.classes), draw, norms=False).terms
+            terms = engine.gradient(set_of(moved, synthetic.counts[0], synthetic.classes), draw, norms=False).terms
             losses.append(float(sum(term.sum() for term in terms.values())))
         assert (losses[0] - losses[1]) / (2 * epsilon) == pytest.approx(float(gradient[index]), rel=1e-4, abs=1e-7)
 
@@ -116,7 +120,7 @@ def test_order_within_a_class_does_not_matter(real) -> None:
     engine = Engine(DataDAM(), Plan(compiled=False, chunk=100, threads=1))
     order = torch.tensor([2, 0, 1, 3, 4, 5, 8, 7, 6])
     straight = engine.gradient(synthetic, draw, norms=False)
-    shuffled = engine.gradient(SyntheticSet(synthetic.images[order], 3, synthetic.classes), draw, norms=False)
+    shuffled = engine.gradient(set_of(synthetic.stored[order], 3, synthetic.classes), draw, norms=False)
     torch.testing.assert_close(shuffled.images, straight.images[order], rtol=1e-10, atol=1e-14)
 
 
@@ -125,9 +129,7 @@ def test_real_equal_to_synthetic_gives_zero(method: FeatureMatching) -> None:
     real = make_real(per_class=4)
     draw, _ = prepare(real, augment="none")
     images = torch.cat([draw.real(k) for k in range(3)])  # all four of each class: the batch asked for is five
-    found = Engine(method, Plan(compiled=False, chunk=5, threads=1)).gradient(
-        SyntheticSet(images, 4, real.classes), draw, norms=False
-    )
+    found = Engine(method, Plan(compiled=False, chunk=5, threads=1)).gradient(set_of(images, 4, real.classes), draw, norms=False)
     for term in found.terms.values():
         torch.testing.assert_close(term, torch.zeros_like(term), rtol=0, atol=1e-10)
 
@@ -144,7 +146,7 @@ def test_batch_norm_mixes_all_classes_and_keeps_the_sides_apart(real) -> None:
     """Statistics over all real images of the iteration, and over all synthetic ones, in one forward each."""
     method, net = DataDAM(power=1.0), "convnet2:norm=batch:width=6"
     draw, synthetic = prepare(real, net=net)
-    network, images = draw.network(), synthetic.images.clone().requires_grad_()
+    network, images = draw.network(), synthetic.stored.clone().requires_grad_()
     assert network.couples_images
     augmented = [draw.augmentation(k) or (lambda x: x) for k in range(3)]
     both = [torch.cat([a(draw.real(k)) for k, a in enumerate(augmented)]),
@@ -197,7 +199,7 @@ def test_bfloat16_on_the_real_side_stays_close(real) -> None:
     draw, synthetic = prepare(real, net="convnet3:width=16")
     draw.source.network.float()
     draw.source.dtype, draw.source.drawn = torch.float32, -1
-    single = SyntheticSet(synthetic.images.float(), synthetic.ipc, synthetic.classes)
+    single = set_of(synthetic.stored.float(), synthetic.counts[0], synthetic.classes)
     plan = Plan(compiled=False, chunk=100, threads=1)
     exact, rough = (
         Engine(DataDAM(), plan, precision).gradient(single, draw, norms=False) for precision in ("float32", "bfloat16")

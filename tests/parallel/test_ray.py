@@ -27,9 +27,9 @@ import datadam
 from datadam import parallel
 from datadam.comparison import compare
 from datadam.data import RealData
-from datadam.distillation import shards
 from datadam.distillation.begin import begin, resume
 from datadam.distillation.recipe import Recipe
+from datadam.distillation.shards import run as shards
 from datadam.errors import InvalidInput, RunFailed
 from datadam.parallel import Ray
 from datadam.parallel.on_ray import places
@@ -217,14 +217,15 @@ import json, sys
 from functools import partial
 import datadam
 from blocking import Waits
-from datadam import shards
+from datadam.distillation.shards import run as shards
 from datadam.parallel import Ray
-from datadam.recipe import Recipe
+from datadam.distillation.recipe import Recipe
+from datadam.parallel.spread import Spread
 shards.LEAST_PAUSE, shards.BYTES_A_SECOND = 0.0, float("inf")
 if __name__ == "__main__":
     data, recipe, out, address, signpost = sys.argv[1:]
     shards.Work = partial(Waits, signpost=signpost)
-    spread = shards.Spread(workers=2, engine=Ray(address))
+    spread = Spread(workers=2, engine=Ray(address))
     datadam.distill(datadam.load(data), Recipe.from_card(json.loads(recipe)), out=out, spread=spread)
 """
 

@@ -365,6 +365,6 @@ def test_pictures_and_readme_need_neither_matplotlib_nor_jinja2() -> None:
     code = (
         "import sys; sys.modules.update(matplotlib=None, jinja2=None, sklearn=None, scipy=None)\n"
         "import numpy as np, datadam.report as report\n"
-        "report.preview(np.zeros((2, 1, 8, 8)), ('a', 'b'), 1)\n"
+        "report.preview(np.zeros((2, 1, 8, 8)), ('a', 'b'), (1, 1))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

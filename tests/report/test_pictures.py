@@ -34,7 +34,7 @@ def test_values_outside_are_clipped_and_other_channels_are_averaged() -> None:
 @pytest.mark.parametrize("side", [8, 28, 32, 64, 200])
 def test_preview_enlarges_small_images_by_a_whole_factor(side: int) -> None:
     values = [0.1, 0.2, 0.3, 0.7, 0.8, 0.9]
-    picture = preview(flat_images(values, (1, side, side)), ("a", "b"), 3)
+    picture = preview(flat_images(values, (1, side, side)), ("a", "b"), (3, 3))
     shown = np.asarray(picture)
     scale = max(1, 100 // side)
     for value in values:  # every image is there, whole, and nothing is smoothed
@@ -47,22 +47,22 @@ def test_preview_enlarges_small_images_by_a_whole_factor(side: int) -> None:
 
 
 def test_preview_of_much_says_what_it_leaves_out() -> None:
-    small = preview(flat_images([0.5] * 40, (3, 8, 8)), [f"c{i}" for i in range(20)], 2)
-    much = preview(flat_images([0.5] * 1000, (3, 8, 8)), [f"c{i}" for i in range(50)], 20, max_classes=20, max_images=2)
+    small = preview(flat_images([0.5] * 40, (3, 8, 8)), [f"c{i}" for i in range(20)], [2] * 20)
+    much = preview(flat_images([0.5] * 1000, (3, 8, 8)), [f"c{i}" for i in range(50)], [20] * 50, max_classes=20, max_images=2)
     assert much.height == small.height + 26
     assert much.width >= small.width
 
 
 def test_preview_takes_any_name() -> None:
     names = ("\u65e5\u672c", "na\u00efve\n<b>", "x" * 500)
-    picture = preview(flat_images([0.5] * 3, (1, 8, 8)), names, 1)
+    picture = preview(flat_images([0.5] * 3, (1, 8, 8)), names, (1,) * len(names))
     assert picture.width < 600
 
 
 @pytest.mark.parametrize(
     ("shape", "classes", "ipc", "words"),
     [
-        ((5, 1, 4, 4), 2, 2, "5 images, but 2 classes x 2"),
+        ((5, 1, 4, 4), 2, 2, "5 images, but 2 classes of"),
         ((4, 1, 4, 4), 2, 0, "at least 1"),
         ((4, 4, 4), 2, 2, r"\[M, C, H, W\]"),
         ((4, 1, 0, 4), 2, 2, "no empty side"),
@@ -70,7 +70,7 @@ def test_preview_takes_any_name() -> None:
 )
 def test_preview_refuses_what_does_not_fit(shape: tuple[int, ...], classes: int, ipc: int, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        preview(np.zeros(shape, np.float32), [str(k) for k in range(classes)], ipc)
+        preview(np.zeros(shape, np.float32), [str(k) for k in range(classes)], [ipc] * classes)
 
 
 def test_pixels_that_are_not_finite_are_refused() -> None:

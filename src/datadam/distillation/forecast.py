@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -137,6 +138,11 @@ def size_of(recipe: Recipe, drawn: tuple[int, ...], *, couples: bool = False, de
     synthetic = (recipe.ipc * recipe.each,) * len(drawn)
     trained = recipe.on_the_way.images(sum(synthetic), recipe.iterations_per_network)
     return Size(real=drawn, synthetic=synthetic, trained=trained, couples=couples, device=device)
+
+
+def passes_of(recipe: Recipe, drawn: Sequence[int]) -> float:
+    """Forward passes of one image that an iteration counts which draws so many real images of each class."""
+    return recipe.method.cost(size_of(recipe, tuple(drawn))).passes
 
 
 def foretold_memory(real: RealData, recipe: Recipe, kept: str, device: str) -> int:

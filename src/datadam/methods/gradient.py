@@ -29,6 +29,11 @@ class Gradient:
     terms: dict[str, Tensor]
     norms: dict[str, float]
 
+    @property
+    def images(self) -> Tensor:
+        """With respect to the stored images."""
+        return self.of["images"]
+
 
 def differentiate(method: Method, state: State, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
     """The gradient of a method's `loss`, part by part: each part's graph is let go before the next is asked for."""

@@ -12,12 +12,13 @@ from small import make_real
 
 import datadam
 from datadam import parallel
-from datadam.distillation import loop, shards
+from datadam.distillation import loop
 from datadam.distillation.begin import begin, resume
 from datadam.distillation.checkpoint import Checkpoint, RunState
+from datadam.distillation.shards import run as shards
 from datadam.distillation.shards.records import Records
 from datadam.distillation.shards.run import Sharded
-from datadam.distillation.shards.work import Line, ShardImages, ShardState
+from datadam.distillation.shards.work import ShardImages, ShardLine, ShardState
 from datadam.errors import RunFailed
 from datadam.methods.plan import Plan
 from datadam.parallel.spread import Places, Spread
@@ -34,7 +35,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def standing() -> ShardState:
     """Where two classes may stand after three iterations."""
-    return ShardState(3, torch.zeros(2, 3, 4, 4).numpy(), torch.zeros(2, 3, 4, 4).numpy(), 0.0, 0.0)
+    zeros = torch.zeros(2, 3, 4, 4).numpy()
+    return ShardState(3, {"images": zeros}, {"images/momentum_buffer": zeros.copy()}, 0.0, 0.0)
 
 
 def go_on(out: Path, real: datadam.RealData, spread: Spread | None = None) -> None:
@@ -169,7 +171,7 @@ def test_lines_are_on_the_disk_before_the_state_that_counts_on_them(tmp_path: Pa
 
     flushed.clear()
     records = Records(tmp_path / "shards", 4)
-    records.line(0, 2, Line(3, {"sam": [0.0, 0.0]}, {"sam": 0.0}, 0.0))
+    records.line(0, 2, ShardLine(3, {"sam": [0.0, 0.0]}, {"sam": 0.0}, 0.0))
     assert flushed == []  # not at every line
     records.stand(0, 2, standing())
     assert flushed.index("lines.jsonl") < next(n for n, name in enumerate(flushed) if name.startswith(".000000-000002"))
@@ -184,7 +186,7 @@ def test_lines_that_cannot_be_flushed_are_told(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunFailed, match=r"cannot write .*metrics\.jsonl: .*No space left .*--resume"):
-        run.checkpoint.write(run.state, run.plan)
+        run.recorder.save(run.state, run.plan)
 
 
 def test_the_state_before_is_kept_on_a_disk_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +197,9 @@ def test_the_state_before_is_kept_on_a_disk_without_links(tmp_path: Path, monkey
     checkpoint, zeros = Checkpoint(tmp_path), torch.zeros(2, 3, 4, 4)
     for iteration in range(3):
         kept = checkpoint.state.read_bytes() if iteration else b""
-        assert checkpoint.write(RunState(zeros + iteration, zeros, iteration), Plan(False, 4, 1))
+        assert checkpoint.write(
+            RunState({"images": zeros + iteration}, {"images/momentum_buffer": zeros}, iteration), Plan(False, 4, 1)
+        )
         assert not iteration or checkpoint.before.read_bytes() == kept
     assert {path.name for path in checkpoint.folder.iterdir()} == {"state.safetensors", "before.safetensors"}
 

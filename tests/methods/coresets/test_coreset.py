@@ -30,7 +30,7 @@ LEARNED = [name for name in QUICK if name != "random"]
 
 
 def select(method: Coreset, real: RealData, ipc: int, seed: int = 0) -> list[list[int]]:
-    return [chosen.tolist() for chosen in method.select(Insight(real, seed, NET), ipc)]
+    return [chosen.tolist() for chosen in method.choose(Insight(real, seed, NET), ipc)]
 
 
 def test_every_coreset_is_tried_here() -> None:
@@ -107,7 +107,7 @@ def test_a_run_has_no_iterations_and_its_card_makes_it_again(name: str, real: Re
     card = json.loads((tmp_path / "run/card.json").read_text())
     assert Recipe.from_card(card["recipe"]) == replace(recipe, precision="float32")  # "auto", settled
     assert (card["kind"], card["iterations_done"], card["moved"], card["warnings"]) == ("coreset", 0, 0.0, [])
-    chosen = QUICK[name].select(Insight(real, 2, NET), 3)
+    chosen = QUICK[name].choose(Insight(real, 2, NET), 3)
     assert torch.equal(small.images, real.images(torch.cat(chosen)))
     assert small.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert card["citations"] == ([QUICK[name].citation] if name != "random" else [])
@@ -116,7 +116,7 @@ def test_a_run_has_no_iterations_and_its_card_makes_it_again(name: str, real: Re
 def test_the_choice_is_made_in_the_run_s_own_network_space(real: RealData) -> None:
     recipe = Recipe(method=Herding(epochs=2), ipc=2, iterations=0, net=NET, zca="kornia")
     white = real.with_zca("kornia")
-    chosen = Herding(epochs=2).select(Insight(white, 0, NET), 2)
+    chosen = Herding(epochs=2).choose(Insight(white, 0, NET), 2)
     torch.testing.assert_close(datadam.distill(real, recipe).images, white.images(torch.cat(chosen)))
 
 
@@ -220,6 +220,6 @@ def test_kcenter_begins_with_the_drawn_image_of_each_class(real: RealData) -> No
 
     for seed in (0, 1):
         insight = Insight(real, seed, NET)
-        for k, chosen in enumerate(KCenter(epochs=2, first="random").select(insight, 3)):
+        for k, chosen in enumerate(KCenter(epochs=2, first="random").choose(insight, 3)):
             first = kcenter.random_first(12, seed, real.classes[k])
             assert chosen[0] == insight.members(k)[first]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from datadam.methods.coresets import difficulty, forgetting, herding, kcenter, kmeans
+from datadam.training.difficulty import History
 
 
 def points(seed: int, n: int, d: int) -> np.ndarray:
@@ -92,7 +93,7 @@ def test_forgetting_counts_a_history_written_by_hand() -> None:
         [1, 0, 0, 0, 0],
         [1, 1, 1, 0, 1],
     ]
-    history = forgetting.History(5)
+    history = History(5)
     for epoch, right in enumerate(looks):
         first, second = ([0, 3], [1, 2, 4]) if epoch % 2 else ([4, 1], [2, 0, 3])  # in batches, in any order
         for batch in (first, second):
@@ -106,7 +107,7 @@ def test_forgetting_counts_a_history_written_by_hand() -> None:
 def test_forgetting_counts_any_history() -> None:
     looks = np.random.default_rng(0).random((30, 50)) < 0.5
     looks[:, 7] = False
-    history = forgetting.History(50)
+    history = History(50)
     for right in looks:
         history.see(torch.arange(50), torch.from_numpy(right))
     assert history.forgotten.tolist() == (looks[:-1] & ~looks[1:]).sum(0).tolist()

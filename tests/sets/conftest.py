@@ -1,0 +1,5 @@
+"""Run folders out of nothing."""
+
+from made import made
+
+__all__ = ["made"]
