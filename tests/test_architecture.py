@@ -13,7 +13,7 @@ SOURCE = Path(datadam.__file__).parent
 LAYERS = [
     {"errors", "rng"},
     {"files", "machine", "parallel", "settings", "wording"},
-    {"data"},
+    {"data", "where"},
     {"augment", "nets"},
     {"sets", "training"},
     {"methods", "evaluation"},
@@ -89,12 +89,13 @@ def test_distilling_needs_only_torch_numpy_safetensors_and_pillow() -> None:
     code = f"""
 import sys
 import datadam, numpy as np
+from datadam.evaluation.panel import protocol_named
 for name in datadam.__all__: getattr(datadam, name)
 x, y = np.zeros((8, 8, 8, 3), np.uint8), np.arange(8) % 2
 real = datadam.load((x, y, x, y))
 recipe = datadam.preset("dm", real, ipc=1).change({{"net": "convnet1:width=4", "iterations": 1, "batch_real": 2}})
 small = datadam.distill(real, recipe)
-datadam.evaluate(small, real, students=1, protocol=datadam.evaluate.__globals__["protocol_named"]("honest", epochs=1))
+datadam.evaluate(small, real, students=1, protocol=protocol_named("honest", epochs=1))
 print([m for m in {heavy} if m in sys.modules])
 """
     assert fresh(code) == "[]"

@@ -21,7 +21,7 @@ from datadam.distillation.forecast import forecast
 from datadam.distillation.loop import Distillation
 from datadam.distillation.recipe import Recipe
 from datadam.errors import NotEnoughMemory
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.methods.plan import Plan
 from datadam.rng import carry, stream
 

@@ -13,7 +13,7 @@ import pytest
 from datadam import nets
 from datadam.cli.app import VERBS, app
 from datadam.cli.config import merge
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.sets.distilled import DistilledSet
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -22,7 +22,8 @@ from datadam.cli import app
 from datadam.data import catalog, download
 from datadam.distillation import checkpoint
 from datadam.errors import ArtifactError, DownloadError, InvalidInput, NotEnoughMemory
-from datadam.evaluation.evaluate import evaluate, protocol_named
+from datadam.evaluation.evaluate import evaluate
+from datadam.evaluation.panel import protocol_named
 from datadam.files.lock import alone_in
 from datadam.files.whole import read_tensors
 from datadam.sets.distilled import DistilledSet

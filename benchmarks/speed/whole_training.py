@@ -19,7 +19,7 @@ import torch
 import datadam
 from datadam import machine, parallel
 from datadam.data import RealData
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.statistics import t95
 from datadam.training.students import Rows, School, Source
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from datadam.errors import DatadamError as DatadamError
     from datadam.errors import InvalidInput as InvalidInput
     from datadam.errors import RunFailed as RunFailed
-    from datadam.evaluation.evaluate import Evaluation as Evaluation
     from datadam.evaluation.evaluate import evaluate as evaluate
     from datadam.evaluation.evaluate import evaluate_whole as evaluate_whole
+    from datadam.evaluation.result import Evaluation as Evaluation
     from datadam.machine import tune_allocator as tune_allocator
     from datadam.methods import DM as DM
     from datadam.methods import DataDAM as DataDAM
@@ -43,7 +43,7 @@ _HOME = {
     "DatadamError": "errors",
     "DistilledSet": "sets.distilled",
     "Distillation": "distillation.loop",
-    "Evaluation": "evaluation.evaluate",
+    "Evaluation": "evaluation.result",
     "InvalidInput": "errors",
     "RealData": "data",
     "Recipe": "distillation.recipe",

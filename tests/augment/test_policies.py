@@ -15,7 +15,8 @@ from datadam.augment.policies import CIFAR10, OPERATIONS, POLICIES, RAND, Policy
 from datadam.augment.siamese import FOR_STUDENTS
 from datadam.data import Transform
 from datadam.errors import InvalidInput, UnknownName
-from datadam.evaluation.evaluate import evaluate_whole, protocol_named
+from datadam.evaluation.evaluate import evaluate_whole
+from datadam.evaluation.panel import protocol_named
 from datadam.training.trainer import Training, train
 
 STRENGTHS = torch.tensor([0.7, -0.4, 0.3, 1.0, -1.0])

@@ -21,7 +21,7 @@ from datadam.comparison import Comparison, work
 from datadam.comparison.work import GridProgress
 from datadam.data import RealData
 from datadam.errors import InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.files.lock import alone_in
 from datadam.files.whole import read_json
 

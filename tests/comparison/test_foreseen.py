@@ -16,7 +16,7 @@ from datadam.comparison.work import GridProgress
 from datadam.data import RealData
 from datadam.distillation import forecast as costs
 from datadam.errors import InvalidInput
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import Protocol
 from datadam.methods.coresets.cost import passes_behind
 

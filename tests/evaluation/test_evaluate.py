@@ -15,8 +15,10 @@ from small import make_real
 import datadam
 from datadam import nets
 from datadam.errors import InvalidInput, RunFailed, UnknownName
-from datadam.evaluation.evaluate import Evaluation, Marks, Progress, evaluate, evaluate_whole, protocol_named, train_student
+from datadam.evaluation.evaluate import Marks, Progress, evaluate, evaluate_whole, train_student
+from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG
+from datadam.evaluation.result import Evaluation
 from datadam.evaluation.statistics import t95
 from datadam.parallel import Tell
 from datadam.training.students import PRECISIONS, School, Student

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG
 
 

@@ -13,7 +13,7 @@ from small import make_real
 import datadam
 from datadam.data import RealData, Transform
 from datadam.errors import InvalidInput
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.exchange import FORMATS, export, import_, rounded
 from datadam.sets.distilled import DistilledSet
 

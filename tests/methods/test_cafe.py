@@ -119,8 +119,7 @@ def drive(monkeypatch, real, method: CAFE, script: Script, steps: int) -> list[d
     state, states = method.init(synthetic, draw), []
     for iteration in range(steps):
         before = len(script.asked)
-        for state in method.between(state, synthetic, draw.source.at(iteration + 1)):
-            pass
+        *_, state = state, *method.between(state, synthetic, draw.source.at(iteration + 1))
         states.append(state | {"epochs": script.asked[before:].count("inner")})
     return states
 

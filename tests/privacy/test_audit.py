@@ -11,7 +11,7 @@ import datadam
 from datadam.data import RealData
 from datadam.data.real import Part
 from datadam.errors import InvalidInput
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.files.whole import read_json, read_tensors
 from datadam.privacy import Audit, audit
 from datadam.sets.distilled import DistilledSet

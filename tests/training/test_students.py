@@ -18,7 +18,8 @@ from datadam.data import RealData
 from datadam.data.cache import pixels
 from datadam.data.real import Part
 from datadam.errors import RunFailed
-from datadam.evaluation.evaluate import Progress, evaluate, protocol_named
+from datadam.evaluation.evaluate import Progress, evaluate
+from datadam.evaluation.panel import protocol_named
 from datadam.training import students
 from datadam.training.students import Rows, School, Source, Student, side_by_side
 from datadam.training.trainer import COMPILING_PAYS, Training

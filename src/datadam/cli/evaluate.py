@@ -11,8 +11,9 @@ from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
     from datadam.data import RealData
-    from datadam.evaluation.evaluate import Evaluation, Progress
+    from datadam.evaluation.evaluate import Progress
     from datadam.evaluation.protocols import Protocol
+    from datadam.evaluation.result import Evaluation
     from datadam.sets.distilled import DistilledSet
 
 Nets = Annotated[str | None, Parameter(help="students' networks, separated by commas (default: the one it was made with)")]
@@ -215,7 +216,7 @@ def _remarks(made: "list[Evaluation]") -> None:
 def rule_for(name: str, students: int | None, epochs: int | None, augment: str | None, full: bool) -> "tuple[Protocol, int]":
     """The protocol asked for, and how many students a set. Raises `InvalidInput`."""
     from datadam.errors import InvalidInput
-    from datadam.evaluation.evaluate import protocol_named
+    from datadam.evaluation.panel import protocol_named
 
     if full and students is not None:
         raise InvalidInput("--full asks for all students of the protocol and --students for some; give one of them")

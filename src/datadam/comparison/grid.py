@@ -20,7 +20,7 @@ from datadam.distillation.forecast import Forecast
 from datadam.distillation.presets import FOR_METHOD, preset
 from datadam.distillation.recipe import Recipe
 from datadam.errors import CannotDo, InvalidInput, noting
-from datadam.evaluation.evaluate import protocol_named
+from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG, Protocol
 from datadam.settings import refuse
 from datadam.training.pool import RANDOM, open_bucket

@@ -16,8 +16,8 @@ from datadam.data import RealData
 from datadam.distillation.checkpoint import Checkpoint
 from datadam.distillation.recipe import Recipe
 from datadam.errors import ArtifactError, InvalidInput, noting
-from datadam.evaluation.evaluate import FORMAT
 from datadam.evaluation.protocols import Protocol
+from datadam.evaluation.result import FORMAT
 from datadam.files.lock import LOCK
 from datadam.files.partial import END
 from datadam.files.whole import read_json

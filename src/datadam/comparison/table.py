@@ -10,8 +10,8 @@ from datadam.comparison.grid import Column, Grid, Row
 from datadam.comparison.store import of_recipe
 from datadam.data import RealData
 from datadam.errors import UnknownName
-from datadam.evaluation.evaluate import Evaluation
 from datadam.evaluation.protocols import Protocol
+from datadam.evaluation.result import Evaluation
 from datadam.evaluation.statistics import paired, winner
 from datadam.files.whole import replacing, write_json, write_text
 

@@ -22,9 +22,10 @@ from datadam.distillation.begin import begin, resume, whitened
 from datadam.distillation.checkpoint import clear_folder
 from datadam.distillation.forecast import students_within
 from datadam.errors import ArtifactError, DatadamError, InvalidInput, noting
-from datadam.evaluation.evaluate import Evaluation, evaluate, evaluate_whole
 from datadam.evaluation.evaluate import Progress as Judging
+from datadam.evaluation.evaluate import evaluate, evaluate_whole
 from datadam.evaluation.protocols import Protocol
+from datadam.evaluation.result import Evaluation
 from datadam.files.lock import alone_in
 from datadam.parallel import Ray
 from datadam.parallel.spread import require_limit

@@ -17,7 +17,8 @@ class Protocol:
 
     Arguments: `name`; `students` a set and `sets` that the full protocol asks for; `training` of a student; `selects`, whether
     the best of several iterations is reported, chosen on the test set; `description` in words; `epochs_by_augment`, the epochs
-    without and with augmentation, where they differ.
+    without and with augmentation, where they differ; `learned_rate`, whether students take the rate that a set has learned, where
+    it has one.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Protocol:
     description: str
     selects: bool = False
     epochs_by_augment: tuple[int, int] | None = None
+    learned_rate: bool = False
 
     @property
     def usual_students(self) -> int:
@@ -80,6 +82,7 @@ class Protocol:
             "name": self.name, "students": self.students, "sets": self.sets, "selects": self.selects, "epochs": t.epochs,
             "batch": t.batch, "lr": t.lr, "momentum": t.momentum, "weight_decay": t.weight_decay, "schedule": t.schedule,
             "drop_after": t.drop, "fresh_optimizer": t.fresh_optimizer, "augment": t.augment,
+            **({"learned_rate": True} if self.learned_rate else {}),
         }  # fmt: skip
 
 

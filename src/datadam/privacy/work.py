@@ -17,7 +17,8 @@ from datadam import machine, nets, parallel
 from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.errors import InvalidInput
-from datadam.evaluation.evaluate import Progress, protocol_named, require_fit
+from datadam.evaluation.evaluate import Progress, require_fit
+from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import Protocol
 from datadam.files.whole import write_json, write_tensors
 from datadam.nets import Network

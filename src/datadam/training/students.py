@@ -5,7 +5,7 @@ Letters: K classes, N images, M test images.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,13 @@ class Rows:
 
 @dataclass(frozen=True)
 class Source:
-    """What a student learns from: `number` of the set, which names its stream; `images` by their indices; `labels` [N]."""
+    """What a student learns from: `number` of the set, which names its stream; `images` by their indices; `labels`, class numbers
+    [N] or probabilities [N, K]; `lr`, a rate of its own (None: that of the training)."""
 
     number: int
     images: Callable[[Tensor], Tensor]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,11 @@ class School:
         what = ("student", source.number, item[1])
         nets.initialise(network, stream(self.seed, *what, "init"))
         labels, began = torch.from_numpy(source.labels), time.monotonic()
+        if self.precision == "float64" and labels.is_floating_point():
+            labels = labels.double()
+        training = self.training if source.lr is None else replace(self.training, lr=source.lr)
         for epoch in train(
-            network, self._images(source), labels, self.training, self.seed, *what, forward=forward, transform=self.transform
+            network, self._images(source), labels, training, self.seed, *what, forward=forward, transform=self.transform
         ):
             tell(epoch)
         seconds = time.monotonic() - began

@@ -91,7 +91,8 @@ def train_steps(
 ) -> Iterator[None]:
     """Train in place; yields after each step.
 
-    Arguments: `network`; `images`, gives the images [B, C, H, W] of some indices [B]; `labels` [N], class numbers; `training`;
+    Arguments: `network`; `images`, gives the images [B, C, H, W] of some indices [B]; `labels`, class numbers [N] or
+    probabilities [N, K]; `training`;
     `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling the network;
     `transform`, between the images' space and pixels, which an augmentation of pixels needs.
     Raises `RunFailed` when the loss is no longer finite.

@@ -1,0 +1,57 @@
+"""Panel: who judges a set, and by which rules."""
+
+from dataclasses import dataclass, replace
+
+from datadam import nets
+from datadam.augment.policies import check_words
+from datadam.augment.siamese import strategy_for
+from datadam.data import RealData
+from datadam.errors import InvalidInput, UnknownName
+from datadam.evaluation.protocols import CATALOG, Protocol
+from datadam.training.students import PRECISIONS
+
+
+def protocol_named(name: str, *, epochs: int | None = None, augment: str | None = None) -> Protocol:
+    """A protocol by name, with other epochs or another augmentation. Raises `UnknownName`, `InvalidInput`.
+
+    `augment`: words such as "color_crop", "none", "dsa" for all operations (for digits all but flip), or a policy
+    ("autoaugment", "randaugment"). A protocol may train for longer with augmentation than without; `epochs` goes first.
+    """
+    if name not in CATALOG:
+        raise UnknownName("protocol", name, CATALOG)
+    if augment not in (None, "dsa"):
+        check_words(augment)
+    return CATALOG[name].with_augment(augment).with_epochs(epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Who judges: `students` of `net`, by `protocol`.
+
+    Arguments: `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object; `students` a
+    set (None: 5, or all of a protocol that has fewer); `seed`, of the students' streams; `precision`: "float32", "float64", or
+    "bfloat16" for convolutions and products alone. Raises `InvalidInput` for numbers below 1 and unknown words.
+    """
+
+    net: str | None = None
+    protocol: Protocol | str = "honest"
+    students: int | None = None
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.students is not None and self.students < 1:
+            raise InvalidInput(f"students is {self.students}; it must be at least 1")
+        if self.precision not in PRECISIONS:
+            raise InvalidInput(f"precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
+
+    def settled(self, real: RealData, net: str, *, whole: bool = False) -> "Panel":
+        """With everything decided for these data: the canonical net (`net` where none was asked for), the protocol as an object
+        (by name for the `whole` training set in its form for that), its augmentation in words, how many students."""
+        protocol = self.protocol
+        if isinstance(protocol, str):
+            protocol = protocol_named(protocol).whole_set() if whole else protocol_named(protocol)
+        if protocol.training.augment == "dsa":
+            protocol = protocol.with_augment(strategy_for(real.name))
+        students = (1 if whole else protocol.usual_students) if self.students is None else self.students
+        return replace(self, net=nets.canonical(self.net or net, real.shape), protocol=protocol, students=students)

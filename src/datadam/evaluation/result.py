@@ -1,0 +1,129 @@
+"""Evaluation: every accuracy of a set's students, and what they say together.
+
+Letters: K classes, S sets, n students.
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datadam.evaluation.protocols import Protocol
+from datadam.evaluation.statistics import _std, t95
+from datadam.files.whole import write_json
+from datadam.training.kept_students import Unfinished
+
+FORMAT = "datadam-evaluation/1"
+LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Every accuracy, and what they say.
+
+    `of`, what was judged; `accuracies`, one list a set with one fraction a student; `interval`, 95 %, over the sets when there
+    are two or more, else over the students; `per_class` [K] accuracies and `confusion` [K][K] counts over all students;
+    `seconds_per_student`, training time of one; `iteration` of a snapshot, or None for the end; `images`, stored ones;
+    `labels`, "hard" or "soft", `decoder` and `stored_bytes` of the set: sets of other kinds are no rivals; `made`, hardware,
+    versions, threads, commit and time; `kept`, its students on disk until it is saved; `words`, the protocol in words.
+    """
+
+    of: str
+    net: str
+    protocol: Protocol
+    ipc: int | None
+    images: int
+    accuracies: tuple[tuple[float, ...], ...]
+    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[str, ...]
+    data: str
+    seed: int
+    seconds: float
+    seconds_per_student: float
+    iteration: int | None = None
+    note: str = ""
+    precision: str = "float32"
+    labels: str = "hard"
+    decoder: str = "plain"
+    stored_bytes: int | None = None
+    made: dict[str, Any] = field(default_factory=dict)
+    kept: Unfinished | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def all(self) -> tuple[float, ...]:
+        """The accuracies of all students of all sets."""
+        return tuple(a for one in self.accuracies for a in one)
+
+    @property
+    def mean(self) -> float:
+        """The mean accuracy."""
+        return math.fsum(self.all) / len(self.all)
+
+    @property
+    def std(self) -> float:
+        """The standard deviation over all accuracies (0 for a single one)."""
+        return _std(self.all)
+
+    @property
+    def over(self) -> str:
+        """What the interval is over: "sets", "students only", or "one student" when there is none."""
+        return "sets" if len(self.accuracies) > 1 else "students only" if len(self.all) > 1 else "one student"
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 95 % interval: Student's t over set means or students; NaN for a single accuracy."""
+        values = [math.fsum(one) / len(one) for one in self.accuracies] if len(self.accuracies) > 1 else self.all
+        return t95(len(values) - 1) * _std(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+    @property
+    def per_class(self) -> tuple[float, ...]:
+        """Accuracy of each class over all students (NaN for a class without test images)."""
+        return tuple(row[k] / sum(row) if sum(row) else math.nan for k, row in enumerate(self.confusion))
+
+    @property
+    def words(self) -> str:
+        """The protocol in words, with what was left out of it."""
+        p, n = self.protocol, len(self.accuracies[0])
+        training = p.training
+        share = f"{n} of {p.students} students, {len(self.accuracies)} of {p.sets} sets"
+        schedule = "rate x0.5 every 15 epochs" if training.schedule == "every15" else f"rate x0.1 after epoch {training.drop}"
+        arithmetic = "" if self.precision == "float32" else f", {self.precision}"
+        return (
+            f"{p.name}: {share}; {training.epochs} epochs, batch {training.batch}, SGD {training.lr:g}, {schedule}, "
+            f"augmentation {training.augment}{arithmetic}; last epoch"
+        )
+
+    def __str__(self) -> str:
+        half = "" if math.isnan(self.half_width) else f" +- {100 * self.half_width:.2f} (95 %, {self.over})"
+        return f"{100 * self.mean:.2f} %{half}  {self.of}, {self.images} images{self.kind}, {self.net}; {self.words}"
+
+    @property
+    def kind(self) -> str:
+        """What makes the set no rival of plain ones, in words that follow its images; "" for a plain set with hard labels."""
+        parts = [] if self.decoder == "plain" else [f"decoded by {self.decoder}"]
+        parts += ["soft labels"] if self.labels == "soft" else []
+        return "".join(f", {part}" for part in parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as kept in evaluations/*.json."""
+        half = None if math.isnan(self.half_width) else self.half_width
+        interval = None if half is None else {"low": self.mean - half, "high": self.mean + half, "half": half, "over": self.over}
+        return {
+            "format": FORMAT, "of": self.of, "note": self.note, "net": self.net, "ipc": self.ipc, "images": self.images,
+            **({} if self.stored_bytes is None else
+               {"labels": self.labels, "decoder": self.decoder, "stored_bytes": self.stored_bytes}),
+            "iteration": self.iteration, "protocol": self.protocol.to_card(), "precision": self.precision,
+            "students": len(self.accuracies[0]), "sets": len(self.accuracies),
+            "accuracies": [list(one) for one in self.accuracies], "mean": self.mean,
+            "std": self.std, "interval": interval, "per_class": [None if math.isnan(a) else a for a in self.per_class],
+            **({"confusion": [list(row) for row in self.confusion]} if len(self.classes) <= LARGEST_TABLE else {}),
+            "classes": list(self.classes),
+            "seconds_per_student": round(self.seconds_per_student, 2), "seconds": round(self.seconds, 1), "seed": self.seed,
+            "data": self.data, "words": self.words, **self.made,
+        }  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file, whole or not at all; the students kept until now are removed."""
+        write_json(path, self.to_json())
+        if self.kept:
+            self.kept.forget()

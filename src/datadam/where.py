@@ -1,0 +1,28 @@
+"""Where: on what a piece of work is done, in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datadam.parallel import Ray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """On what work is done; it never changes what is computed, but for rounding.
+
+    Arguments: `device`, "cpu", "cuda", ...; `workers`, processes side by side, which share the threads (None: as many as pay; a
+    program that asks for several keeps its start behind `if __name__ == "__main__"`); `engine`, a Ray cluster that has the
+    workers (None: this machine); `threads` of each worker (0: as many as there are for it); `memory_limit` in bytes (None: what
+    is free); `progress`, called on the way, with what the function that is given this object says.
+    """
+
+    device: str = "cpu"
+    workers: int | None = 1
+    engine: Ray | None = None
+    threads: int = 0
+    memory_limit: int | None = None
+    progress: Callable[..., Any] | None = None
