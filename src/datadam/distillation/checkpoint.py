@@ -212,7 +212,7 @@ class Checkpoint:
             counts, classes = frame.recipe.counts(frame.real), len(frame.real.classes)
             expected = {"images": (sum(counts), *frame.real.shape), "labels": (sum(counts), classes), "rate": ()}
             named = [("images", start), *learned.items()]
-            named += [(name.partition("/")[0], buffer) for name, buffer in state.buffers.items() if not name.endswith("/step")]
+            named += [(name.partition("/")[0], buffer) for name, buffer in state.buffers.items()]
             for name, tensor in named:
                 if tuple(tensor.shape) != expected[name]:
                     raise ValueError(f"the {name} are not {expected[name]}")

@@ -82,7 +82,7 @@ class Distillation(Run):
                 self.draws.kept = keep(real, plan.kept, device)
             if state.iteration == 0 and not state.method:
                 state.method = method.init(self.synthetic, self.draws.at(0))
-        self.optimisers = Optimisers(method.groups(recipe.group), state.tensors, state.buffers)
+        self.optimisers = Optimisers(method.groups(recipe.group), state.tensors, state.buffers, state.iteration)
         state.buffers = self.optimisers.buffers()
         self.draws_ahead = device.type == "cuda" and features_only and method.needs_network
 

@@ -8,22 +8,27 @@ from torch import Tensor
 from datadam.methods.base import Group
 
 SECOND = 0.999  # beta_2 of Adam and AdamW
-BUFFERS = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq", "step"), "adamw": ("exp_avg", "exp_avg_sq", "step")}
+BUFFERS = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq")}
 
 
 class Optimisers:
     """Steps learned tensors in place.
 
     Arguments: `groups`, what each optimiser steps; `tensors`, by name; `buffers` of an earlier `buffers()`, by
-    "tensor/buffer" (those that are missing begin at zero). Raises `KeyError` for a group that names a tensor which is not there.
+    "tensor/buffer" (those that are missing begin at zero); `done`, steps so far, which Adam counts and no buffer holds: classes
+    of a run that is spread may stand at different ones. Raises `KeyError` for a group that names a tensor which is not there.
     """
 
-    def __init__(self, groups: Sequence[Group], tensors: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, groups: Sequence[Group], tensors: Mapping[str, Tensor], buffers: Mapping[str, Tensor], done: int = 0
+    ) -> None:
         self.groups, self.tensors = groups, tensors
         self.rules = [_rule(group, [tensors[name] for name in group.tensors]) for group in groups]
         for name, buffer, tensor, state in self._buffers():
-            shape = torch.zeros((), dtype=torch.float32) if buffer == "step" else torch.zeros_like(tensor)
-            state[buffer] = buffers.get(f"{name}/{buffer}", shape).to(shape.device)
+            state[buffer] = buffers.get(f"{name}/{buffer}", torch.zeros_like(tensor)).to(tensor.device)
+        for group, rule in zip(groups, self.rules, strict=True):
+            for name in group.tensors if group.rule != "sgd" else ():
+                rule.state[tensors[name]]["step"] = torch.tensor(float(done))
 
     def _buffers(self) -> Iterator[tuple[str, str, Tensor, dict[str, Tensor]]]:
         """Each buffer: of which tensor, its name, the tensor, and the optimiser's state that holds it."""

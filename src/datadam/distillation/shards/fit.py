@@ -4,6 +4,7 @@ from datadam import nets
 from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
+from datadam.methods import Method
 
 
 def require_separable(recipe: Recipe, real: RealData) -> None:
@@ -18,6 +19,11 @@ def require_separable(recipe: Recipe, real: RealData) -> None:
         raise InvalidInput(
             f"{method.name} looks at all classes together, so they cannot be spread over workers; {alone}, or spread what judges "
             "the run: datadam evaluate RUN --workers N"
+        )
+    if type(method).init is not Method.init or type(method).between is not Method.between:
+        raise InvalidInput(
+            f"{method.name} keeps a state of its own from one iteration to the next, which is of all classes, so these cannot be "
+            f"spread over workers; {alone}"
         )
     if "rate" in method.learns:
         raise InvalidInput(
