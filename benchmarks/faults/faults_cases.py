@@ -1,4 +1,4 @@
-"""What benchmarks/faults/faults.py kills: six kinds of work, as processes of the real command line or library, and their outcomes."""
+"""What faults.py kills: six kinds of work, as processes of the real command line or library, and their outcomes."""
 
 import hashlib
 import http.server
@@ -27,7 +27,10 @@ datadam.distillation.loop.CHECKPOINT_SECONDS = 0.05
 from datadam.cli import app
 sys.exit(app.run(sys.argv[1:]))
 """
-SHARDED = CLI.replace("import datadam.distillation.loop", "import datadam.distillation.loop, datadam.distillation.shards.run\ndatadam.distillation.shards.run.LEAST_PAUSE = 0.05")
+SHARDED = CLI.replace(
+    "import datadam.distillation.loop",
+    "import datadam.distillation.loop, datadam.distillation.shards.run\ndatadam.distillation.shards.run.LEAST_PAUSE = 0.05",
+)
 DOWNLOAD = """
 import sys
 from dataclasses import replace

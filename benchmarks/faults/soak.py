@@ -119,7 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     given.out.write_text(
         json.dumps(
             {
-                "command": f"python benchmarks/faults/soak.py --minutes {given.minutes:g}", "minutes": given.minutes, "done": done,
+                "command": f"python benchmarks/faults/soak.py --minutes {given.minutes:g}",
+                "minutes": given.minutes, "done": done,
                 "exit": codes, "processes": found,
                 "samples": {name: rows[:: max(1, len(rows) // 60)] for name, rows in samples.items()},
                 "hardware": machine.hardware(torch.device("cpu")), "versions": machine.versions(), "created": machine.now(),

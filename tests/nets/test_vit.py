@@ -9,6 +9,7 @@ from torch import Tensor
 
 import datadam
 from datadam import nets
+from datadam.evaluation.panel import protocol_named
 from datadam.methods import DataDAM
 from datadam.rng import stream
 
@@ -109,6 +110,6 @@ def test_it_matches_and_is_taught(recipe) -> None:
     assert [tuple(d.shape) for d in descriptors] == [(4, 4), (4, 12)]  # one map of 2 x 2 tokens, and the embedding
     small = datadam.distill(real, recipe(net=SPEC))
     assert small.card["moved"] > 0
-    protocol = datadam.evaluate.__globals__["protocol_named"]("honest", epochs=60, augment="none")
+    protocol = protocol_named("honest", epochs=60, augment="none")
     e = datadam.evaluate_whole(real, net=SPEC, protocol=protocol)
     assert e.mean > 0.6  # chance is a third

@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import tasks
 
 from datadam import parallel
 from datadam.errors import InvalidInput, NonFiniteLoss, RunFailed
-from datadam.parallel.protocol import Event
 from datadam.parallel.schedule import Schedule
 
 PROGRAM = """
@@ -187,124 +185,37 @@ def test_a_program_without_its_guard_is_told(tmp_path: Path) -> None:
 
 def test_a_lost_item_is_taken_again_before_all_others() -> None:
     plan = Schedule(4, losses=2)
-    assert [plan.take(0.0) for _ in range(2)] == [(1, 0), (2, 1)]
+    assert [plan.take() for _ in range(2)] == [(1, 0), (2, 1)]
     assert plan.lost(1) == (0, False)
-    assert plan.take(1.0) == (3, 0)
+    assert plan.take() == (3, 0)
     assert plan.lost(3) == (0, False)
-    assert plan.take(2.0) == (4, 0)
+    assert plan.take() == (4, 0)
     assert plan.lost(4) == (0, True)  # a third time without a word: no sense in another
 
 
 def test_an_item_that_comes_further_is_never_given_up_and_words_alone_do_not_help() -> None:
     plan = Schedule(1, losses=1)
     for attempt in range(1, 20):
-        assert plan.take(0.0) == (attempt, 0)
+        assert plan.take() == (attempt, 0)
         plan.saved(attempt)
         assert plan.lost(attempt) == (0, False)
-    assert plan.take(0.0) == (20, 0)
-    assert plan.heard(20) == 0
+    assert plan.take() == (20, 0)
     assert plan.lost(20) == (0, True)
-
-
-def begin(plan: Schedule, now: float) -> tuple[int, int] | None:
-    """Take an item, and be at work on it at once."""
-    if taken := plan.take(now):
-        plan.started(taken[0], now)
-    return taken
-
-
-def test_a_straggler_is_copied_once_and_the_first_to_end_counts() -> None:
-    plan = Schedule(3)
-    for _ in range(3):
-        begin(plan, 0.0)
-    assert plan.done(1, 10.0) == []
-    assert begin(plan, 12.0) is None  # not much longer than the other
-    assert begin(plan, 13.1) == (4, 1)
-    assert begin(plan, 13.1) == (5, 2)
-    assert begin(plan, 50.0) is None
-    assert plan.lost(4) == (1, False)
-    assert begin(plan, 51.0) == (6, 1)  # the copy was lost, not its item
-    assert plan.done(6, 60.0) == [2]
-    assert plan.done(3, 61.0) == [5]
-    assert plan.finished
-    assert begin(plan, 99.0) is None
-
-
-def test_what_waits_for_room_is_not_slow() -> None:
-    """Time runs from when a worker is at work, and not from when the work was handed in."""
-    plan = Schedule(3)
-    for _ in range(3):
-        plan.take(0.0)
-    plan.started(1, 100.0)
-    plan.done(1, 110.0)
-    assert plan.took == [10.0]
-    assert plan.take(1e6) is None  # two that have not begun, however long ago they were handed in
-    plan.started(2, 1e6)
-    assert plan.take(1e6 + 12.0) is None
-    assert plan.take(1e6 + 13.1) == (4, 1)
-    plan.done(3, 2e6)  # of which nobody heard that it began: it says nothing of how long items take
-    assert plan.took == [10.0]
-
-
-def test_without_copies_a_free_worker_rests() -> None:
-    plan = Schedule(2, copies=False)
-    begin(plan, 0.0)
-    begin(plan, 0.0)
-    plan.done(1, 1.0)
-    assert plan.take(1e9) is None
-
-
-class Full:
-    """A crew with room for one attempt at a time: the others wait, as on a cluster whose cores are taken."""
-
-    clock = 0.0
-
-    def __init__(self, task: object, workers: int) -> None:
-        self.waiting: list[int] = []
-        self.started: list[int] = []
-
-    def start(self, attempt: int, item: object) -> None:
-        self.started.append(attempt)
-        self.waiting.append(attempt)
-
-    def hear(self, timeout: float) -> list[Event]:
-        if not self.waiting:
-            return []
-        attempt = self.waiting.pop(0)
-        Full.clock += 10.0
-        return [Event(attempt, "note", {"event": "start", "worker": "one"}), Event(attempt, "done", attempt)]
-
-    def stop(self, attempt: int) -> None:
-        self.waiting.remove(attempt)
-
-    def close(self) -> None:
-        """Nothing runs."""
-
-
-def test_items_that_wait_on_a_full_cluster_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "Processes", Full)
-    monkeypatch.setattr(parallel, "time", SimpleNamespace(monotonic=lambda: Full.clock))
-    events = list(parallel.stream(tasks.square, 4, lambda number: number, workers=4))
-    assert [event.value["event"] for event in events if event.kind == "note"] == ["start"] * 4
-    assert [event.value for event in events if event.kind == "done"] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_happens_each_item_is_done_once(seed: int) -> None:
-    chance, plan, now, done = random.Random(seed), Schedule(12, losses=10**6), 0.0, []
+    chance, plan, done = random.Random(seed), Schedule(12, losses=10**6), []
     while not plan.finished:
-        now += chance.random()
-        while plan.running() < 5 and (taken := plan.take(now)):
-            if chance.random() < 0.9:
-                plan.started(taken[0], now)
+        while plan.running() < 5 and plan.take():
+            pass
         attempt = chance.choice(sorted(plan.attempts))
         number = plan.attempts[attempt]
         assert number not in done
         if chance.random() < 0.4:
             plan.lost(attempt)
         else:
-            others = plan.done(attempt, now)
-            assert all(other not in plan.attempts for other in others)
+            plan.done(attempt)
             done.append(number)
     assert sorted(done) == list(range(12))
 

@@ -107,9 +107,7 @@ def on_workers(work: "Work", engine: Ray, workers: int | None) -> None:
         work.command,
     )
     try:
-        events = parallel.stream(
-            task, len(items), items.__getitem__, workers=workers, engine=engine, threads=threads, copies=False
-        )
+        events = parallel.stream(task, len(items), items.__getitem__, workers=workers, engine=engine, threads=threads)
         with closing(events):
             for number, kind, value in events:
                 if kind == "tell":

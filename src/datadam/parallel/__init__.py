@@ -4,7 +4,6 @@ The one part that starts processes and knows the distributed engine. What a piec
 on the pieces beside it, nor on how often it had to be begun.
 """
 
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from datadam.parallel.schedule import LOSSES, Schedule
 
 __all__ = ["Event", "Ray", "Report", "Task", "Tell", "in_worker", "run", "stream"]
 
-PATIENCE = 1.0  # seconds after which a free worker looks again whether another is slow
+PATIENCE = 1.0  # seconds to listen at a time
 
 
 def run(
@@ -45,7 +44,7 @@ def run(
     results: list[Any] = [None] * len(items)
     losses = 0 if engine is None else LOSSES
     for number, kind, value in stream(
-        task, len(items), items.__getitem__, workers=workers, engine=engine, threads=threads, losses=losses, copies=False
+        task, len(items), items.__getitem__, workers=workers, engine=engine, threads=threads, losses=losses
     ):
         if kind == "tell":
             told(number, value)
@@ -65,7 +64,6 @@ def stream(
     engine: Ray | None = None,
     threads: int = 1,
     losses: int = LOSSES,
-    copies: bool = True,
     saved: Callable[[int, Any], bool] | None = None,
 ) -> Generator[Event, None, None]:
     """What happens while workers do the task on each of so many items: "tell", "done" and "note" events by the item's number.
@@ -77,16 +75,14 @@ def stream(
     `run`.
     Closing the iterator ends the workers.
     """
-    plan = Schedule(items, losses=losses, copies=copies)
+    plan = Schedule(items, losses=losses)
     if not items:
         return
     crew: Crew = engine.crew(task, threads) if engine else Processes(task, min(workers, items))
     try:
         while not plan.finished:
-            while plan.running() < workers and (taken := plan.take(time.monotonic())):
+            while plan.running() < workers and (taken := plan.take()):
                 attempt, number = taken
-                if len(plan.items[number].attempts) > 1:
-                    yield Event(number, "note", {"event": "straggler", "item": number, "attempt": attempt})
                 crew.start(attempt, make(number))
             for event in crew.hear(PATIENCE):
                 yield from _follow(plan, crew, event, saved)
@@ -99,7 +95,7 @@ def _follow(plan: Schedule, crew: Crew, event: Event, saved: Callable[[int, Any]
     attempt, kind, value = event
     if kind == "failed":
         raise value
-    if attempt not in plan.attempts:  # of one that was stopped meanwhile
+    if attempt not in plan.attempts:  # of one that was given up
         return
     if kind == "lost":
         number, given_up = plan.lost(attempt)
@@ -109,16 +105,13 @@ def _follow(plan: Schedule, crew: Crew, event: Event, saved: Callable[[int, Any]
         return
     if kind == "note":
         number = plan.attempts[attempt]
-        if value["event"] == "start":
-            plan.started(attempt, time.monotonic())
         yield Event(number, kind, value | {"item": number, "attempt": attempt})
         return
-    number = plan.heard(attempt)
+    number = plan.attempts[attempt]
     if kind == "tell" and saved and saved(number, value):
         plan.saved(attempt)
     if kind == "done":
-        for other in plan.done(attempt, time.monotonic()):
-            crew.stop(other)
+        plan.done(attempt)
     yield Event(number, kind, value)
 
 

@@ -87,12 +87,6 @@ class Processes:
         if connection in self.free:
             self.free.remove(connection)
 
-    def stop(self, attempt: int) -> None:
-        """End an attempt, and with it its process."""
-        for connection in [c for c, number in self.busy.items() if number == attempt]:
-            self._dismiss(connection)
-        self.untold = deque(event for event in self.untold if event.number != attempt)
-
     def close(self) -> None:
         """End all processes."""
         for process in self.processes.values():

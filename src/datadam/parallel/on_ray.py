@@ -149,16 +149,11 @@ class Attempts:
             del self.live[generator]
         return Event(attempt, kind, value)
 
-    def stop(self, attempt: int) -> None:
-        """End an attempt, and with it the process that is at it."""
-        for generator in [g for g, number in self.live.items() if number == attempt]:
+    def close(self) -> None:
+        """End all attempts, and with them the processes that are at them."""
+        for generator in list(self.live):
             del self.live[generator]
             self.ray.cancel(generator, force=True)
-
-    def close(self) -> None:
-        """End all attempts."""
-        for attempt in list(self.live.values()):
-            self.stop(attempt)
 
 
 def attempt_(task: Task, item: Any) -> Iterator[tuple[str, Any]]:

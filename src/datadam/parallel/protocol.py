@@ -36,9 +36,6 @@ class Crew(Protocol):
     def hear(self, timeout: float) -> list[Event]:
         """What has happened since, numbered by attempts; waits up to `timeout` seconds for something."""
 
-    def stop(self, attempt: int) -> None:
-        """End an attempt that nobody waits for any more; nothing is heard of it after."""
-
     def close(self) -> None:
         """End all of them."""
 

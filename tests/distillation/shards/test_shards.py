@@ -58,7 +58,6 @@ def test_any_number_of_shards_gives_the_same_run(here: type[Here], tmp_path: Pat
             "workers": min(2, count),
             "shards": count,
             "lost": 0,
-            "stragglers": 0,
         }
     log = [json.loads(line) for line in (tmp_path / "3" / "workers.jsonl").read_text().splitlines()]
     assert [event["classes"] for event in log if event["event"] == "done"] == [[0, 3], [3, 6], [6, 10]]
@@ -266,7 +265,6 @@ def test_processes_one_of_which_is_killed(tmp_path: Path, monkeypatch: pytest.Mo
     recipe = tiny(real, zca="kornia")
     datadam.distill(real, recipe, out=tmp_path / "plain")
     monkeypatch.setattr(shards, "Work", partial(Waits, signpost=str(signpost)))
-    monkeypatch.setattr(parallel, "stream", partial(parallel.stream, copies=False))
     run = begin(real, recipe, out=tmp_path / "run", spread=Spread(workers=2))
     for _ in run.steps():
         if not signpost.exists() and min(run.at) > 0:  # both have told where they stand
@@ -276,7 +274,7 @@ def test_processes_one_of_which_is_killed(tmp_path: Path, monkeypatch: pytest.Mo
     made = run.result()
     assert signpost.exists()
     assert_same(tmp_path / "run", tmp_path / "plain")
-    assert made.card["spread"] == {"engine": "processes", "workers": 2, "shards": 2, "lost": 1, "stragglers": 0}
+    assert made.card["spread"] == {"engine": "processes", "workers": 2, "shards": 2, "lost": 1}
 
 
 def command(*words: object) -> "subprocess.CompletedProcess[str]":

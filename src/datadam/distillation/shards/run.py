@@ -61,7 +61,7 @@ class Sharded(Run):
         self.at = [state.iteration] * self.classes  # where each class stands in `state`
         self.before = list(self.at)  # and where by what was kept before that
         self.gathered: set[int] = set()  # iterations whose images are whole, and still kept by shard
-        self.counts = {"lost": 0, "stragglers": 0}
+        self.counts = {"lost": 0}
 
     def recall(self, checkpoint: Checkpoint) -> None:
         """Go on from where shards stood when an earlier process ended, and finish what it had gathered but not written."""
@@ -211,7 +211,6 @@ class Sharded(Run):
     def _note(self, ends: Range, event: dict[str, Any]) -> None:
         """Add a line to RUN/workers.jsonl. Raises `RunFailed` when it cannot be written."""
         self.counts["lost"] += event["event"] == "lost"
-        self.counts["stragglers"] += event["event"] == "straggler"
         if not self.recorder.out:
             return
         line = {"time": machine.now(), "seconds": round(self.state.seconds, 3), "classes": list(ends), **event}
