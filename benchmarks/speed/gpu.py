@@ -326,7 +326,7 @@ def measure_method(here: Bench, method: str, ipc: int, precision: str = "auto") 
     here.forget_peak()
     run = here.run(method, ipc, precision=precision)
     steps = run.steps()
-    served = run.recipe.iterations_per_network if run.recipe.trains_network else 1
+    served = run.recipe.iterations_per_network if run.recipe.on_the_way else 1
     warm, calls = (here.size.warm, here.size.calls) if served == 1 and method not in ("dc", "dsa") else (2, max(served, 3))
     began = time.perf_counter()
     for _ in islice(steps, warm):

@@ -23,7 +23,7 @@ from waiting import PATIENCE, until
 import datadam
 from datadam.cli import app
 from datadam.data import RealData
-from datadam.distillation import loop
+from datadam.distillation import loop, recorder
 from datadam.distillation.checkpoint import Checkpoint
 from datadam.distillation.recipe import Recipe
 from datadam.errors import ArtifactError, NonFiniteLoss, RunFailed
@@ -229,15 +229,15 @@ def test_a_run_that_never_was_begun_is_no_obstacle(torn_run: Path, real: RealDat
 def test_a_snapshot_that_could_not_be_written_is_made_when_the_run_goes_on(
     real: RealData, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, write = datadam.begin(real, recipe(iterations=6), out=tmp_path / "run", snapshots=(3, 5)), loop.write_tensors
+    run, write = datadam.begin(real, recipe(iterations=6), out=tmp_path / "run", snapshots=(3, 5)), recorder.write_tensors
 
     def full(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         raise RunFailed(f"no room for {path}")
 
-    monkeypatch.setattr(loop, "write_tensors", full)
+    monkeypatch.setattr(recorder, "write_tensors", full)
     with pytest.raises(RunFailed, match=r"no room for .*00000003"):
         list(run.steps())
-    monkeypatch.setattr(loop, "write_tensors", write)
+    monkeypatch.setattr(recorder, "write_tensors", write)
     again = datadam.resume(tmp_path / "run", real)
     assert again.state.iteration < 3
     list(again.steps())
