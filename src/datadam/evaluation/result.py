@@ -11,7 +11,7 @@ from typing import Any
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.statistics import _std, t95
 from datadam.files.whole import write_json
-from datadam.training.kept_students import Unfinished
+from datadam.training.kept_students import KeptStudents
 
 FORMAT = "datadam-evaluation/1"
 LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
@@ -47,7 +47,7 @@ class Evaluation:
     decoder: str = "plain"
     stored_bytes: int | None = None
     made: dict[str, Any] = field(default_factory=dict)
-    kept: Unfinished | None = field(default=None, repr=False, compare=False)
+    kept: KeptStudents | None = field(default=None, repr=False, compare=False)
 
     @property
     def all(self) -> tuple[float, ...]:
