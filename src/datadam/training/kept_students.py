@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from datadam import machine
 from datadam.files.kept import Record, Store
 from datadam.parallel import Tell
 from datadam.training.students import Rows, School, Source, Student
@@ -25,12 +26,12 @@ class KeptStudents:
     """A school with a memory: trains a student, or finds it where an earlier call has kept it. It can be sent to
     another process.
 
-    Arguments: `folder`, that of the evaluations or audits of a run; `school`; `key`, everything that decides its students, for
-    JSON.
+    Arguments: `folder`, that of the evaluations of a run; `school`, whose threads are settled; `data`, the checksum of the real
+    data.
     """
 
-    def __init__(self, folder: Path, school: School, key: dict[str, Any]) -> None:
-        self.school, self.key = school, key | {"weights": school.keep_weights}
+    def __init__(self, folder: Path, school: School, data: str) -> None:
+        self.school, self.key = school, _key(school, data)
         name = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:32]
         self.store = Store(folder.absolute() / PLACE / name, FORMAT)
         self.store.sweep()
@@ -52,15 +53,18 @@ class KeptStudents:
         self.store.clear()
         with suppress(OSError):
             self.store.folder.parent.rmdir()  # unless another evaluation is at work beside
+            self.store.folder.parent.parent.rmdir()  # unless there is one: of folders, only empty ones can be removed
 
 
-def key_of(school: School, data: str) -> dict[str, Any]:
-    """Everything that decides what students learn and how they are tested, beside the machine; `data`, their checksum."""
+def _key(school: School, data: str) -> dict[str, Any]:
+    """Everything that decides what students learn, how they are tested and, to the last bits, how their numbers are rounded."""
     zca = school.transform.zca
     return {
         "net": school.net, "sources": [(one.number, _of(one)) for one in school.sources], "data": data,
         "transform": school.transform.to_card(), "zca": _sum(zca.matrix.numpy(), zca.mean.numpy()) if zca else None,
         "training": asdict(school.training), "seed": school.seed, "device": school.device, "precision": school.precision,
+        "weights": school.keep_weights, "threads": school.threads, "compiled": school.compiles,
+        "hardware": machine.hardware(torch.device(school.device)), "versions": machine.versions(), "commit": machine.commit(),
     }  # fmt: skip
 
 
