@@ -139,9 +139,9 @@ def test_a_shared_training_adds_to_the_sum_once(real: RealData, tmp_path: Path, 
 
 
 def test_compiled_trainings_count_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    from datadam.training.insight import TRAINING, Behind, trained
+    from datadam.training.insight import TRAINING, Requirement, trained
 
-    one = Behind(TRAINING, 0, trained(20))
+    one = Requirement(TRAINING, 0, trained(20))
     monkeypatch.setattr(costs, "can_compile", lambda device="cpu": True)
     short, long = (passes_behind(one, images, "cpu") / images for images in (36, 50_000))
     assert short == 3 * 20

@@ -9,7 +9,7 @@ from datadam.distillation.start import check_ipc, first_images
 from datadam.errors import InvalidInput, UnknownName
 from datadam.methods import KCenter, KMeans, Random
 from datadam.methods.coresets.base import Coreset
-from datadam.training import insight
+from datadam.training import resumable
 from datadam.training.insight import Insight
 
 
@@ -19,7 +19,7 @@ from datadam.training.insight import Insight
 def test_chosen_starts_are_coresets_that_need_no_training(
     real: RealData, start: str, method: Coreset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insight, "train_steps", None)
+    monkeypatch.setattr(resumable, "train_on", None)
     images = first_images(real, 4, start, 3)
     assert images.dtype == torch.float32
     assert torch.equal(images, real.images(torch.cat(method.choose(Insight(real, 3), 4))))

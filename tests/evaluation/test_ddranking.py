@@ -172,15 +172,6 @@ def test_another_policy_does_not_speak_for_the_protocol_in_the_scores() -> None:
     assert scores(CARD, [*more, *usual], "run").used["set_augmented"] == 0.54
 
 
-def test_the_quantile_is_that_of_student() -> None:
-    from scipy.stats import t
-
-    from datadam.evaluation.ddranking import _t95
-
-    for freedom in (1, 1.3, 2, 2.7, 5, 17.4, 300, 1e5):
-        assert _t95(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=1e-6)
-
-
 def spread_about(mean: float, *steps: float) -> dict[str, Any]:
     return {"accuracies": [[mean + step for step in steps]]}
 

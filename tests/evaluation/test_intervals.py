@@ -6,8 +6,9 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from datadam.evaluation.intervals import Z, auc, tpr, wilson
+from datadam.evaluation.statistics import Z, auc, tpr, wilson
 
 
 def generator() -> torch.Generator:
@@ -21,6 +22,12 @@ def test_the_ends_of_wilson_are_the_shares_that_the_normal_test_just_allows(hits
     assert 0 <= rate.low <= rate.value <= rate.high <= 1
     for end in {rate.low, rate.high} - {0.0, 1.0}:
         assert math.isclose(abs(rate.value - end), Z * math.sqrt(end * (1 - end) / of), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize(("hits", "of"), [(0, 5), (1, 8), (40, 100), (100, 100)])
+def test_wilson_is_that_of_scipy(hits: int, of: int) -> None:
+    rate, interval = wilson(hits, of), stats.binomtest(hits, of).proportion_ci(0.95, "wilson")
+    assert (rate.low, rate.high) == (pytest.approx(interval.low, abs=1e-12), pytest.approx(interval.high, abs=1e-12))
 
 
 def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:
@@ -76,6 +83,25 @@ def test_the_true_positive_rate_allows_one_false_alarm_in_a_hundred() -> None:
 
 def test_ties_at_the_threshold_are_no_hits() -> None:
     assert tpr(np.ones(10), np.ones(500), generator()).value == 0
+
+
+def test_single_scores_have_the_interval_of_their_share() -> None:
+    for members, others in ((np.ones(1), np.zeros(50)), (np.ones(50), np.zeros(1))):
+        rate, share = tpr(members, others, generator()), wilson(len(members), len(members))
+        assert (rate.value, rate.low, rate.high) == (1.0, share.low, share.high)
+
+
+def test_resamples_are_those_of_the_generator() -> None:
+    rng = np.random.default_rng(4)
+    members, others = rng.normal(1, 1, 300), rng.normal(0, 1, 300)
+    rate = tpr(members, others, generator())
+    assert rate == tpr(members, others, generator())
+    assert rate != tpr(members, others, torch.Generator().manual_seed(4))
+    again = [np.mean(rng.choice(members, 300) > np.sort(rng.choice(others, 300))[-4]) for _ in range(4000)]  # three may lie above
+    assert (rate.low, rate.high) == (
+        pytest.approx(np.quantile(again, 0.025), abs=0.02),
+        pytest.approx(np.quantile(again, 0.975), abs=0.02),
+    )
 
 
 def test_an_attack_that_finds_nobody_has_an_interval_all_the_same() -> None:

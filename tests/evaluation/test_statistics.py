@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from datadam.evaluation.statistics import paired, two_sided, winner
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 10, 29, 30, 101])
-def test_p_is_students(freedom: int) -> None:
-    for t in (0.0, 0.3, 1.0, -2.2, 4.5, 12.7):
-        assert two_sided(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), rel=1e-9, abs=1e-14)
+from datadam.evaluation.statistics import paired, winner
 
 
 @pytest.mark.parametrize("repeats", [2, 3, 5, 12])
@@ -21,7 +15,7 @@ def test_paired_is_scipys_test_and_interval(repeats: int) -> None:
     interval = test.confidence_interval(0.95)
     assert found is not None
     assert (found.mean, found.p, found.pairs) == (pytest.approx((a - b).mean()), pytest.approx(test.pvalue), repeats)
-    assert (found.low, found.high) == (pytest.approx(interval.low, abs=5e-5), pytest.approx(interval.high, abs=5e-5))
+    assert (found.low, found.high) == (pytest.approx(interval.low, rel=1e-9), pytest.approx(interval.high, rel=1e-9))
     assert found.above == (found.low > 0)
 
 

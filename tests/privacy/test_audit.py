@@ -1,6 +1,7 @@
 """The whole audit on small data: real images as a set are found out, noise is not, and the same seed tells the same."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from datadam.data.real import Part
 from datadam.errors import InvalidInput
 from datadam.evaluation.panel import protocol_named
 from datadam.files.whole import read_json, read_tensors
+from datadam.parallel import Tell
 from datadam.privacy import Audit, audit
 from datadam.sets.distilled import DistilledSet
+from datadam.training.students import School, Student
 
 QUICK = {"students": 2, "references": 3, "samples": 60}
 RULE = protocol_named("honest", epochs=120, augment="none")
@@ -72,6 +75,35 @@ def test_the_same_seed_tells_the_same(real: RealData, chosen) -> None:
     timeless = [{k: v for k, v in one.found.items() if k not in ("seconds", "made")} for one in (made, again)]
     assert timeless[0] == timeless[1]
     assert all(torch.equal(made.tensors[name], again.tensors[name]) for name in made.tensors)
+
+
+def test_an_audit_that_was_killed_trains_only_what_is_missing(
+    real: RealData, chosen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, whole = chosen
+    taught: list[tuple[int, int]] = []
+    teach = School._teach
+
+    def counted(self: School, item: tuple[int, int], tell: Tell) -> Student:
+        if len(taught) == 3:
+            raise KeyboardInterrupt
+        taught.append(item)
+        return teach(self, item, tell)
+
+    monkeypatch.setattr(School, "_teach", counted)
+    options = {"start": images.images, "protocol": HARD, "keep": tmp_path / "evaluations", **QUICK}
+    with pytest.raises(KeyboardInterrupt):
+        audit(images, real, **options)
+    names = [path.name for path in (tmp_path / "evaluations" / ".partial").glob("*/*")]
+    assert sorted(names) == ["0-0.safetensors", "0-1.safetensors", "1-0.safetensors"]
+    taught[:] = [(9, 9)] * 4
+    made = audit(images, real, **options)
+    assert taught[4:] == [(1, 1), (2, 0), (3, 0), (4, 0)]
+    for key in ("memorisation", "membership", "balance"):
+        assert made.found[key] == whole.found[key]
+    assert all(torch.equal(tensor, whole.tensors[name]) for name, tensor in made.tensors.items())
+    made.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"audit.json", "audit.safetensors"}
 
 
 def test_what_is_written_is_what_was_found(chosen, tmp_path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datadam.evaluation.intervals import wilson
+from datadam.evaluation.statistics import wilson
 from datadam.privacy.balance import balance, spread
 
 

@@ -1,9 +1,10 @@
 """What coresets choose by: the training that is watched, and what of it is kept on the disk."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from small import make_real
 import datadam
 from datadam import machine, nets
 from datadam.data import RealData
-from datadam.files import kept
+from datadam.files.kept import Entry, Record
 from datadam.files.whole import read_tensors, write_tensors
 from datadam.rng import stream
-from datadam.training import insight
+from datadam.training import insight, resumable
+from datadam.training.difficulty import SCORES
 from datadam.training.insight import Insight
-from datadam.training.trainer import Training
+from datadam.training.trainer import Trainer, Training
 
 NET = "convnet1:width=4"
 
@@ -35,13 +37,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trainings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The seeds of the trainings that were begun."""
     begun: list[int] = []
-    train = insight.train_steps
+    train = resumable.train_on
 
-    def counted(*arguments, **options):  # type: ignore[no-untyped-def]
-        begun.append(arguments[4])
-        return train(*arguments, **options)
+    def counted(trainer: Trainer, *arguments: object) -> resumable.Spent:
+        begun.append(trainer.seed)
+        return train(trainer, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(insight, "train_steps", counted)
+    monkeypatch.setattr(resumable, "train_on", counted)
     return begun
 
 
@@ -132,7 +134,7 @@ def test_scores_are_means_over_networks_early_in_training(real: RealData, traini
     torch.testing.assert_close(three, torch.stack(single).mean(0), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("harm", ["torn", "empty", "foreign", "renamed", "nan", "other shape"])
+@pytest.mark.parametrize("harm", ["torn", "empty", "foreign", "renamed", "changed", "nan", "other shape"])
 def test_a_file_that_is_not_whole_or_not_ours_is_made_anew(real: RealData, trainings: list[int], folder: Path, harm: str) -> None:
     before = Insight(real, 0, NET).embeddings(0, 2)
     (file,) = folder.glob("*.safetensors")
@@ -145,11 +147,13 @@ def test_a_file_that_is_not_whole_or_not_ours_is_made_anew(real: RealData, train
     elif harm == "foreign":
         file.write_bytes(b"\x80\x04a pickle is never opened")
     elif harm == "renamed":
-        write_tensors(file, tensors, {"key": words["key"].replace('"seed": 0', '"seed": 1')})
+        write_tensors(file, tensors, words | {"key": words["key"].replace('"seed": 0', '"seed": 1')})
+    elif harm == "changed":
+        write_tensors(file, tensors | {"weight/head.bias": torch.ones(3)}, words)
     elif harm == "nan":
-        write_tensors(file, tensors | {"weight/head.bias": torch.full((3,), torch.nan)}, words)
+        Entry(file, words["key"]).write(Record(tensors | {"weight/head.bias": torch.full((3,), torch.nan)}, 1.0))
     else:
-        write_tensors(file, tensors | {"learned": torch.ones(5, dtype=torch.bool)}, words)
+        Entry(file, words["key"]).write(Record(tensors | {"history/learned": torch.ones(5, dtype=torch.bool)}, 1.0))
     assert torch.equal(Insight(real, 0, NET).embeddings(0, 2), before)
     assert len(trainings) == 2
     assert torch.equal(Insight(real, 0, NET).embeddings(0, 2), before)
@@ -170,13 +174,26 @@ def test_a_cache_that_cannot_be_written_hinders_nobody(real: RealData, trainings
     assert len(trainings) == 2
 
 
-def test_what_broke_off_is_not_kept(real: RealData, folder: Path) -> None:
+def test_what_broke_off_is_gone_on_with_and_counts_into_the_seconds(
+    real: RealData, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(what: str, done: int, total: int | None) -> None:
-        raise KeyboardInterrupt
+        if done == 2:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Insight(real, 0, NET, progress=stop).embeddings(0, 2)
-    assert not list(folder.iterdir())
+        Insight(real, 0, NET, progress=stop).embeddings(0, 4)
+    assert [path.name.split(".", 1)[1] for path in folder.iterdir()] == ["unfinished.safetensors"]
+    steps: list[int] = []
+    later = Insight(real, 0, NET, progress=lambda what, done, total: steps.append(done))
+    found = (later.embeddings(0, 4), *later.forgetting(0, 4))
+    assert steps == [3, 4]
+    assert 0 < later.past < later.met[0].seconds
+    assert not later.met[0].found
+    assert [path.name.split(".", 1)[1] for path in folder.iterdir()] == ["safetensors"]
+    monkeypatch.setenv("DATADAM_CACHE", str(tmp_path / "another"))
+    whole = Insight(real, 0, NET)
+    assert all(torch.equal(a, b) for a, b in zip(found, (whole.embeddings(0, 4), *whole.forgetting(0, 4)), strict=True))
 
 
 def test_the_order_of_the_files_does_not_matter(real: RealData, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,13 +202,12 @@ def test_the_order_of_the_files_does_not_matter(real: RealData, folder: Path, mo
     assert sorted(other.order.tolist()) == list(range(36))
     assert np.array_equal(real.train.pixels[real.order], other.train.pixels[other.order])
     mine = Insight(real, 0, NET)
-    kept = (mine.embeddings(1, 2), *mine.forgetting(1, 2), mine.difficulty(1, "el2n", 2, 1))
-    for root in (None, "another"):  # with what is kept, and without
-        if root:
-            monkeypatch.setattr(kept, "folder", lambda: folder / "another")
+    before = (mine.embeddings(1, 2), *mine.forgetting(1, 2), mine.difficulty(1, "el2n", 2, 1))
+    for cache in (folder.parent, folder / "another"):  # with what is kept, and without
+        monkeypatch.setenv("DATADAM_CACHE", str(cache))
         theirs = Insight(other, 0, NET)
         again = (theirs.embeddings(1, 2), *theirs.forgetting(1, 2), theirs.difficulty(1, "el2n", 2, 1))
-        assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(before, again, strict=True))
         assert np.array_equal(real.train.pixels[mine.members(1)], other.train.pixels[theirs.members(1)])
 
 
@@ -213,7 +229,7 @@ def test_long_trainings_are_compiled_and_learn_the_same(real: RealData, folder: 
     monkeypatch.setattr(machine, "compiled", as_it_is)
     monkeypatch.setattr(machine, "can_compile", lambda device: True)
     monkeypatch.setattr("datadam.training.trainer.COMPILING_PAYS", 1)
-    monkeypatch.setattr(kept, "folder", lambda: folder / "another")
+    monkeypatch.setenv("DATADAM_CACHE", str(folder / "another"))
     first = Insight(real, 0, NET)
     assert torch.equal(first.embeddings(0, 2), plain)
     assert len(compiled) == 1
@@ -245,43 +261,24 @@ def test_memory_maps_are_read_a_part_at_a_time(real: RealData, folder: Path, tmp
     assert sizes == [5, 5, 2]
 
 
-def test_two_that_want_the_same_make_it_once(folder: Path) -> None:
-    made: list[int] = []
-    others: list[Thread] = []
-    found: list[dict[str, torch.Tensor]] = []
-    like = {"x": torch.zeros(2)}
-
-    def make() -> dict[str, torch.Tensor]:
-        made.append(1)
-        if len(made) == 1:  # a second one comes while the first is at work
-            others.append(Thread(target=lambda: found.append(kept.kept({"a": 1}, like, make))))
-            others[0].start()
-            others[0].join(0.2)
-        return {"x": torch.ones(2)}
-
-    found.append(kept.kept({"a": 1}, like, make))
-    others[0].join()
-    assert len(made) == 1
-    assert [one["x"].tolist() for one in found] == [[1, 1], [1, 1]]
-    kept.kept({"a": 2}, like, make)
-    assert len(made) == 2
-
-
 def test_what_a_choice_rests_on_is_noticed_once_with_its_own_seconds(
     real: RealData, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training of ten seconds and a look of one: never eleven for the look."""
     now = [0.0]
-    monkeypatch.setattr(insight.time, "monotonic", lambda: now[0])
-    for name, took in (("_train", 10.0), ("_look", 1.0)):
-        own = getattr(Insight, name)
+    monkeypatch.setattr(insight, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(resumable, "time", insight.time)
 
-        def slow(self, *arguments, own=own, took=took):  # type: ignore[no-untyped-def]
-            made = own(self, *arguments)
+    def slow(own: Callable[..., object], took: float) -> Callable[..., object]:
+        def work(*arguments: object) -> object:
             now[0] += took
-            return made
+            return own(*arguments)
 
-        monkeypatch.setattr(Insight, name, slow)
+        return work
+
+    monkeypatch.setattr(Trainer, "step", slow(Trainer.step, 10.0))
+    for name, score in SCORES.items():
+        monkeypatch.setitem(SCORES, name, slow(score, 1.0))
     one = Insight(real, 0, NET)
     for k in range(3):
         one.difficulty(k, "el2n", 2, 1)

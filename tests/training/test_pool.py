@@ -117,10 +117,12 @@ def test_a_pool_goes_on_where_it_stopped(made: Path, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         pretrain(data(), folder, **QUICK, progress=stop)
     assert Pool.read(folder).networks == 1
+    assert {path.name for path in folder.iterdir()} == {"index.json", "states", "network.unfinished.safetensors"}
     told: list[Progress] = []
     pretrain(data(), folder, **QUICK, progress=told.append)
-    assert [p.network for p in told] == [2] * 12 + [3] * 12
-    assert Pool.read(folder) == dataclasses.replace(Pool.read(made), folder=folder)
+    assert [(p.network, p.epoch) for p in told] == [(2, epoch) for epoch in range(4, 13)] + [(3, epoch) for epoch in range(1, 13)]
+    assert Pool.read(folder) == dataclasses.replace(Pool.read(made), folder=folder)  # by the checksums of all states
+    assert {path.name for path in folder.iterdir()} == {"index.json", "states"}
     untouched = (folder / "index.json").read_bytes()
     pretrain(data(), folder, **QUICK)
     assert (folder / "index.json").read_bytes() == untouched
@@ -128,6 +130,7 @@ def test_a_pool_goes_on_where_it_stopped(made: Path, tmp_path: Path) -> None:
 
 def test_an_interruption_before_the_first_network_leaves_a_usable_folder(tmp_path: Path) -> None:
     (tmp_path / "pool" / "states").mkdir(parents=True)
+    (tmp_path / "pool" / "network.unfinished.safetensors").write_bytes(b"torn")
     assert pretrain(data(), tmp_path / "pool", **QUICK | {"count": 1, "epochs": 1}).networks == 1
 
 

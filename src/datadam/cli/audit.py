@@ -71,7 +71,7 @@ def audit(
     with progress_of(f"audit {run.name}") as progress:
         made = measure(
             small, real, start=start, net=spec, protocol=rule, students=students, references=references, samples=samples,
-            seed=seed, device=device, precision=precision, workers=workers, progress=progress,
+            seed=seed, device=device, precision=precision, workers=workers, progress=progress, keep=run / "evaluations",
         )  # fmt: skip
     made = replace(made, found=made.found | {"scores": ranked.to_json(), "command": command()})
     made.save(run)

@@ -16,7 +16,7 @@ from datadam.data import RealData
 from datadam.distillation.forecast import PROBED, SECONDS_MATTER, passes_a_second
 from datadam.methods.coresets.cost import passes_behind
 from datadam.methods.cost import BACKWARD
-from datadam.training.insight import TRAINING, Behind
+from datadam.training.insight import TRAINING, Requirement
 from datadam.wording import duration, size
 
 
@@ -24,7 +24,7 @@ class Shared(NamedTuple):
     """Work that choices rest on and that is done once: `who`, which no other such work equals; `key` and `units` for the clock,
     and a `prior` guess of its seconds; `doing`, what progress says of it."""
 
-    who: tuple[int, str, str, Behind]
+    who: tuple[int, str, str, Requirement]
     key: Key
     units: float
     prior: float

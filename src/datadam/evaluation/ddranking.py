@@ -186,6 +186,8 @@ def _half(terms: Sequence[tuple[float, Json]]) -> float | None:
     or more, else over the students; Student's t has the degrees of freedom of Welch and Satterthwaite. The whole set usually has
     one student, which has no spread: it is taken as it is. None where another has but one.
     """
+    from scipy.stats import t
+
     parts = []
     for weight, e in terms:
         told = [math.fsum(one) / len(one) for one in e["accuracies"]] if len(e["accuracies"]) > 1 else e["accuracies"][0]
@@ -197,26 +199,7 @@ def _half(terms: Sequence[tuple[float, Json]]) -> float | None:
     if not variance:
         return 0.0
     freedom = variance**2 / math.fsum(part**2 / df for part, df in parts)
-    return _t95(freedom) * math.sqrt(variance)
-
-
-def _t95(freedom: float) -> float:
-    """The 97.5 % quantile of Student's t for degrees of freedom of at least 1, whole or not.
-
-    With t = sqrt(freedom) tan(angle) the density is a power of the cosine, which Simpson's rule takes in its stride.
-    """
-    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
-
-    def above_the_middle(angle: float) -> float:
-        step = angle / 400
-        heights = (math.cos(i * step) ** (freedom - 1) * (1 if i in (0, 400) else 4 if i % 2 else 2) for i in range(401))
-        return scale * step / 3 * math.fsum(heights)
-
-    low, high = 0.0, math.atan(13 / math.sqrt(freedom))
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if above_the_middle(middle) < 0.475 else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+    return float(t.ppf(0.975, freedom)) * math.sqrt(variance)
 
 
 def _sound(e: Json) -> bool:

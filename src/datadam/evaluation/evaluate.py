@@ -22,11 +22,9 @@ from datadam.evaluation.result import Evaluation
 from datadam.nets import Network
 from datadam.parallel import Ray, Tell
 from datadam.sets.distilled import DistilledSet
-from datadam.training.kept_students import Unfinished, key_of
+from datadam.training.kept_students import KeptStudents
 from datadam.training.students import Rows, School, Source, Student, require_memory, side_by_side
 from datadam.where import Where
-
-DECIDE = ("threads", "compiled", "hardware", "versions", "commit")  # what of `made` decides the last bits of a student
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Telling:
     """A school that tells each student and returns nothing, so that none is held to the end. It can be sent to another
     process."""
 
-    school: School | Unfinished
+    school: School | KeptStudents
 
     def __call__(self, item: tuple[int, int], tell: Tell) -> None:
         """As the school."""
@@ -229,7 +227,7 @@ def _judge(
     }  # fmt: skip
     kept = None
     if keep is not None and where.engine is None:  # on a cluster, workers have other disks
-        kept = Unfinished(keep, school, key_of(school, real.checksum) | {n: v for n, v in made.items() if n in DECIDE})
+        kept = KeptStudents(keep, school, real.checksum)
     parallel.run(Telling(kept or school), items, workers=workers, report=tell, engine=where.engine, threads=school.threads)
     accuracies = marks.accuracies
     evaluation = Evaluation(

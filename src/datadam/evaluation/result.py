@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from datadam.evaluation.protocols import Protocol
-from datadam.evaluation.statistics import _std, t95
+from datadam.evaluation.statistics import std, t95
 from datadam.files.whole import write_json
-from datadam.training.kept_students import Unfinished
+from datadam.training.kept_students import KeptStudents
 
 FORMAT = "datadam-evaluation/1"
 LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
@@ -47,7 +47,7 @@ class Evaluation:
     decoder: str = "plain"
     stored_bytes: int | None = None
     made: dict[str, Any] = field(default_factory=dict)
-    kept: Unfinished | None = field(default=None, repr=False, compare=False)
+    kept: KeptStudents | None = field(default=None, repr=False, compare=False)
 
     @property
     def all(self) -> tuple[float, ...]:
@@ -62,7 +62,7 @@ class Evaluation:
     @property
     def std(self) -> float:
         """The standard deviation over all accuracies (0 for a single one)."""
-        return _std(self.all)
+        return std(self.all)
 
     @property
     def over(self) -> str:
@@ -73,7 +73,7 @@ class Evaluation:
     def half_width(self) -> float:
         """Half of the 95 % interval: Student's t over set means or students; NaN for a single accuracy."""
         values = [math.fsum(one) / len(one) for one in self.accuracies] if len(self.accuracies) > 1 else self.all
-        return t95(len(values) - 1) * _std(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return t95(len(values) - 1) * std(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
     @property
     def per_class(self) -> tuple[float, ...]:

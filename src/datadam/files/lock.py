@@ -3,6 +3,9 @@
 FOLDER/.lock holds the owner as JSON: process, machine, command and since when. While the owner lives the system holds a lock on
 that file, which ends with the process, however it ends; a file that lies there unlocked was left by one that was killed.
 A folder may come from somebody else: nothing is written through a symbolic link in it.
+
+The system's lock itself, on Unix and Windows, is filelock's `lock_descriptor`. Its `FileLock` opens files in its own way and
+knows no owner, and its earlier versions empty the file that names one: so the file is opened, read and removed here.
 """
 
 import errno
@@ -12,10 +15,12 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
+
+from filelock import lock_descriptor
 
 from datadam.errors import InvalidInput
 from datadam.files.partial import alive, sweep
@@ -68,13 +73,21 @@ def _held(folder: Path, command: str, take_over: bool | None) -> Iterator[str]:
     _refuse_links(folder)
     require_writable(folder)
     path = folder / LOCK
-    with _locked(path, folder) as file:
+    with ExitStack() as stack:
+        try:
+            file, locked = stack.enter_context(_locked(path, wait=False))
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK):  # the latter is FreeBSD's word for it
+                raise InvalidInput(_link(path)) from None
+            raise InvalidInput(f"cannot open {path}: {error.strerror}; remove it and start again") from error
         left = _read(file)
+        if locked is False:
+            raise InvalidInput(_busy(folder, str(left) if left else "it is just starting"))
         here = socket.gethostname()
         if left and left.host != here and not take_over:
             cure = f"remove {path} and start again" if take_over is None else "add --take-over"
             raise InvalidInput(f"{folder} is held by {left}: another machine. When it is no longer at work there, {cure}")
-        if left and left.host == here and _at_work(left) and not _system_locks(file):
+        if left and left.host == here and _at_work(left) and not locked:
             raise InvalidInput(_busy(folder, str(left)))
         ended = "which had ended without giving it back" if left and left.host == here else "another machine, as was asked for"
         words = f"took over the lock of {left}, {ended}" if left else ""
@@ -105,57 +118,38 @@ def _link(path: Path) -> str:
 
 
 @contextmanager
-def _locked(path: Path, folder: Path) -> Iterator[TextIO]:
-    """The lock file, open and locked. Raises `InvalidInput` when another process has it."""
+def _locked(path: Path, *, wait: bool) -> Iterator[tuple[TextIO, bool | None]]:
+    """The lock file, open, and whether the system's lock on it is ours: False, another process has it (never where we `wait`);
+    None, on a disk without such locks. Raises `OSError` as `_opened`."""
     while True:
         with _opened(path) as file:
+            locked: bool | None
             try:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = _read(file)
-                raise InvalidInput(_busy(folder, str(owner) if owner else "it is just starting")) from None
-            except (ImportError, OSError):  # Windows, or a disk without locks: the owner's number must do
-                pass
+                locked = lock_descriptor(file.fileno(), blocking=wait)
+            except OSError:
+                locked = None
             try:
                 same = os.path.samestat(os.fstat(file.fileno()), path.stat())
             except FileNotFoundError:
                 same = False
-            if not same:
-                continue  # who held it has removed it meanwhile
-            yield file
-            return
+            if same or locked is False:
+                yield file, locked
+                return
+        # who held it has removed it meanwhile: another one may hold the file that lies there now
 
 
 def _opened(path: Path) -> TextIO:
-    """The lock file, made where it is not there. Raises `InvalidInput` where the name is that of another kind of file."""
+    """The lock file, made where it is not there. Raises `OSError`, also for a link (ELOOP) and any file that is not plain."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # Windows has neither
-    try:
-        descriptor = os.open(path, flags, 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK):  # the latter is FreeBSD's word for it
-            raise InvalidInput(_link(path)) from None
-        raise InvalidInput(f"cannot open {path}: {error.strerror}; remove it and start again") from error
+    descriptor = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # reading from a pipe would wait for ever
         os.close(descriptor)
-        raise InvalidInput(f"{path} is no plain file; remove it and start again")
+        raise OSError(errno.EINVAL, "it is no plain file")
     return os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
 
 
 def _busy(folder: Path, who: str) -> str:
     return f"another process is at work in {folder}: {who}. Let it finish, stop it, or choose another folder with --out"
-
-
-def _system_locks(file: TextIO) -> bool:
-    """Whether the system's lock is ours: then nobody else is at work, whatever the file says."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True
 
 
 def _at_work(owner: Owner) -> bool:
@@ -188,25 +182,14 @@ def _words(seconds: float) -> str:
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Only one process at a time works on `path`; others wait here. Where the system has no such locks, none waits."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
+    """Only one process, and one thread of it, at a time works on `path`; others wait here. On a disk without locks none waits.
+
+    Raises `OSError` where PATH.lock cannot be made, is a symbolic link or no plain file.
+    """
     lock = path.with_name(path.name + ".lock")
-    while True:
-        with lock.open("a") as file:
-            with suppress(OSError):  # some network disks have no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                same = os.path.samestat(os.fstat(file.fileno()), lock.stat())
-            except FileNotFoundError:
-                same = False
-            if not same:
-                continue  # who held it has removed it meanwhile
-            try:
-                yield
-            finally:
+    with _locked(lock, wait=True):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no file that is open: it stays, and is taken again
                 lock.unlink(missing_ok=True)
-            return

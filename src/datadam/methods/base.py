@@ -19,7 +19,7 @@ from datadam.methods.gradient import Gradient, differentiate
 from datadam.methods.matching import Engine
 from datadam.nets import Features
 from datadam.sets.synthetic import SyntheticSet
-from datadam.training.insight import TRAINING, Behind, Insight
+from datadam.training.insight import TRAINING, Insight, Requirement
 from datadam.training.needs import Needs
 
 State = dict[str, Tensor | int | float]
@@ -69,7 +69,7 @@ class Method:
     looks: ClassVar[float] = 0.0
 
     @property
-    def behind(self) -> tuple[Behind, ...]:
+    def behind(self) -> tuple[Requirement, ...]:
         """The trainings and looks at the real set that a choice of images rests on, and that the cache keeps."""
         return ()
 

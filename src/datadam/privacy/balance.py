@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datadam.evaluation.intervals import RESAMPLES, Rate, wilson
+from datadam.evaluation.statistics import RESAMPLES, Rate, wilson
 
 Numbers = npt.NDArray[np.float64]
 

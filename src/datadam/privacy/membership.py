@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from datadam.evaluation.intervals import FPR, Rate, auc, tpr
+from datadam.evaluation.statistics import FPR, Rate, auc, tpr
 from datadam.rng import stream
 
 LEAST_OUT = 2  # references that must not have seen an image before it is judged by them

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datadam.data import RealData
 from datadam.data.nearest import nearest
-from datadam.evaluation.intervals import wilson
+from datadam.evaluation.statistics import wilson
 
 NEIGHBOURS = 50  # whose mean distance the nearest one is compared with, as Carlini et al. (USENIX Security 2023) do
 PIECE = 1 << 28  # bytes of training images, as they are compared, held at once

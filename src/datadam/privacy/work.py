@@ -5,7 +5,7 @@ Letters: M synthetic images, N images, R references, K classes.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from datadam.privacy.balance import balance
 from datadam.privacy.membership import Answers, Attack, Ints, attacks, log_odds
 from datadam.rng import stream
 from datadam.sets.distilled import DistilledSet
+from datadam.training.kept_students import KeptStudents
 from datadam.training.students import PRECISIONS, Rows, School, Source, Student, side_by_side
 
 FORMAT = "datadam-audit/1"
@@ -35,15 +36,19 @@ STUDENTS, REFERENCES, EPOCHS, SAMPLES = 3, 4, 200, 2000
 
 @dataclass(frozen=True)
 class Audit:
-    """What was measured: `found`, as audit.json holds it (see the package), and `tensors`, as audit.safetensors."""
+    """What was measured: `found`, as audit.json holds it (see the package), and `tensors`, as audit.safetensors; `kept`, its
+    networks on disk until it is saved."""
 
     found: dict[str, Any]
     tensors: dict[str, Tensor]
+    kept: KeptStudents | None = field(default=None, repr=False, compare=False)
 
     def save(self, run: Path | str) -> None:
-        """Write audit.safetensors and, last, audit.json into the run folder."""
+        """Write audit.safetensors and, last, audit.json into the run folder; the networks kept until now are removed."""
         write_tensors(Path(run) / "audit.safetensors", self.tensors)
         write_json(Path(run) / "audit.json", self.found)
+        if self.kept:
+            self.kept.forget()
 
 
 def audit(
@@ -61,6 +66,7 @@ def audit(
     precision: str = "float32",
     workers: int | None = 1,
     progress: Callable[[Progress], None] | None = None,
+    keep: Path | None = None,
 ) -> Audit:
     """Measure what a set tells of the real images it was made from.
 
@@ -68,7 +74,8 @@ def audit(
     where they are known; `net`, of the students (None: the one it was made with); `protocol`, a name (then of 200 epochs) or an
     object; `students` on the set, and as many on random real images; `references`, networks on other random real images, at
     least 2; `samples`, how many training and how many test images are asked about, at most; `seed`; `device`; `precision` and
-    `workers` as `evaluate`; `progress`, called after each epoch of a network.
+    `workers` as `evaluate`; `progress`, called after each epoch of a network; `keep`, a folder where networks are kept until the
+    audit is saved: called again after a kill, only those that were in progress are trained anew.
     Raises `InvalidInput`, before any work, when the data do not fit or give too few images.
     """
     protocol = protocol_named(protocol, epochs=EPOCHS) if isinstance(protocol, str) else protocol
@@ -88,7 +95,7 @@ def audit(
     )  # fmt: skip
     began_as = near.located(pixels.start, width) if pixels.start is not None else np.full(len(synthetic), -1)
     origin, kind = _origin(distilled, began_as, near.located(pixels.synthetic, width))
-    taught, school = work.teach(asked, protocol, students, precision, workers, progress)
+    taught, school, kept = work.teach(asked, protocol, students, precision, workers, progress, keep)
     networks = [work.network(one) for one in taught]
     membership = work.membership(asked, networks, students, origin, kind)
     every = torch.arange(len(distilled.labels))
@@ -133,7 +140,7 @@ def audit(
             "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
         },
     }  # fmt: skip
-    return Audit(found, _tensors(distilled, real, pixels, space, origin, closest))
+    return Audit(found, _tensors(distilled, real, pixels, space, origin, closest), kept)
 
 
 def check(
@@ -209,8 +216,8 @@ class _Work:
 
     def teach(
         self, asked: _Asked, protocol: Protocol, students: int, precision: str, workers: int | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> tuple[list[Student], School]:  # fmt: skip
+        progress: Callable[[Progress], None] | None, keep: Path | None,
+    ) -> tuple[list[Student], School, KeptStudents | None]:  # fmt: skip
         """Students on the set, as many on random real images, one on each reference set: in this order."""
         real, small = self.real, self.distilled
         labels = small.labels.numpy()
@@ -232,7 +239,8 @@ class _Work:
                 student, last = divmod(sum(done) - 1, epochs)
                 progress(Progress(student + 1, len(items), last + 1, epochs))
 
-        return parallel.run(school, items, workers=self.workers, report=tell), school
+        kept = KeptStudents(keep, school, real.checksum) if keep else None
+        return parallel.run(kept or school, items, workers=self.workers, report=tell), school, kept
 
     def network(self, student: Student) -> Network:
         """The student itself, in float32 and ready to be asked."""

@@ -7,29 +7,48 @@
 Letters: N images, B images of a batch, K classes.
 """
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from datadam.nets import Network
+from datadam.training.trainer import Watcher
 
 GRADIENT_BYTES = 1 << 28  # what the gradients of the images of a batch may take together
 
 
-class History:
-    """Counts as the looks come: `forgotten` int32 [N], and `learned` bool [N], whether an image was ever right."""
+class History(Watcher):
+    """Counts while a network trains: `forgotten` int32 [N], and `learned` bool [N], whether an image was ever right.
 
-    def __init__(self, images: int) -> None:
-        self.forgotten = torch.zeros(images, dtype=torch.int32)
-        self.learned = torch.zeros(images, dtype=torch.bool)
-        self._right = torch.zeros(images, dtype=torch.bool)
+    Arguments: `labels` [N], class numbers.
+    """
+
+    def __init__(self, labels: Tensor) -> None:
+        self.labels = labels
+        self.forgotten = torch.zeros(len(labels), dtype=torch.int32)
+        self.learned = torch.zeros(len(labels), dtype=torch.bool)
+        self._right = torch.zeros(len(labels), dtype=torch.bool)
+
+    def batch(self, chosen: Tensor, logits: Tensor) -> None:
+        """Images of some indices [B] have just got these logits [B, K]."""
+        self.see(chosen, logits.argmax(1).cpu() == self.labels[chosen])
 
     def see(self, images: Tensor, right: Tensor) -> None:
         """Some different images [B] have just been classified, `right` [B] or wrong."""
         self.forgotten[images] += (self._right[images] & ~right).int()
         self.learned[images] |= right
         self._right[images] = right
+
+    def state(self) -> dict[str, Tensor]:
+        """The counts, and which images were right the last time."""
+        return {"forgotten": self.forgotten.clone(), "learned": self.learned.clone(), "right": self._right.clone()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Count on from a `state`."""
+        self.forgotten, self.learned, self._right = (state[name].clone() for name in ("forgotten", "learned", "right"))
 
 
 @torch.no_grad()

@@ -15,18 +15,20 @@ from torch import Tensor
 
 from datadam import nets
 from datadam.data import RealData
-from datadam.files.kept import kept, name_of
+from datadam.files.kept import Entry, Record, Store, cache_folder
 from datadam.machine import images_at_once, versions
 from datadam.nets import Network
 from datadam.rng import stream
 from datadam.training.difficulty import SCORES, History
-from datadam.training.trainer import Training, forward_of, train_steps
+from datadam.training.resumable import train_kept
+from datadam.training.trainer import Trainer, Training, forward_of
 
 Progress = Callable[[str, int, int | None], None]
+FORMAT = "datadam-insight/2"
 TRAINING = "training"
 
 
-class Behind(NamedTuple):
+class Requirement(NamedTuple):
     """Work that choices rest on and that the disk keeps: `what`, a "training" or a score of all images ("el2n", "grand"), of
     network `number`, by its `training`."""
 
@@ -38,11 +40,11 @@ class Behind(NamedTuple):
     def doing(self) -> str:
         """What progress says of it."""
         if self.what == TRAINING:
-            return f"training network {self.number + 1} to choose by"
+            return f"training network {self.number + 1} on the real set"
         return f"{self.what} of all images, network {self.number + 1}"
 
 
-class Met(NamedTuple):
+class Provenance(NamedTuple):
     """Such work as one choice met it: the `name` of its file, `what` as above, the `seconds` that it took when it was done, and
     whether it was `found` on the disk, so that this choice took none of them."""
 
@@ -78,10 +80,8 @@ class Insight:
     device: str = "cpu"
     progress: Progress | None = None
     past: float = field(default=0.0, init=False)
-    met: list[Met] = field(default_factory=list, init=False)
-    _networks: dict[tuple[Training | None, int], tuple[Network, dict[str, Tensor]]] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    met: list[Provenance] = field(default_factory=list, init=False)
+    _networks: dict[tuple[Training, int], tuple[Network, History]] = field(default_factory=dict, init=False, repr=False)
     _scores: dict[tuple[str, int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -107,20 +107,24 @@ class Insight:
 
     def network(self, epochs: int = 0) -> Network:
         """A network trained for some epochs, in evaluation mode; 0: one with random weights."""
-        return self._trained(trained(epochs), 0)[0] if epochs else self._random()
+        return self.trained(trained(epochs)) if epochs else self._random
+
+    def trained(self, training: Training, number: int = 0) -> Network:
+        """The network of a number, trained as it is said, in evaluation mode."""
+        return self._trained(training, number)[0]
 
     def forgetting(self, k: int, epochs: int) -> tuple[Tensor, Tensor]:
         """Of class k: how often each image was forgotten in a training, int32 [n], and whether ever learned, bool [n]."""
-        found = self._trained(trained(epochs), 0)[1]
-        return found["forgotten"][self._labels == k], found["learned"][self._labels == k]
+        history = self._trained(trained(epochs), 0)[1]
+        return history.forgotten[self._labels == k], history.learned[self._labels == k]
 
     def difficulty(self, k: int, score: str, averaged: int, epochs: int) -> Tensor:
         """Mean scores [n], float64, of class k over some networks, each early in training; `score` is "el2n" or "grand"."""
         scores = torch.stack([self._score(score, number, epochs) for number in range(averaged)])
         return scores.double().mean(0)[self._labels == k]
 
-    def _key(self, training: Training, number: int) -> dict[str, object]:
-        return {
+    def _entry(self, training: Training, number: int, **more: object) -> Entry:
+        key = {
             "data": self.real.checksum,
             "transform": self.real.transform.to_card(),
             "net": nets.canonical(self.net, self.real.shape),
@@ -130,94 +134,67 @@ class Insight:
             "device": torch.device(self.device).type,  # the last bits differ
             "versions": {name: version for name, version in versions().items() if name in ("datadam", "torch")},
         }
+        return Store(cache_folder("insight"), FORMAT).entry(key | more)
 
     def _build(self, *what: str | int) -> Network:
         network = nets.build(self.net, shape=self.real.shape, classes=len(self.real.classes))
         nets.initialise(network, stream(self.seed, "coreset", *what))
         return network.to(self.device)
 
+    @cached_property
     def _random(self) -> Network:
-        if (None, 0) not in self._networks:
-            self._networks[None, 0] = self._build("network").eval(), {}
-        return self._networks[None, 0][0]
+        return self._build("network").eval()
 
-    def _trained(self, training: Training, number: int) -> tuple[Network, dict[str, Tensor]]:
-        """A trained network in evaluation mode, and its history `forgotten` and `learned` [N], in the order of `_labels`."""
+    def _trained(self, training: Training, number: int) -> tuple[Network, History]:
+        """A trained network in evaluation mode, and what was seen of its images, in the order of `_labels`."""
         if (training, number) not in self._networks:
-            network, empty = self._build("trained", number), History(len(self.real.train))
-            weights = {f"weight/{name}": tensor for name, tensor in network.state_dict().items()}
-            like = weights | {"forgotten": empty.forgotten, "learned": empty.learned}
-            found = self._kept(TRAINING, self._key(training, number), like, lambda: self._train(network, training, number))
-            state = {name.removeprefix("weight/"): tensor for name, tensor in found.items() if name in weights}
-            network.load_state_dict(state)
-            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as found: compiling changed it
-            self._networks[training, number] = network.eval(), found
+            network, history = self._build("trained", number), History(self._labels)
+            trainer = Trainer(
+                network, self._images, self._labels, training, self.seed, "coreset", "trained", number,
+                transform=self.real.transform, watchers={"history": history},
+            )  # fmt: skip
+            entry, work = self._entry(training, number), Requirement(TRAINING, number, training)
+            spent = train_kept(
+                trainer, entry, lambda done: self._tell(work.doing, done, trainer.steps),
+                forward=lambda: forward_of(network, trainer.steps),
+            )  # fmt: skip
+            self._meet(entry, TRAINING, *spent)
+            self._networks[training, number] = network.eval(), history
         return self._networks[training, number]
 
-    def _train(self, network: Network, training: Training, number: int) -> dict[str, Tensor]:
-        history = History(len(self._labels))
-        total = training.epochs * -(-len(self._labels) // training.batch)
-        inner = forward_of(network, total)
-        shown = self._order
-
-        def images(chosen: Tensor) -> Tensor:
-            nonlocal shown
-            shown = chosen
-            return self.real.images(self._order[chosen], device=self.device)
-
-        def forward(x: Tensor) -> Tensor:
-            logits = inner(x)
-            history.see(shown, logits.detach().argmax(1).cpu() == self._labels[shown])
-            return logits
-
-        steps = train_steps(network, images, self._labels, training, self.seed, "coreset", "trained", number, forward=forward)
-        for step, _ in enumerate(steps, 1):
-            self._tell(Behind(TRAINING, number, training).doing, step, total)
-        weights = {f"weight/{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
-        return weights | {"forgotten": history.forgotten, "learned": history.learned}
+    def _images(self, chosen: Tensor) -> Tensor:
+        return self.real.images(self._order[chosen], device=self.device)
 
     def _score(self, score: str, number: int, epochs: int) -> Tensor:
         """Scores [N] under one network, in the order of `_labels`."""
         if (score, number, epochs) not in self._scores:
             training = early(epochs)
-            self._trained(training, number)  # here and not within the look, whose seconds are its own
-            key = self._key(training, number) | {"score": score, "seconds": "of the look alone"}
+            network = self.trained(training, number)  # here and not within the look, whose seconds are its own
+
+            entry, work = self._entry(training, number, score=score), Requirement(score, number, training)
             like = {"scores": torch.zeros(len(self._labels))}
-            found = self._kept(score, key, like, lambda: self._look(score, training, number))
-            self._scores[score, number, epochs] = found["scores"]
+            record, found = entry.once(lambda: self._look(work, network), like)
+            self._meet(entry, score, record.seconds, record.seconds if found else 0.0, found)
+            self._scores[score, number, epochs] = record.tensors["scores"]
         return self._scores[score, number, epochs]
 
-    def _look(self, score: str, training: Training, number: int) -> dict[str, Tensor]:
-        network, scores, done = self._trained(training, number)[0], [], 0
+    def _look(self, work: Requirement, network: Network) -> Record:
+        began, scores, done = time.monotonic(), [], 0
         for x, y in self._batches(self._order):
-            scores.append(SCORES[score](network, x, y).cpu())
+            scores.append(SCORES[work.what](network, x, y).cpu())
             done += len(y)
-            self._tell(Behind(score, number, training).doing, done, len(self._order))
-        return {"scores": torch.cat(scores)}
+            self._tell(work.doing, done, len(self._order))
+        return Record({"scores": torch.cat(scores)}, time.monotonic() - began)
 
     def _batches(self, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         labels = torch.from_numpy(self.real.train.labels)
         for part in indices.split(images_at_once(self.real.shape)):
             yield self.real.images(part, device=self.device), labels[part].to(self.device)
 
-    def _kept(
-        self, what: str, key: dict[str, object], like: dict[str, Tensor], make: Callable[[], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """As `kept`; counts into `past` what it took then."""
-        fresh = False
-
-        def timed() -> dict[str, Tensor]:
-            nonlocal fresh
-            fresh, began = True, time.monotonic()
-            made = make()
-            return made | {"seconds": torch.tensor(time.monotonic() - began, dtype=torch.float64)}
-
-        found = kept(key, like | {"seconds": torch.zeros((), dtype=torch.float64)}, timed)
-        seconds = float(found["seconds"])
-        if not fresh:
-            self.past += seconds
-        self.met.append(Met(name_of(key), what, seconds, not fresh))
-        return found
+    def _meet(self, entry: Entry, what: str, seconds: float, earlier: float, found: bool) -> None:
+        """Note work of so many seconds, of which some were spent `earlier`."""
+        self.past += earlier
+        self.met.append(Provenance(entry.name, what, seconds, found))
 
     def _tell(self, what: str, done: int, total: int) -> None:
         if self.progress:

@@ -1,16 +1,115 @@
-"""What must exist before the first iteration of a run: networks that are trained, or looked through, first."""
+"""What must exist before the first iteration of a run: networks that are trained, or looked through, first.
 
+`prepare` makes it, or finds it where an earlier run has left it, and `cost` says beforehand what making it counts.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+import torch
+
+from datadam import machine, nets
+from datadam.data import RealData
+from datadam.errors import ArtifactError, InvalidInput, UnknownName
+from datadam.files.kept import cache_folder
+from datadam.files.lock import hold
+from datadam.training.insight import Insight
+from datadam.training.pool import Bucket, about, open_bucket
+from datadam.training.pretrain import make_pool
 from datadam.training.trainer import Training
+
+Networks = Literal["random", "pool", "own", "experts", "insight", "none"]
+Progress = Callable[[str, int, int | None], None]
+TRAINED_FIRST = ("pool", "experts")
+PASSES = 3  # forward passes that a training step counts for an image
 
 
 @dataclass(frozen=True)
 class Needs:
     """Arguments: `networks`: "random" weights; a "pool" or "experts", trained on the real set; "insight", for choosing images;
-    "own", trained on the way; "none"; `training` and `count`, how and how many are trained first."""
+    "own", trained on the way; "none"; `training` and `count`, how and how many are trained first.
 
-    networks: Literal["random", "pool", "own", "experts", "insight", "none"] = "random"
+    Raises `InvalidInput` where trainings are asked for and not said, or said and not asked for.
+    """
+
+    networks: Networks = "random"
     training: Training | None = None
     count: int = 0
+
+    def __post_init__(self) -> None:
+        if self.networks not in get_args(Networks):
+            raise UnknownName("networks", self.networks, get_args(Networks))
+        said = self.training is not None and self.count >= 1
+        idle = self.training is None and self.count == 0
+        if self.networks in TRAINED_FIRST and not said:
+            raise InvalidInput(f"networks is {self.networks!r}; say training and count, of at least 1")
+        if self.networks not in TRAINED_FIRST and not idle:
+            raise InvalidInput(f"networks is {self.networks!r}, for which none are trained first; leave training and count out")
+
+
+def cost(needs: Needs, images: int) -> float:
+    """Forward passes of one image that making it counts, for so many training `images`, when nothing of it is kept.
+
+    Of "insight" this is 0: a method says itself what its choice rests on (`Method.behind`), and only that is ever made.
+    """
+    return float(PASSES * needs.training.epochs * images * needs.count) if needs.training else 0.0
+
+
+def prepare(
+    needs: Needs, real: RealData, *, net: str, seed: int, device: str = "cpu", progress: Progress | None = None
+) -> Bucket | Insight | None:
+    """What a run needs before its first iteration, made now or found.
+
+    Arguments: `real`, the data, whitened as the run will see them; `net`; `seed`, the run's; `device`;
+    `progress(what, done, total)`, called after each step of a training.
+
+    - "pool": a `Bucket` of all states that `count` networks pass through (see pretrain.py). Its pool lies in the cache, under
+      data, whitening, network, seed, training, count and what computes; two processes that want the same one make it once. It is
+      gone on with after an interruption, within a network too, and a damaged one is made again.
+    - "insight": an `Insight`, which trains nothing before it is asked something.
+    - all others: None.
+
+    Raises `InvalidInput` when the cache cannot be written or the data give no pool, `RunFailed` when a training fails.
+    """
+    net = nets.canonical(net, real.shape)
+    if needs.networks == "insight":
+        return Insight(real, seed, net, device, progress)
+    if needs.networks == "pool":
+        return _pool(needs, real, net, seed, device, progress)
+    return None
+
+
+def _pool(needs: Needs, real: RealData, net: str, seed: int, device: str, progress: Progress | None) -> Bucket:
+    assert needs.training is not None
+    training, count = needs.training, needs.count
+    versions = {name: version for name, version in machine.versions().items() if name in ("datadam", "torch")}
+    key = about(real, net) | {"training": dataclasses.asdict(training), "seed": seed, "count": count, "versions": versions}
+    key |= {"device": torch.device(device).type}
+    folder = cache_folder("pools") / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"cannot write into {folder.parent}: {error.strerror}; set DATADAM_CACHE to another folder") from error
+
+    def told(number: int, done: int, steps: int) -> None:
+        if progress:
+            progress(f"training network {number + 1} of {count}", done, steps)
+
+    def made() -> Bucket:
+        make_pool(real, folder, net, training, count, seed, device, told)
+        bucket = open_bucket(f"{folder}@0-100", real, net)
+        assert bucket is not None
+        bucket.check()
+        return bucket
+
+    with hold(folder):  # others wait until it is made
+        try:
+            return made()
+        except ArtifactError:
+            shutil.rmtree(folder)
+            return made()

@@ -10,6 +10,7 @@ from: the same number of a network gives the same state for as long as the recip
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from datadam import nets
 from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.files.whole import read_json
@@ -114,15 +116,40 @@ class Bucket:
 
     def fill(self, network: Network, generator: torch.Generator) -> None:
         """Give the network the weights of one state, uniform over the bucket. Raises `ArtifactError`."""
-        state = self.states[int(torch.randint(len(self.states), (), generator=generator))]
-        path = self.pool.file(state)
+        self._load(network, self.states[int(torch.randint(len(self.states), (), generator=generator))])
+
+    def networks(self) -> Iterator[Network]:
+        """Each state as a network of its own. Raises `ArtifactError`."""
+        about = self.pool.about
+        for state in self.states:
+            network = nets.build(about["net"], shape=tuple(about["shape"]), classes=len(about["classes"]))
+            self._load(network, state)
+            yield network
+
+    def check(self) -> None:
+        """Raise `ArtifactError` unless every file is what the index says."""
+        for state in self.states:
+            self._content(state)
+
+    def _load(self, network: Network, state: State) -> None:
+        content = self._content(state)
         try:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != state.digest:
-                raise ValueError("it is not what the index says")
             network.load_state_dict(safetensors.torch.load(content))
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ArtifactError(f"{path} does not hold the network that was kept there ({error}); make the pool again") from error
+        except (RuntimeError, SafetensorError) as error:
+            raise self._damaged(state, error) from error
+
+    def _content(self, state: State) -> bytes:
+        try:
+            content = self.pool.file(state).read_bytes()
+        except OSError as error:
+            raise self._damaged(state, error) from error
+        if hashlib.sha256(content).hexdigest() != state.digest:
+            raise self._damaged(state, "it is not what the index says")
+        return content
+
+    def _damaged(self, state: State, why: object) -> ArtifactError:
+        path = self.pool.file(state)
+        return ArtifactError(f"{path} does not hold the network that was kept there ({why}); make the pool again")
 
 
 def parse(networks: str) -> Range | None:

@@ -1,13 +1,14 @@
-"""Make a pool of networks at all accuracies: train many on the real set and keep states on the way (see buckets.py).
+"""Make a pool of networks at all accuracies: train many on the real set and keep states on the way (see pool.py).
 
 Accuracy is measured on images held out of the training part, never on the test part, which judges what is distilled through these
-networks. (The paper sorted its 1 000 networks "based on testing performance".)
+networks. (The paper sorted its 1 000 networks "based on testing performance".) How far the network in training is lies in
+POOL/network.unfinished.safetensors.
 """
 
 import hashlib
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,18 @@ from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.data.real import Raw, hold_out
 from datadam.errors import InvalidInput
+from datadam.files.kept import Entry, Store
 from datadam.files.lock import LOCK, alone_in
 from datadam.files.partial import END
 from datadam.files.whole import require_writable, write_json, write_tensors
 from datadam.nets import Network
 from datadam.rng import stream
 from datadam.training.pool import WIDTH, Pool, State, about
-from datadam.training.trainer import Training, confusion, forward_of, train_steps
+from datadam.training.resumable import train_on
+from datadam.training.trainer import Trainer, Training, Watcher, confusion, forward_of, inside
 
+FORMAT = "datadam-pool-network/1"
 MEASURED = 2000  # held-out images that accuracy is measured on, at most
-
-Kept = dict[int, tuple[int, float, dict[str, Tensor]]]  # by fifth of the accuracies: step, accuracy, weights
 
 
 @dataclass(frozen=True)
@@ -73,22 +75,54 @@ def pretrain(
     if augment != "dsa":
         check_words(augment)
     training = Training(epochs=epochs, augment=strategy_for(real.name) if augment == "dsa" else augment)
-    network = nets.build(spec, shape=real.shape, classes=len(real.classes)).to(device)
-    settings = {**about(real, spec), "training": asdict(training), "seed": seed}
+
+    def told(number: int, done: int, steps: int) -> None:
+        epoch, rest = divmod(done * epochs, steps)
+        if progress and not rest:
+            progress(Progress(number + 1, count, epoch, epochs))
+
+    return make_pool(real, folder, spec, training, count, seed, device, told)
+
+
+def make_pool(
+    real: RealData,
+    folder: Path,
+    net: str,
+    training: Training,
+    count: int,
+    seed: int,
+    device: str = "cpu",
+    told: Callable[[int, int, int], None] | None = None,
+) -> Pool:
+    """As `pretrain`, with a whole `training`, `net` in its canonical spelling, and `told(number, done, steps)` after each step of
+    the network of a number, from 0. Raises `InvalidInput` when the folder holds something else."""
+    network = nets.build(net, shape=real.shape, classes=len(real.classes)).to(device)
+    settings = {**about(real, net), "training": asdict(training), "seed": seed}
     _begun(folder, settings)
     with alone_in(folder):
         pool = _begun(folder, settings)  # as it stands now that nobody else is at work on it
+        if pool.networks >= count:
+            return pool
         part = _held_out(real)
-        forward = forward_of(network, epochs * _steps(part, training))
+        images, labels = partial(part.images, device=device), torch.from_numpy(part.train.labels)
+        forward = forward_of(network, training.epochs * -(-len(labels) // training.batch))
         for number in range(pool.networks, count):
+            nets.initialise(network, stream(seed, "pretrain", number, "init"))
+            passed = _Passed(network, part, training)
+            trainer = Trainer(
+                network, images, labels, training, seed, "pretrain", number,
+                forward=forward, transform=part.transform, watchers={"passed": passed},
+            )  # fmt: skip
+            entry = _unfinished(folder, settings | {"number": number, "on": [torch.device(device).type, torch.__version__]})
 
-            def told(epoch: int, number: int = number) -> None:
-                if progress:
-                    progress(Progress(number + 1, count, epoch, epochs))
+            def tell(done: int, number: int = number, steps: int = trainer.steps) -> None:
+                if told:
+                    told(number, done, steps)
 
-            kept = _train(network, forward, part, training, seed, number, told)
-            pool = _with(pool, number, kept)
+            train_on(trainer, entry, tell)
+            pool = _with(pool, number, passed)
             write_json(folder / "index.json", pool.to_json() | {"versions": machine.versions(), "commit": machine.commit()})
+            entry.remove()
     return pool
 
 
@@ -100,10 +134,16 @@ def _begun(folder: Path, settings: dict[str, Any]) -> Pool:
         if differs:
             raise InvalidInput(f"{folder} holds a pool made with another {', '.join(differs)}; choose another folder with --out")
         return pool
-    if folder.is_dir() and any(p.name not in ("states", LOCK) and not p.name.endswith(END) for p in folder.iterdir()):
+    ours = ("states", LOCK, _unfinished(folder, {}).file.name)
+    if folder.is_dir() and any(path.name not in ours and not path.name.endswith(END) for path in folder.iterdir()):
         raise InvalidInput(f"{folder} holds files that are no pool; choose another folder with --out")
     require_writable(folder)
     return Pool(folder, settings, 0, ())
+
+
+def _unfinished(folder: Path, key: dict[str, Any]) -> Entry:
+    """Where the state of the network lies that is in training."""
+    return Store(folder, FORMAT).entry(key, "network.unfinished")
 
 
 def _held_out(real: RealData) -> RealData:
@@ -113,45 +153,51 @@ def _held_out(real: RealData) -> RealData:
     return replace(real, train=train, test=held.take(order.sort().values.numpy()))
 
 
-def _steps(real: RealData, training: Training) -> int:
-    return math.ceil(len(real.train) / training.batch)
+class _Passed(Watcher):
+    """The states that a network passes through: of each fifth of the accuracies the last one measured.
 
+    Arguments: `network`; `real`, whose test part accuracy is measured on; `training`. `states` by fifth: step, accuracy, weights.
+    """
 
-def _train(
-    network: Network, forward: Callable[[Tensor], Tensor], real: RealData, training: Training, seed: int, number: int,
-    told: Callable[[int], None],
-) -> Kept:  # fmt: skip
-    """Train the network of a number from scratch; gives the states that are kept."""
-    device, what = next(network.parameters()).device, ("pretrain", number)
-    nets.initialise(network, stream(seed, *what, "init"))
-    labels, an_epoch = torch.from_numpy(real.train.labels), _steps(real, training)
-    steps = train_steps(
-        network, lambda i: real.images(i, device=device), labels, training, seed, *what, forward=forward, transform=real.transform
-    )
-    kept: Kept = {}
-    for step, _ in enumerate(steps, 1):
-        epoch, rest = divmod(step, an_epoch)
-        if rest and (step > an_epoch or step & (step - 1)):
-            continue
-        table = confusion(network, _measured(real, device), len(real.classes))
+    def __init__(self, network: Network, real: RealData, training: Training) -> None:
+        self.network, self.real, self.an_epoch = network, real, -(-len(real.train) // training.batch)
+        self.states: dict[int, tuple[int, float, dict[str, Tensor]]] = {}
+
+    def step(self, done: int) -> None:
+        """Measured are the steps 1, 2, 4, 8, ... of the first epoch, and each epoch's last."""
+        if done % self.an_epoch and (done > self.an_epoch or done & (done - 1)):
+            return
+        table = confusion(self.network, self._measured(), len(self.real.classes))
         accuracy = int(table.trace()) / int(table.sum())
-        weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        kept[min(int(100 * accuracy / WIDTH), 100 // WIDTH - 1)] = (step, accuracy, weights)
-        if not rest:
-            told(epoch)
-    return kept
+        weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.states[min(int(100 * accuracy / WIDTH), 100 // WIDTH - 1)] = (done, accuracy, weights)
+
+    def _measured(self) -> Iterator[tuple[Tensor, Tensor]]:
+        labels, device = torch.from_numpy(self.real.test.labels), next(self.network.parameters()).device
+        for chosen in torch.arange(len(labels)).split(machine.images_at_once(self.real.shape)):
+            yield self.real.images(chosen, "test", device=device), labels[chosen]
+
+    def state(self) -> dict[str, Tensor]:
+        """The states, by fifth."""
+        found: dict[str, Tensor] = {}
+        for fifth, (step, accuracy, weights) in self.states.items():
+            found |= {f"{fifth}/step": torch.tensor(step), f"{fifth}/accuracy": torch.tensor(accuracy, dtype=torch.float64)}
+            found |= {f"{fifth}/weight/{name}": value.cpu() for name, value in weights.items()}
+        return found
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        fifths = {int(name.partition("/")[0]) for name in state}
+        self.states = {
+            fifth: (int(state[f"{fifth}/step"]), float(state[f"{fifth}/accuracy"]), inside(f"{fifth}/weight", state))
+            for fifth in sorted(fifths)
+        }
 
 
-def _measured(real: RealData, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    labels = torch.from_numpy(real.test.labels)
-    for chosen in torch.arange(len(labels)).split(machine.images_at_once(real.shape)):
-        yield real.images(chosen, "test", device=device), labels[chosen]
-
-
-def _with(pool: Pool, number: int, kept: Kept) -> Pool:
+def _with(pool: Pool, number: int, passed: _Passed) -> Pool:
     """The pool and the states of one more network, which are written."""
     states = list(pool.states)
-    for step, accuracy, weights in sorted(kept.values(), key=lambda one: one[0]):
+    for step, accuracy, weights in sorted(passed.states.values(), key=lambda state: state[0]):
         path = pool.file(State(number, step, accuracy, ""))
         write_tensors(path, weights)
         states.append(State(number, step, accuracy, hashlib.sha256(path.read_bytes()).hexdigest()))

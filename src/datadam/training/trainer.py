@@ -3,7 +3,7 @@
 Letters: N images, B images of a batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -70,13 +70,12 @@ def train(
     forward: Callable[[Tensor], Tensor] | None = None,
     transform: Transform | None = None,
 ) -> Iterator[int]:
-    """Train in place; yields the number of epochs done after each. Arguments as `train_steps`."""
-    steps_an_epoch = -(-len(labels) // training.batch)
-    for step, _ in enumerate(
-        train_steps(network, images, labels, training, seed, *what, forward=forward, transform=transform), 1
-    ):
-        if step % steps_an_epoch == 0:
-            yield step // steps_an_epoch
+    """Train in place; yields the number of epochs done after each. Arguments as `Trainer`."""
+    trainer = Trainer(network, images, labels, training, seed, *what, forward=forward, transform=transform)
+    while trainer.done < trainer.steps:
+        trainer.step()
+        if trainer.done % trainer.steps_an_epoch == 0:
+            yield trainer.done // trainer.steps_an_epoch
 
 
 def train_steps(
@@ -89,39 +88,144 @@ def train_steps(
     forward: Callable[[Tensor], Tensor] | None = None,
     transform: Transform | None = None,
 ) -> Iterator[None]:
-    """Train in place; yields after each step.
+    """Train in place; yields after each step. Arguments as `Trainer`."""
+    trainer = Trainer(network, images, labels, training, seed, *what, forward=forward, transform=transform)
+    while trainer.done < trainer.steps:
+        trainer.step()
+        yield
 
-    Arguments: `network`; `images`, gives the images [B, C, H, W] of some indices [B]; `labels`, class numbers [N] or
-    probabilities [N, K]; `training`;
-    `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling the network;
-    `transform`, between the images' space and pixels, which an augmentation of pixels needs.
-    Raises `RunFailed` when the loss is no longer finite.
+
+class Watcher:
+    """Looks on while a network trains and remembers what it sees; of this kind, nothing.
+
+    What it remembers belongs to the training: it is kept with the weights when that is interrupted.
     """
-    forward = network if forward is None else forward  # a compiled module has no truth value
-    device = next(network.parameters()).device
-    labels = labels.to(device)
-    optimizer = _sgd(network, training)
-    network.train()
-    for epoch in range(training.epochs):
-        if training.fresh_optimizer and epoch == training.drop:
-            optimizer = _sgd(network, training)
-        for group in optimizer.param_groups:
-            group["lr"] = training.lr_at(epoch)
-        order = torch.randperm(len(labels), generator=stream(seed, *what, "order", epoch))
-        for step, chosen in enumerate(order.split(training.batch)):
-            x = carry(images(chosen), device)
-            augmentation = student_augmentation(
-                training.augment, seed, *what, "augment", epoch, step, images=len(x), transform=transform
-            )
-            x = augmentation(x) if augmentation else x
-            optimizer.zero_grad(set_to_none=True)  # before the forward pass: a replayed graph computes it where gradients lay
-            loss = F.cross_entropy(forward(x), labels[carry(chosen, device)])
-            loss.backward()
-            optimizer.step()
-            yield
-        looks = device.type == "cpu" or epoch + 1 == training.epochs or epoch % LOOK_EVERY == 0
-        if looks and not torch.isfinite(loss):
-            raise RunFailed(f"the training loss is {loss.item()} after epoch {epoch + 1}; lower the rate (now {training.lr})")
+
+    def batch(self, chosen: Tensor, logits: Tensor) -> None:
+        """In a step, the images of some indices [B] have got these logits [B, K], before the weights changed."""
+
+    def step(self, done: int) -> None:
+        """So many steps are done, and the network is as they have left it; it may be asked in evaluation mode too."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers, as tensors of its own that do not change any more."""
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Remember what another one's `state` was. Raises `KeyError`, `ValueError` for what is none."""
+
+
+class Trainer:
+    """A training under way: a network, its optimiser, and the steps `done`. One that goes on from the state of another ends with
+    the same bits, since the order of the images and their augmentation are named by epoch and step.
+
+    Arguments: `network`, trained in place; `images`, gives the images [B, C, H, W] of some indices [B]; `labels`, class numbers
+    [N] or probabilities [N, K]; `training`; `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling
+    the network; `transform`, between the images' space and pixels, which an augmentation of pixels needs; `watchers`, by name.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        images: Callable[[Tensor], Tensor],
+        labels: Tensor,
+        training: Training,
+        seed: int,
+        *what: str | int,
+        forward: Callable[[Tensor], Tensor] | None = None,
+        transform: Transform | None = None,
+        watchers: Mapping[str, Watcher] | None = None,
+    ) -> None:
+        self.network, self.training, self.watchers, self.done = network, training, watchers or {}, 0
+        self.steps_an_epoch = -(-len(labels) // training.batch)
+        self.steps = training.epochs * self.steps_an_epoch
+        self._device = next(network.parameters()).device
+        self._images, self._labels, self._transform = images, labels.to(self._device), transform
+        self.forward: Callable[[Tensor], Tensor] = network if forward is None else forward  # a compiled module has no truth value
+        self.seed, self._what = seed, what
+        self._optimizer: torch.optim.SGD | None = None
+        self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())  # of an epoch, by its number
+
+    def step(self) -> None:
+        """One step more. Raises `RunFailed` when the loss is found to be no longer finite, at the end of an epoch."""
+        epoch, place = divmod(self.done, self.steps_an_epoch)
+        optimizer, chosen = self._ready(epoch, place), self._batches[1][place]
+        x, training = carry(self._images(chosen), self._device), self.training
+        augmentation = student_augmentation(
+            training.augment, self.seed, *self._what, "augment", epoch, place, images=len(x), transform=self._transform
+        )
+        x = augmentation(x) if augmentation else x
+        optimizer.zero_grad(set_to_none=True)  # before the forward pass: a replayed graph computes it where gradients lay
+        logits = self.forward(x)
+        for watcher in self.watchers.values():
+            watcher.batch(chosen, logits.detach())
+        loss = F.cross_entropy(logits, self._labels[carry(chosen, self._device)])
+        loss.backward()
+        optimizer.step()
+        if place + 1 == self.steps_an_epoch:
+            looks = self._device.type == "cpu" or epoch + 1 == training.epochs or epoch % LOOK_EVERY == 0
+            if looks and not torch.isfinite(loss):
+                raise RunFailed(f"the training loss is {loss.item()} after epoch {epoch + 1}; lower the rate (now {training.lr})")
+        self.done += 1
+        for watcher in self.watchers.values():
+            watcher.step(self.done)
+
+    def _ready(self, epoch: int, place: int) -> torch.optim.SGD:
+        """The optimiser, all set for a step of this epoch."""
+        if self._optimizer is None:
+            self.network.train()
+            self._optimizer = _sgd(self.network, self.training)
+        if self._batches[0] != epoch:
+            if self.training.fresh_optimizer and (epoch, place) == (self.training.drop, 0):
+                self._optimizer = _sgd(self.network, self.training)
+            for group in self._optimizer.param_groups:
+                group["lr"] = self.training.lr_at(epoch)
+            order = torch.randperm(len(self._labels), generator=stream(self.seed, *self._what, "order", epoch))
+            self._batches = epoch, order.split(self.training.batch)
+        return self._optimizer
+
+    def result(self) -> dict[str, Tensor]:
+        """What is kept of the training when it is over: "weight/NAME" of the network, and "WATCHER/NAME"."""
+        weights = {f"weight/{name}": _copy(value) for name, value in self.network.state_dict().items()}
+        watched = {f"{watcher}/{name}": v for watcher, of in self.watchers.items() for name, v in of.state().items()}
+        return weights | watched
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a training goes on from: the result so far, the steps done, and the optimiser's memory of gradients."""
+        memory = self._optimizer.state if self._optimizer else {}
+        buffers = {
+            f"momentum/{name}": _copy(memory[p]["momentum_buffer"])
+            for name, p in self.network.named_parameters()
+            if p in memory and memory[p].get("momentum_buffer") is not None
+        }
+        return self.result() | buffers | {"done": torch.tensor(self.done)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Be as the trainer of this `state`, or of this `result` (then at the end).
+
+        Raises `KeyError`, `ValueError` or `RuntimeError` for the state of another training.
+        """
+        done = int(state["done"]) if "done" in state else self.steps
+        if not 0 <= done <= self.steps:
+            raise ValueError(f"{done} of {self.steps} steps are done")
+        self.network.load_state_dict(inside("weight", state))
+        for name, watcher in self.watchers.items():
+            watcher.load(inside(name, state))
+        self.network.train()
+        self._optimizer, buffers = _sgd(self.network, self.training), inside("momentum", state)
+        for name, p in self.network.named_parameters():
+            if name in buffers:
+                self._optimizer.state[p]["momentum_buffer"] = torch.empty_like(p).copy_(buffers[name])
+        self._batches, self.done = (-1, ()), done
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def inside(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a state has under a name and a stroke."""
+    return {key.removeprefix(f"{name}/"): tensor for key, tensor in state.items() if key.startswith(f"{name}/")}
 
 
 def pays(steps: int) -> bool:

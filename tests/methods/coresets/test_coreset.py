@@ -15,7 +15,7 @@ from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput, NotEnoughMemory, UnknownName
 from datadam.methods import EL2N, Coreset, Forgetting, GraNd, Herding, KCenter, KMeans, Random
 from datadam.methods.catalog import CATALOG
-from datadam.training import insight
+from datadam.training import resumable
 from datadam.training.insight import Insight
 
 NET = "convnet1:width=4"
@@ -90,7 +90,7 @@ def test_el2n_finds_wrong_labels() -> None:
 @pytest.mark.parametrize("name", QUICK)
 def test_a_class_that_is_too_small_is_refused_before_any_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = make_real(per_class=(5, 3, 5))
-    monkeypatch.setattr(insight, "train_steps", None)
+    monkeypatch.setattr(resumable, "train_on", None)
     told = r"ipc is 4 but class '1' has only 3 training images; ask for at most 3$"
     with pytest.raises(InvalidInput, match=told):
         select(QUICK[name], real, 4)
@@ -131,7 +131,7 @@ def test_a_run_counts_the_seconds_of_a_training_that_an_earlier_one_had_made(rea
 
 
 def test_a_network_that_does_not_fit_is_refused_before_any_training(real: RealData, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(insight, "train_steps", None)
+    monkeypatch.setattr(resumable, "train_on", None)
     for net, error in (("convnet4", InvalidInput), ("convnett", UnknownName)):
         with pytest.raises(error):
             datadam.distill(real, Recipe(method=Herding(), ipc=1, iterations=0, net=net), out=tmp_path / "run")
@@ -139,14 +139,14 @@ def test_a_network_that_does_not_fit_is_refused_before_any_training(real: RealDa
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_training(real: RealData, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(insight, "train_steps", None)
+    monkeypatch.setattr(resumable, "train_on", None)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InvalidInput, match="cannot write into"):
         datadam.distill(real, Recipe(method=Herding(), ipc=1, iterations=0, net=NET), out=tmp_path / "file" / "run")
 
 
 def test_memory_that_a_training_needs_is_refused_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(insight, "train_steps", None)
+    monkeypatch.setattr(resumable, "train_on", None)
     real = make_real(shape=(3, 64, 64))
     recipe = Recipe(method=Herding(), ipc=1, iterations=0, net="convnet1:width=64")
     with pytest.raises(NotEnoughMemory, match=r"choose by random features, or at random, take a narrower net"):
@@ -196,13 +196,13 @@ def test_settings_by_name() -> None:
 
 def test_what_a_choice_costs_is_known_beforehand(real: RealData, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
-    train = insight.train_steps
+    train = resumable.train_on
 
-    def counted(*arguments, **options):  # type: ignore[no-untyped-def]
-        begun.append(arguments[3].epochs)
-        return train(*arguments, **options)
+    def counted(trainer, *arguments):  # type: ignore[no-untyped-def]
+        begun.append(trainer.training.epochs)
+        return train(trainer, *arguments)
 
-    monkeypatch.setattr(insight, "train_steps", counted)
+    monkeypatch.setattr(resumable, "train_on", counted)
     assert [kind().training_epochs for kind in (Random, Herding, KCenter, KMeans, Forgetting, EL2N, GraNd)] == [
         0,
         *[20] * 4,

@@ -93,7 +93,7 @@ def test_forgetting_counts_a_history_written_by_hand() -> None:
         [1, 0, 0, 0, 0],
         [1, 1, 1, 0, 1],
     ]
-    history = History(5)
+    history = History(torch.zeros(5, dtype=torch.long))
     for epoch, right in enumerate(looks):
         first, second = ([0, 3], [1, 2, 4]) if epoch % 2 else ([4, 1], [2, 0, 3])  # in batches, in any order
         for batch in (first, second):
@@ -107,7 +107,7 @@ def test_forgetting_counts_a_history_written_by_hand() -> None:
 def test_forgetting_counts_any_history() -> None:
     looks = np.random.default_rng(0).random((30, 50)) < 0.5
     looks[:, 7] = False
-    history = History(50)
+    history = History(torch.zeros(50, dtype=torch.long))
     for right in looks:
         history.see(torch.arange(50), torch.from_numpy(right))
     assert history.forgotten.tolist() == (looks[:-1] & ~looks[1:]).sum(0).tolist()

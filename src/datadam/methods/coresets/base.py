@@ -13,7 +13,7 @@ from datadam.methods.base import Method
 from datadam.methods.coresets.cost import choosing_memory, passes_to_choose
 from datadam.methods.cost import Cost, Size
 from datadam.settings import refuse, require
-from datadam.training.insight import TRAINING, Behind, Insight, trained
+from datadam.training.insight import TRAINING, Insight, Requirement, trained
 from datadam.training.needs import Needs
 
 EPOCHS = 20  # of the network on the whole real set that images are chosen by
@@ -39,7 +39,7 @@ class Coreset(Method):
         return Needs("insight")
 
     @property
-    def behind(self) -> tuple[Behind, ...]:
+    def behind(self) -> tuple[Requirement, ...]:
         """What the choice rests on and the cache keeps, so that choices of one seed, network and whitening share it."""
         return ()
 
@@ -95,8 +95,8 @@ class FeatureCoreset(Coreset):
         return faults
 
     @property
-    def behind(self) -> tuple[Behind, ...]:
-        return (Behind(TRAINING, 0, trained(self.epochs)),) if self.features == "trained" else ()
+    def behind(self) -> tuple[Requirement, ...]:
+        return (Requirement(TRAINING, 0, trained(self.epochs)),) if self.features == "trained" else ()
 
     def rows(self, insight: Insight, k: int, count: int) -> Tensor:
         return self.among(insight, k, insight.embeddings(k, self.training_epochs), count)

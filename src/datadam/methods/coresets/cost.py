@@ -8,7 +8,7 @@ from datadam.machine import can_compile
 from datadam.methods.cost import BACKWARD, COMPILED_GAIN, REAL_COPIES, TRAINING_COPIES, Size
 from datadam.training import trainer
 from datadam.training.difficulty import GRADIENT_BYTES, PASSES
-from datadam.training.insight import TRAINING, Behind
+from datadam.training.insight import TRAINING, Requirement
 
 if TYPE_CHECKING:
     from datadam.methods.coresets.base import Coreset
@@ -22,7 +22,7 @@ def passes_to_choose(method: Coreset, size: Size) -> float:
     return method.looks * images + sum(passes_behind(work, images, size.device) for work in method.behind)
 
 
-def passes_behind(work: Behind, images: int, device: str) -> float:
+def passes_behind(work: Requirement, images: int, device: str) -> float:
     """Forward passes that work training, or work look at all images, counts; those of compiled code count for less."""
     if work.what != TRAINING:
         return PASSES[work.what] * images

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datadam.methods.coresets.base import Coreset, require_count
 from datadam.settings import refuse, require
-from datadam.training.insight import TRAINING, Behind, Insight, early
+from datadam.training.insight import TRAINING, Insight, Requirement, early
 
 EL2N_DESCRIPTION = "real images that lie farthest from (or nearest to) their label for networks early in training"
 GRAND_DESCRIPTION = "real images with the largest (or smallest) loss gradient in networks early in training"
@@ -51,9 +51,9 @@ class DifficultyCoreset(Coreset):
         refuse(faults)
 
     @property
-    def behind(self) -> tuple[Behind, ...]:
+    def behind(self) -> tuple[Requirement, ...]:
         return tuple(
-            Behind(what, number, early(self.epochs)) for number in range(self.averaged) for what in (TRAINING, self.name)
+            Requirement(what, number, early(self.epochs)) for number in range(self.averaged) for what in (TRAINING, self.name)
         )
 
     def rows(self, insight: Insight, k: int, count: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datadam.methods.coresets.base import EPOCHS, Coreset, require_count
 from datadam.settings import refuse
-from datadam.training.insight import TRAINING, Behind, Insight, trained
+from datadam.training.insight import TRAINING, Insight, Requirement, trained
 
 DESCRIPTION = "real images that a network in training forgets most often"
 CITATION = """@inproceedings{toneva2019empirical,
@@ -47,8 +47,8 @@ class Forgetting(Coreset):
         refuse(faults)
 
     @property
-    def behind(self) -> tuple[Behind, ...]:
-        return (Behind(TRAINING, 0, trained(self.epochs)),)
+    def behind(self) -> tuple[Requirement, ...]:
+        return (Requirement(TRAINING, 0, trained(self.epochs)),)
 
     def rows(self, insight: Insight, k: int, count: int) -> Tensor:
         return most_forgotten(*insight.forgetting(k, self.epochs), count)
