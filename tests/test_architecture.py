@@ -12,6 +12,7 @@ import datadam
 SOURCE = Path(datadam.__file__).parent
 LAYERS = [
     {"errors", "rng"},
+    {"plugins"},
     {"files", "machine", "parallel", "settings", "wording"},
     {"data", "where"},
     {"augment", "nets"},

@@ -6,11 +6,12 @@ Each takes the data (of which it reads name and shape only) and ipc, since publi
 
 from collections.abc import Callable
 
+from datadam.augment.siamese import strategy_for
 from datadam.distillation.presets import cafe, datadam, dc, dm
 from datadam.distillation.presets.kind import Kind, Sketch
 from datadam.distillation.recipe import Recipe
 from datadam.errors import UnknownName
-from datadam.methods.catalog import CATALOG as METHODS
+from datadam.methods.catalog import method_named
 
 CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "datadam": datadam.datadam,
@@ -26,17 +27,23 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
 }
 
 FOR_METHOD = {name: name for name in ("datadam", "dm", "pixel", "dc", "dsa", "cafe")}
-"""The preset that a method's bare name stands for; a coreset needs none."""
+"""The preset that a method's bare name stands for; coresets and the methods of other packages need none."""
 
 
 def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
-    """The settings of a preset for this data and ipc, or of a coreset by its name. Raises `UnknownName`, `InvalidInput`."""
+    """The settings of a preset for this data and ipc, or of a method without one by its name: a coreset, or what a package adds.
+
+    Such a method keeps its own defaults, and the recipe has its. Raises `UnknownName`, `InvalidInput`.
+    """
     if name in CATALOG:
         return CATALOG[name](real, ipc)
-    method = METHODS[name]() if name in METHODS else None
-    if method is not None and method.chooses:
+    try:
+        method = method_named(name)()
+    except UnknownName:
+        raise UnknownName("preset", name, CATALOG) from None
+    if method.chooses:
         return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=name)
-    raise UnknownName("preset", name, CATALOG)
+    return Recipe(method=method, ipc=ipc, augment=strategy_for(real.name), preset=name)
 
 
 def remarks(recipe: Recipe) -> tuple[str, ...]:
