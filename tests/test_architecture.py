@@ -20,7 +20,7 @@ LAYERS = [
     {"methods", "evaluation"},
     {"distillation"},
     {"report"},
-    {"comparison", "exchange", "inspection", "privacy"},
+    {"comparison", "exchange", "inspection", "privacy", "testing"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

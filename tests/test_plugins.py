@@ -15,6 +15,7 @@ from datadam.cli import app
 from datadam.data import catalog as data
 from datadam.errors import InvalidInput, UnknownName
 from datadam.methods import catalog as methods
+from datadam.testing import exam
 
 PACKAGE = Path(__file__).parent / "plugin"
 
@@ -177,3 +178,8 @@ def test_a_name_of_ours_stays_ours_and_two_of_one_name_are_refused(tmp_path: Pat
     ours, twice = methods.listed().remarks
     assert ours == "the package taker 1.2 offers a method 'dm', which datadam has itself: datadam's own is used"
     assert "'twice' is offered by" in twice
+
+
+@pytest.mark.usefixtures("with_tiny")
+def test_the_method_of_the_package_passes_the_exam() -> None:
+    assert "costs what it says" in exam(methods.method_named("tiny")(side=2), lr_images=0.3).passed

@@ -11,6 +11,7 @@ from datadam.distillation.presets import cafe, datadam, dc, dm
 from datadam.distillation.presets.kind import Kind, Sketch
 from datadam.distillation.recipe import Recipe
 from datadam.errors import UnknownName
+from datadam.methods import Method
 from datadam.methods.catalog import method_named
 
 CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
@@ -31,19 +32,23 @@ FOR_METHOD = {name: name for name in ("datadam", "dm", "pixel", "dc", "dsa", "ca
 
 
 def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
-    """The settings of a preset for this data and ipc, or of a method without one by its name: a coreset, or what a package adds.
+    """The settings of a preset for this data and ipc, or of a method that needs none by its name.
 
-    Such a method keeps its own defaults, and the recipe has its. Raises `UnknownName`, `InvalidInput`.
+    Raises `UnknownName`, `InvalidInput`.
     """
     if name in CATALOG:
         return CATALOG[name](real, ipc)
     try:
-        method = method_named(name)()
+        return bare(method_named(name)(), real, ipc=ipc)
     except UnknownName:
         raise UnknownName("preset", name, CATALOG) from None
+
+
+def bare(method: Method, real: Kind, *, ipc: int) -> Recipe:
+    """A method with its own settings in the defaults of a recipe. Raises `InvalidInput`."""
     if method.chooses:
-        return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=name)
-    return Recipe(method=method, ipc=ipc, augment=strategy_for(real.name), preset=name)
+        return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=method.name)
+    return Recipe(method=method, ipc=ipc, augment=strategy_for(real.name), preset=method.name)
 
 
 def remarks(recipe: Recipe) -> tuple[str, ...]:
@@ -51,4 +56,4 @@ def remarks(recipe: Recipe) -> tuple[str, ...]:
     return (dc.remark(recipe),) if dc.remark(recipe) else ()
 
 
-__all__ = ["CATALOG", "FOR_METHOD", "Kind", "Sketch", "preset", "remarks"]
+__all__ = ["CATALOG", "FOR_METHOD", "Kind", "Sketch", "bare", "preset", "remarks"]
