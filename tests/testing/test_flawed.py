@@ -11,10 +11,13 @@ from torch import Tensor
 import datadam
 from datadam.data import RealData
 from datadam.errors import ExamFailed, InvalidInput
-from datadam.methods import Cost, FeatureMatching, Random, Size
+from datadam.methods import Cost, FeatureMatching, Group, Method, Random, Size, State
+from datadam.methods.base import Parts
 from datadam.methods.catalog import CATALOG
 from datadam.methods.coresets.base import Coreset
+from datadam.methods.draw import Draw
 from datadam.nets import Features
+from datadam.sets.synthetic import SyntheticSet
 from datadam.testing import PARTS, Candidate, exam
 
 
@@ -183,3 +186,44 @@ def test_what_cannot_sit_it_is_refused() -> None:
 
     with pytest.raises(InvalidInput, match="give the class of the method one of its own"):
         exam(Taken())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels(Method):
+    """Learns images and labels; `wrong` has the labels' gradient half."""
+
+    wrong: bool = False
+
+    name: ClassVar[str] = "labels"
+    family: ClassVar[str] = "test"
+    description: ClassVar[str] = "for this test"
+    citation: ClassVar[str] = ""
+    separable: ClassVar[bool] = True
+    needs_network: ClassVar[bool] = False
+    learns: ClassVar[frozenset[str]] = frozenset({"images", "labels"})
+
+    def groups(self, images: Group) -> tuple[Group, ...]:
+        return images, Group(tensors=("labels",), rule="adam", lr=0.1)
+
+    def start_values(self, synthetic: SyntheticSet, given: object) -> dict[str, Tensor]:
+        return {"labels": torch.nn.functional.one_hot(synthetic.labels(), len(synthetic.classes)).float()}
+
+    def cost(self, size: Size) -> Cost:
+        return Cost(passes=0, bytes=0)
+
+    def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
+        for k in range(len(synthetic.classes)):
+            draw.augmentation(k)
+            labels = synthetic.labels(k, k + 1)
+            labels = (labels + labels.detach()) / 2 if self.wrong else labels
+            shift = synthetic.images(k, k + 1).flatten(1) - draw.real(k).mean(0).flatten()
+            yield {"fit": (shift.square().sum() + (labels.sum(1) - 2).square().sum())[None]}
+
+
+def test_learned_labels_are_examined_like_images() -> None:
+    assert "the gradient is finite and right" in exam(Labels(), lr_images=0.05).passed
+    with pytest.raises(ExamFailed) as failed:
+        exam(Labels(wrong=True), lr_images=0.05)
+    assert [fault.split(" the loss rises")[0] for fault in failed.value.faults] == [
+        "the gradient is finite and right: along the labels"
+    ]

@@ -21,6 +21,7 @@ from datadam.distillation.presets import FOR_METHOD, bare, preset
 from datadam.distillation.recipe import Recipe
 from datadam.distillation.run import Run
 from datadam.methods import Method
+from datadam.methods.gradient import Gradient
 from datadam.methods.plan import Plan
 from datadam.nets import Network
 
@@ -89,19 +90,24 @@ class Still:
     def __init__(self, asked: Recipe, real: RealData, images: Tensor, chunk: int = 100) -> None:
         self.run = begun(real, asked, earlier=images, plan=Plan(compiled=False, chunk=chunk, threads=1))
 
+    def at(self, name: str, values: Tensor) -> Gradient:
+        """Loss and gradient with these values in the place of a learned tensor, which they keep."""
+        run = self.run
+        run.state.tensors[name].copy_(values)
+        return run.gradient(run.state.method, run.synthetic, run.draws.at(0), False)
+
     def gradient(self, images: Tensor) -> Tensor:
         """The gradient [K*N, C, H, W] of the loss at these images."""
-        return self._at(images)[1]
+        return self.at("images", images).images
 
     def loss(self, images: Tensor) -> float:
         """The loss at these images."""
-        return self._at(images)[0]
+        return total(self.at("images", images))
 
-    def _at(self, images: Tensor) -> tuple[float, Tensor]:
-        run = self.run
-        run.state.images.copy_(images)
-        found = run.gradient(run.state.method, run.synthetic, run.draws.at(0), False)
-        return sum(float(term.sum()) for term in found.terms.values()), found.images
+
+def total(found: Gradient) -> float:
+    """The loss: its terms, summed."""
+    return sum(float(term.sum()) for term in found.terms.values())
 
 
 def noise(real: RealData, ipc: int, seed: int = 1) -> Tensor:
@@ -115,11 +121,16 @@ def images_of(run: Run) -> Tensor:
     return run.state.images
 
 
-def finished(run: Run) -> Tensor:
-    """The images at the end."""
+def finished(run: Run) -> dict[str, Tensor]:
+    """Everything that is learned, by name, as it stands at the end."""
     for _ in run.steps():
         pass
-    return images_of(run)
+    return run.state.tensors
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether all that was learned is equal, to the bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def traces(network: Network) -> list[object]:

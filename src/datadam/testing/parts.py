@@ -25,7 +25,9 @@ from datadam.testing.candidate import (
     finished,
     images_of,
     noise,
+    same,
     small_data,
+    total,
     traces,
 )
 
@@ -67,7 +69,7 @@ def lowers_its_loss(candidate: Candidate) -> None:
     real = small_data()
     run = begun(real, asked)
     start = images_of(run).clone()
-    end = finished(run)
+    end = finished(run)["images"]
     held_out = [Still(asked.change({"seed": seed}), real, start) for seed in HELD_OUT]
     before, after = sum(still.loss(start) for still in held_out), sum(still.loss(end) for still in held_out)
     expect(
@@ -78,9 +80,9 @@ def lowers_its_loss(candidate: Candidate) -> None:
 
 def obeys_its_seed(candidate: Candidate) -> None:
     """The same seed gives the same images, another one others."""
-    one, again, other = (distill(small_data(), candidate.recipe().change({"seed": seed})).images for seed in (1, 1, 2))
-    expect(torch.equal(one, again), "the same seed gives other images")
-    expect(candidate.method.chooses or not torch.equal(one, other), "another seed gives the same images")
+    one, again, other = (finished(begun(small_data(), candidate.recipe().change({"seed": seed}))) for seed in (1, 1, 2))
+    expect(same(one, again), "the same seed gives other images")
+    expect(candidate.method.chooses or not same(one, other), "another seed gives the same images")
 
 
 def chooses_real_images(candidate: Candidate) -> None:
@@ -103,17 +105,21 @@ def parts_its_classes(candidate: Candidate) -> None:
 
 
 def has_the_right_gradient(candidate: Candidate) -> None:
-    """Finite, not zero in any class, and that of the loss, by finite differences along a random direction."""
+    """Finite, not zero in any class, and that of the loss, by finite differences along a random direction of all it learns."""
     real = small_data()
-    images, way = noise(real, 2), noise(real, 2, seed=5)
-    still = Still(candidate.recipe(), real, images)
-    gradient = still.gradient(images)
-    expect(torch.isfinite(gradient).all(), "the gradient is not finite")
-    expect((gradient.unflatten(0, (K, 2)).flatten(1).norm(dim=1) > 0).all(), "a class has no gradient")
-    way, step = way / way.norm(), 1e-5
-    rise = (still.loss(images + step * way) - still.loss(images - step * way)) / (2 * step)
-    told = float((gradient * way).sum())
-    expect(abs(rise - told) <= max(1e-4 * abs(told), 1e-8), f"the loss rises by {rise:.8g} and the gradient says {told:.8g}")
+    still = Still(candidate.recipe(), real, noise(real, 2))
+    found = still.at("images", noise(real, 2))
+    expect((found.images.unflatten(0, (K, 2)).flatten(1).norm(dim=1) > 0).all(), "a class has no gradient")
+    for name, gradient in found.of.items():
+        expect(torch.isfinite(gradient).all(), f"the gradient of the {name} is not finite")
+        here = still.run.state.tensors[name].clone()
+        way = torch.randn(here.shape, generator=torch.Generator().manual_seed(5), dtype=here.dtype)
+        way, step = way / way.norm(), 1e-5
+        rise = (total(still.at(name, here + step * way)) - total(still.at(name, here - step * way))) / (2 * step)
+        still.at(name, here)
+        told = float((gradient * way).sum())
+        words = f"along the {name} the loss rises by {rise:.8g} and the gradient says {told:.8g}"
+        expect(abs(rise - told) <= max(1e-4 * abs(told), 1e-8), words)
 
 
 def heeds_no_order(candidate: Candidate) -> None:
@@ -160,7 +166,7 @@ def leaves_nothing_behind(candidate: Candidate) -> None:
 def resumes(candidate: Candidate) -> None:
     """A run that was stopped and goes on in another process's stead ends with the same images, to the bit."""
     real, asked = small_data(), candidate.recipe(iterations=6)
-    straight = distill(real, asked).images
+    straight = finished(begun(real, asked))
     with tempfile.TemporaryDirectory() as folder:
         steps = begun(real, asked, out=Path(folder, "run")).steps()
         for _ in range(3):
@@ -168,14 +174,13 @@ def resumes(candidate: Candidate) -> None:
         steps.close()
         again = resume(Path(folder, "run"), real)
         expect(again.state.iteration == 3, f"stopped after 3 iterations, it goes on after {again.state.iteration}")
-        finished(again)
-        expect(torch.equal(again.result().images, straight), "a resumed run ends with other images")
+        expect(same(finished(again), straight), "a resumed run ends with other images")
 
 
 def survives_interruptions(candidate: Candidate) -> None:
     """Ctrl-C inside an iteration, in the gradient or in the training of a network; what is kept is a whole iteration."""
     real, asked = small_data(), candidate.recipe(iterations=5)
-    straight = distill(real, asked).images
+    straight = finished(begun(real, asked))
     places = {"augmentation": lambda i, k: (i, k) == (3, 1), "training_steps": lambda i, *_: i == 3}
     trains = bool(asked.on_the_way) or asked.method.trains_networks
     for verb, when in places.items():
@@ -189,8 +194,7 @@ def survives_interruptions(candidate: Candidate) -> None:
                     stopped = True
             expect(stopped or (verb == "training_steps" and not trains), f"it has not drawn its {verb} of iteration 3")
             again = resume(Path(folder, "run"), real)
-            finished(again)
-            expect(torch.equal(again.result().images, straight), f"interrupted in its {verb}, it ends with other images")
+            expect(same(finished(again), straight), f"interrupted in its {verb}, it ends with other images")
 
 
 def goes_on_after_an_error(candidate: Candidate) -> None:
@@ -200,7 +204,7 @@ def goes_on_after_an_error(candidate: Candidate) -> None:
     run = begun(real, asked)
     with breaking(run, "augmentation", lambda i, k: (i, k) == (3, 1), Broken), suppress(Broken):
         finished(run)
-    expect(torch.equal(finished(run), straight), "after an error it ends with other images")
+    expect(same(finished(run), straight), "after an error it ends with other images")
 
 
 def costs_what_it_says(candidate: Candidate) -> None:
