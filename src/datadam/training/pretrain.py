@@ -1,4 +1,4 @@
-"""Make a pool of networks at all accuracies: train many on the real set and keep states on the way (see buckets.py).
+"""Make a pool of networks at all accuracies: train many on the real set and keep states on the way (see pool.py).
 
 Accuracy is measured on images held out of the training part, never on the test part, which judges what is distilled through these
 networks. (The paper sorted its 1 000 networks "based on testing performance".)
