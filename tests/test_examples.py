@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import datadam
 from datadam import nets
 from datadam.cli.app import VERBS, app
 from datadam.cli.config import merge
 from datadam.evaluation.panel import protocol_named
+from datadam.methods.catalog import CATALOG
 from datadam.sets.distilled import DistilledSet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,6 +177,18 @@ def test_links_lead_somewhere(path: Path) -> None:
         if not there.exists() or (anchor and anchor not in anchors(there)):
             broken.append(link)
     assert not broken
+
+
+def test_the_reference_has_everything_public() -> None:
+    pages = {path.stem: path.read_text("utf-8") for path in (ROOT / "docs" / "api").glob("*.md")}
+    told = set(re.findall(r"^::: (\S+)$", "\n".join(pages.values()), re.MULTILINE))
+    assert {f"datadam.{name}" for name in datadam.__all__} <= told
+    for page, kinds in (("methods", CATALOG.values()), ("nets", [row.make for row in nets.CATALOG.values()])):
+        assert [kind.__name__ for kind in kinds if not re.search(rf"\b{kind.__name__}\b", pages[page])] == []
+    assert [name for name in sorted(told) if not known(name)] == []
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    documents = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert [page for page in documents if f"- {page}\n" not in navigation] == []
 
 
 def known(dotted: str) -> bool:
