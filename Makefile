@@ -1,5 +1,6 @@
 # make demo   distil MNIST, judge it, see it        make test    run the tests
-# make check  format, lint, types, tests            make evidence DATA=folder [SCALE=small]   the numbers of the README
+# make check  format, lint, types, documents, tests make evidence DATA=folder [SCALE=small]   the numbers of the README
+# make docs   the documents as a site, in site/index.html
 # make bench  measure speed against a plain writing of the method, half an hour on a quiet machine
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ DEMO ?= runs/demo
 SCALE ?= full
 NOTE = demo, not a result
 
-.PHONY: demo test check evidence bench clean
+.PHONY: demo test check docs evidence bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/datadam distill mnist --ipc 10 --iterations 150 --batch-real 64 --out $(DEMO) --overwrite --note "$(NOTE)"
@@ -23,7 +24,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(MAKE) test
+
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 evidence: $(VENV)/.installed
 	@test -n "$(DATA)" || { echo "say where the data sets lie or may be downloaded to: make evidence DATA=folder"; exit 2; }
@@ -46,4 +51,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,7 @@
 """The house: which part may import which, what is public, and what an import costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import datadam
 SOURCE = Path(datadam.__file__).parent
 LAYERS = [
     {"errors", "rng"},
+    {"plugins"},
     {"files", "machine", "parallel", "settings", "wording"},
     {"data", "where"},
     {"augment", "nets"},
@@ -19,7 +21,7 @@ LAYERS = [
     {"methods", "evaluation"},
     {"distillation"},
     {"report"},
-    {"comparison", "exchange", "inspection", "privacy"},
+    {"comparison", "exchange", "inspection", "privacy", "testing"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
@@ -51,6 +53,17 @@ def test_arrows_point_one_way(path: Path) -> None:
     part = FILES[path]
     allowed = {other for other, rank in RANK.items() if rank < RANK[part]} | {part}
     assert imports(path) - allowed == set()
+
+
+def test_the_map_of_the_house_is_true() -> None:
+    """Each wing and each loose file stands in it exactly once, in the order of the layers."""
+    text = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text("utf-8").partition("| part | what it is |")[2]
+    cells = [line.split("|")[1] for line in text.partition("\n\n")[0].splitlines()[2:]]
+    words = [word for cell in cells for word in re.findall("`([^`]+)`", cell)]
+    named = [word.removesuffix(".py").removesuffix("/") for word in words]
+    assert sorted(named) == sorted(RANK)
+    assert [RANK[part] for part in named] == sorted(RANK[part] for part in named)
+    assert all((SOURCE / word).is_dir() if word.endswith("/") else (SOURCE / word).is_file() for word in words)
 
 
 def test_a_set_from_anywhere_can_be_judged() -> None:

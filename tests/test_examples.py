@@ -1,5 +1,6 @@
 """What people read first must be true: examples run, command lines are accepted, links lead somewhere."""
 
+import importlib
 import os
 import re
 import shlex
@@ -10,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
+import datadam
 from datadam import nets
 from datadam.cli.app import VERBS, app
 from datadam.cli.config import merge
 from datadam.evaluation.panel import protocol_named
+from datadam.methods.catalog import CATALOG
 from datadam.sets.distilled import DistilledSet
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = ("src", "tests", "benchmarks", "results", "examples", "docs")
+THERE = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TINY = "convnet1:width=4"
 QUICK = "__import__('datadam.evaluation.protocols').protocols.CATALOG['honest'].with_epochs(1)"
@@ -172,6 +177,50 @@ def test_links_lead_somewhere(path: Path) -> None:
         if not there.exists() or (anchor and anchor not in anchors(there)):
             broken.append(link)
     assert not broken
+
+
+def test_the_reference_has_everything_public() -> None:
+    pages = {path.stem: path.read_text("utf-8") for path in (ROOT / "docs" / "api").glob("*.md")}
+    told = set(re.findall(r"^::: (\S+)$", "\n".join(pages.values()), re.MULTILINE))
+    assert {f"datadam.{name}" for name in datadam.__all__} <= told
+    for page, kinds in (("methods", CATALOG.values()), ("nets", [row.make for row in nets.CATALOG.values()])):
+        assert [kind.__name__ for kind in kinds if not re.search(rf"\b{kind.__name__}\b", pages[page])] == []
+    assert [name for name in sorted(told) if not known(name)] == []
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    documents = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert [page for page in documents if f"- {page}\n" not in navigation] == []
+
+
+def known(dotted: str) -> bool:
+    """Whether a dotted name is a module of ours, or something in one."""
+    place, _, rest = dotted.partition(".")
+    found: object = importlib.import_module(place)
+    for word in rest.split("."):
+        if not hasattr(found, word):
+            try:
+                importlib.import_module(place := f"{place}.{word}")
+            except ModuleNotFoundError:
+                return False
+        else:
+            place = f"{place}.{word}"
+        found = getattr(found, word)
+    return True
+
+
+OTHERS = ("utils.py", "yours.py", "test_yours.py", "distill_test_model.py")  # files of nobody yet, and of other programs
+ENDS = ("md", "py", "json", "html", "methods", "nets", "data")  # of file names, and of entry points
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *sorted((ROOT / "src").rglob("*.py"))], ids=name)
+def test_what_is_named_is_there(path: Path) -> None:
+    """Files of ours and dotted names, in documents and in the source."""
+    text = path.read_text("utf-8")
+    files = set(re.findall(r"(?<![\w/.{}-])(?:[\w-]+/)*[\w-]+\.py\b", text))
+    ours = sorted(word for word in files if word.rpartition("/")[2] not in OTHERS)
+    assert [word for word in ours if not any(f"/{there}".endswith(f"/{word}") for there in THERE)] == []
+    if path.suffix == ".md":
+        names = {word for word in re.findall(r"(?<![\w/.-])datadam(?:\.\w+)+", text) if word.rpartition(".")[2] not in ENDS}
+        assert [word for word in sorted(names) if not known(word)] == []
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CITATION.cff"], ids=name)

@@ -9,7 +9,8 @@
     │   └── NotEnoughMemory                 what was asked needs more memory than allowed
     └── RunFailed (also RuntimeError)       something broke on the way: the command line exits with 1
         ├── NonFiniteLoss                   a loss became NaN or infinite
-        └── DownloadError                   a file could not be fetched or is not the expected one
+        ├── DownloadError                   a file could not be fetched or is not the expected one
+        └── ExamFailed (also AssertionError)    a method does not keep what every method must
 
 Each message says what came, what is allowed and the usual cure.
 """
@@ -80,3 +81,11 @@ class NonFiniteLoss(RunFailed):
 
 class DownloadError(RunFailed):
     """A file could not be fetched, or what came is not the expected file."""
+
+
+class ExamFailed(RunFailed, AssertionError):
+    """A method does not keep what every method must; `faults` lists each part of the exam that it failed, and why."""
+
+    def __init__(self, method: str, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n".join((f"{method} fails the exam:", *(f"- {fault}" for fault in faults))))

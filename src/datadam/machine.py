@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from datadam import plugins
 from datadam.errors import RunFailed
 
 GROUP = Path("/sys/fs/cgroup")  # the container's limits on Linux
@@ -229,9 +230,9 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes the numbers."""
+    """Versions of what computes the numbers, packages that added a method, a network or data among it."""
     found = {name: _version(name) for name in ("datadam", "torch", "numpy", "safetensors")}
-    return found | {"python": platform.python_version()}
+    return plugins.versions() | found | {"python": platform.python_version()}
 
 
 def _version(package: str) -> str:

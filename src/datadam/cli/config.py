@@ -101,11 +101,11 @@ def recipe_for(asked: dict[str, Any], real: "Kind") -> "Recipe":
 
 def _preset(asked: dict[str, Any], real: "Kind") -> "Recipe":
     from datadam.distillation.presets import FOR_METHOD, preset
-    from datadam.methods.catalog import CATALOG as METHODS
+    from datadam.methods.catalog import method_named
 
     method, name = asked.get("method"), asked.get("preset")
-    if method is not None and method not in METHODS:
-        raise UnknownName("method", method, METHODS)
+    if method is not None:
+        method_named(method)
     recipe = preset(name or (FOR_METHOD.get(method, method) if method else "datadam"), real, ipc=asked["ipc"])
     if method is not None and recipe.method.name != method:
         raise InvalidInput(f"preset {name!r} is for method {recipe.method.name!r}, not {method!r}; leave one of them out")

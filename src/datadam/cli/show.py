@@ -28,6 +28,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a run, or every setting of a preset."""
+    from datadam import plugins
     from datadam.cli.screen import result
     from datadam.distillation.presets import CATALOG
     from datadam.errors import InvalidInput, UnknownName
@@ -35,7 +36,7 @@ def show(
     from datadam.methods.catalog import CATALOG as METHODS
 
     presets = {*CATALOG, *(method for method, kind in METHODS.items() if issubclass(kind, Coreset))}
-    if name in presets:
+    if name in presets or (name in plugins.names("methods") and not Path(name).is_dir()):
         text, value = _preset(name, data or EXAMPLE, EXAMPLE_IPC if ipc is None else ipc)
     elif not Path(name).is_dir():
         raise UnknownName("run or preset", name, presets, "The folder of a run is allowed too.")
@@ -51,11 +52,13 @@ def list_names(
     *,
     json: Json = False,
 ) -> None:
-    """List data, methods, presets, nets, starts, protocols, formats."""
-    from datadam.cli.screen import result
+    """List data, methods, presets, nets, starts, protocols, formats, with those that installed packages add."""
+    from datadam.cli.screen import result, say
 
-    rows = _names()
-    told = {kind: [{"name": n, "description": d} for n, d in lines] for kind, lines in rows.items()} | {"methods": _methods()}
+    rows, methods, remarks = _names()
+    told = {kind: [{"name": n, "description": d} for n, d in lines] for kind, lines in rows.items()} | {"methods": methods}
+    for remark in remarks:
+        say(f"note: {remark}")
     if what is not None:
         result(_text_of(what, rows[what], told["methods"]), told[what], as_json=json)
         return
@@ -63,21 +66,28 @@ def list_names(
     result(text, told, as_json=json)
 
 
-def _names() -> dict[str, list[tuple[str, str]]]:
-    """Every name with a description, by kind."""
-    from datadam import nets
-    from datadam.data.catalog import CATALOG as DATA
+def _names() -> tuple[dict[str, list[tuple[str, str]]], list[dict[str, Any]], list[str]]:
+    """Every name with a description, by kind; what there is to know of each method; and what must be told of packages."""
+    from datadam.data import catalog as data
     from datadam.distillation import presets, start
     from datadam.evaluation import protocols
     from datadam.exchange import FORMATS
-    from datadam.methods.catalog import CATALOG as METHODS
+    from datadam.methods import catalog as methods
+    from datadam.nets import catalog as nets
     from datadam.wording import plural
 
-    return {
-        "data": [(name, row.title) for name, row in DATA.items()],
-        "methods": [(name, method.description) for name, method in METHODS.items()],
+    sets, ways, networks = data.listed(), methods.listed(), nets.listed()
+
+    def of(name: str, package: dict[str, str]) -> str:
+        return f" (package {package[name]})" if name in package else ""
+
+    rows = {
+        "data": [(name, row.title + of(name, sets.package)) for name, row in sets.rows.items()],
+        "methods": [(name, method.description) for name, method in ways.rows.items()],
         "presets": [(name, _first(make.__doc__)) for name, make in presets.CATALOG.items()],
-        "nets": [(name, row.description + _options(row.options)) for name, row in nets.CATALOG.items()],
+        "nets": [
+            (name, row.description + _options(row.options) + of(name, networks.package)) for name, row in networks.rows.items()
+        ],
         "starts": list(start.STARTS.items()),
         "protocols": [
             (
@@ -88,23 +98,21 @@ def _names() -> dict[str, list[tuple[str, str]]]:
         ],
         "formats": [(name, f"{form.title}: for {form.readers}") for name, form in FORMATS.items()],
     }
+    told = [_method_row(name, method, ways.package.get(name, "")) for name, method in ways.rows.items()]
+    return rows, told, [*sets.remarks, *ways.remarks, *networks.remarks]
 
 
-def _methods() -> list[dict[str, Any]]:
-    """What there is to know of each method: name, family, description, cost, in numbers and in words, source, citation."""
-    from datadam.methods.catalog import CATALOG as METHODS
-
-    return [
-        {
-            "name": name,
-            "family": method.family,
-            "description": method.description,
-            **_cost(name, method),
-            "source": _sources(method.citation),
-            "citation": method.citation,
-        }
-        for name, method in METHODS.items()
-    ]
+def _method_row(name: str, method: "type[Method]", package: str) -> dict[str, Any]:
+    """What there is to know of a method, and the package that adds it ("" for ours)."""
+    return {
+        "name": name,
+        "package": package,
+        "family": method.family,
+        "description": method.description,
+        **_cost(name, method),
+        "source": _sources(method.citation),
+        "citation": method.citation,
+    }
 
 
 def _cost(name: str, method: "type[Method]") -> dict[str, Any]:
@@ -126,7 +134,7 @@ def _cost(name: str, method: "type[Method]") -> dict[str, Any]:
     def passes_of(size: Size) -> float:
         return recipe.method.cost(size).passes
 
-    recipe = preset(FOR_METHOD[name], Sketch(EXAMPLE, DATA[EXAMPLE].shape), ipc=EXAMPLE_IPC)
+    recipe = preset(FOR_METHOD.get(name, name), Sketch(EXAMPLE, DATA[EXAMPLE].shape), ipc=EXAMPLE_IPC)
     each_class = passes_of(Size(real=(0,), synthetic=(0,)))
     real, synthetic = (passes_of(Size(real=(r,), synthetic=(s,))) - each_class for r, s in ((1, 0), (0, 1)))
     training = (passes_of(size_of(recipe, (0,))) - each_class) / EXAMPLE_IPC - synthetic
@@ -134,7 +142,7 @@ def _cost(name: str, method: "type[Method]") -> dict[str, Any]:
     parts = [(real, "a real image"), (synthetic, "a synthetic one"), (each_class, "a class")]
     told = ", ".join(f"{number:g} {what}" for number, what in parts if number)
     if round(training, 6):
-        told += f"; {training:g} more a synthetic one to train networks (preset {FOR_METHOD[name]}, ipc {EXAMPLE_IPC})"
+        told += f"; {training:g} more a synthetic one to train networks (preset {recipe.preset}, ipc {EXAMPLE_IPC})"
     words = f"an iteration, in forward passes: {told}" if told else "an iteration passes no network"
     return {"epochs_on_real": 0, "passes": passes, "cost": words}
 
@@ -159,7 +167,8 @@ def _text_of(kind: str, lines: list[tuple[str, str]], methods: list[dict[str, An
     room = WIDTH - indent - width
     text = []
     for row in methods:
-        about = [f"{row['family']}; {row['source']}".removesuffix("; "), row["description"], f"cost: {row['cost']}"]
+        origin = "; ".join(filter(None, (row["family"], row["source"], row["package"] and f"package {row['package']}")))
+        about = [origin, row["description"], f"cost: {row['cost']}"]
         first, *rest = [part for words in about for part in wrap(words, room)]
         text += [" " * indent + row["name"].ljust(width) + first, *(" " * (indent + width) + part for part in rest)]
     return "\n".join(text)
@@ -182,15 +191,16 @@ def _columns(rows: list[tuple[str, str]], indent: int = 0) -> str:
 
 def _preset(name: str, data: str, ipc: int) -> tuple[str, Any]:
     from datadam.data.catalog import CATALOG as DATA
+    from datadam.data.catalog import row_named
     from datadam.distillation.presets import CATALOG, Sketch, preset
     from datadam.errors import UnknownName
-    from datadam.methods.catalog import CATALOG as METHODS
 
-    if data not in DATA:
+    row = row_named(data)
+    if row is None:
         raise UnknownName("data set", data, DATA, "Other data get the settings of a named set with images of their size.")
-    shape = DATA[data].shape
+    shape = row.shape
     recipe = preset(name, Sketch(data, shape), ipc=ipc)
-    words = _first(CATALOG[name].__doc__) if name in CATALOG else METHODS[name].description
+    words = _first(CATALOG[name].__doc__) if name in CATALOG else recipe.method.description
     head = [f"{name}: {words}", f"For {data} ({' x '.join(map(str, shape))}), {_images(ipc)} per class:", ""]
     text = _columns([(setting, _shown(value)) for setting, value in _settings(recipe, shape)], indent=2)
     end = ["", f"datadam distill {data} --ipc {ipc} --preset {name}; change any of these with --set NAME=VALUE"]

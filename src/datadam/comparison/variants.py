@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
-from datadam import nets
+from datadam import nets, plugins
 from datadam.distillation.presets import CATALOG as PRESETS
 from datadam.distillation.presets import FOR_METHOD
 from datadam.distillation.recipe import Recipe
@@ -49,7 +49,8 @@ class Variant:
 
 def bases() -> set[str]:
     """The names that a word may begin with."""
-    return {*PRESETS, *FOR_METHOD, *(name for name, method in METHODS.items() if issubclass(method, Coreset))}
+    coresets = (name for name, method in METHODS.items() if issubclass(method, Coreset))
+    return {*PRESETS, *FOR_METHOD, *coresets, *plugins.names("methods")}
 
 
 def split(text: str, at: str = ",") -> list[str]:

@@ -1,23 +1,19 @@
 """The data sets known by name, and `load`, the one way to real data."""
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from datadam import plugins
 from datadam.data import arrays, binary, official
+from datadam.data.named import Download, Fit, Layout, Progress, Row, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
 from datadam.data.real import Part, Raw, RealData, hold_out, statistics
 from datadam.data.whitening import Transform, Variant, check_variant
-from datadam.errors import DataError, DownloadError, InvalidInput, UnknownName
-from datadam.files.lock import hold
+from datadam.errors import DataError, InvalidInput, UnknownName
 
-Progress = Callable[[str, int, int | None], None]
-Fit = Literal["crop", "squash", "pad"]
 FITS: tuple[Fit, ...] = ("crop", "squash", "pad")
 
 DIGITS = tuple("0123456789")
@@ -34,42 +30,6 @@ ASK_MHIST = (
     "MHIST is given on request at https://bmirds.github.io/MHIST. Put annotations.csv and the folder images (unpacked) "
     "into {root}/mhist"
 )
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One way in which a set is published: its folder under root, a file that it must have, and who reads it."""
-
-    folder: str
-    marker: str
-    read: Callable[[Path, Asked], Raw]
-
-
-@dataclass(frozen=True)
-class Download:
-    """A public file. Archives are unpacked under root; other files go to `to`, a folder under root."""
-
-    url: str
-    checksum: str | None = None  # None where the publisher gives none: then the structure of the files is the check
-    to: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A named data set; `shape`, (C, H, W) of an image. `size` and `fit` apply to image files only; `mean` None: computed on
-    the training pixels."""
-
-    title: str
-    shape: tuple[int, int, int]
-    layouts: tuple[Layout, ...]
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    image_files: bool = False
-    size: int | None = None
-    fit: Fit | None = None
-    downloads: tuple[Download, ...] = field(default=())
-    ask: str = ""
-    packaged: Path | None = None
 
 
 def _bare(read: Callable[[Path], Raw]) -> Callable[[Path, Asked], Raw]:
@@ -230,18 +190,20 @@ def load(
     if zca:
         check_variant(zca)
     asked = Asked(size=size, fit=fit, test=test, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress)
-    named = isinstance(source, str) and source in CATALOG
+    row = row_named(source) if isinstance(source, str) else None
+    named = row is not None
     path = None
     if isinstance(source, (str, os.PathLike)) and not named and not str(source).startswith("hf:"):
-        path = _absolute(source)
+        path = absolute(source)
         if not path.exists():
-            raise UnknownName("data set", source, CATALOG, f"No folder or file of that name exists either: {path}.")
+            raise UnknownName(
+                "data set", source, [*CATALOG, *plugins.names("data")], f"No folder or file of that name exists either: {path}."
+            )
     if root is not None and not named:
         raise InvalidInput(f"root= says where named sets lie ({', '.join(CATALOG)}), and this is not one. Leave it out.")
-    row = CATALOG[source] if named else None
     if row is not None:
         name, kept = source, source
-        raw = _read_named(name, row, default_root() if root is None else _absolute(root), asked, download)
+        raw = read_named(name, row, default_root() if root is None else absolute(root), asked, download)
     elif isinstance(source, str) and source.startswith("hf:"):
         name, kept = source.removeprefix("hf:").rpartition("/")[2], source
         raw = official.read_hub(source.removeprefix("hf:"), asked)
@@ -249,10 +211,10 @@ def load(
         name, kept = path.stem if path.is_file() else path.name, str(path)
         raw = _read_path(path, asked)
     else:
-        _refuse("arrays and data sets", {"size": size, "fit": fit, "skip_bad": skip_bad})
+        refuse("arrays and data sets", {"size": size, "fit": fit, "skip_bad": skip_bad})
         name, kept = "arrays", ""
         if isinstance(source, (tuple, list)):
-            _refuse("arrays", {"test": test}, "Give (x_train, y_train, x_test, y_test).")
+            refuse("arrays", {"test": test}, "Give (x_train, y_train, x_test, y_test).")
             raw = arrays.from_arrays(source)
         else:
             raw = arrays.from_dataset(source, test)
@@ -262,88 +224,38 @@ def load(
     return real.with_zca(zca) if zca else real
 
 
-def default_root() -> Path:
-    """Where named sets lie unless told otherwise: $DATADAM_ROOT, else ~/.cache/datadam."""
-    return _absolute(os.environ.get("DATADAM_ROOT") or "~/.cache/datadam")
+def row_named(name: str) -> Row | None:
+    """The row of a named data set: ours, else that of an installed package unless a folder or file is called so.
+
+    Raises `InvalidInput` where a package's row cannot be used.
+    """
+    if name in CATALOG:
+        return CATALOG[name]
+    return None if name not in plugins.names("data") or Path(name).exists() else plugins.find("data", name, _checked)
 
 
-def _read_named(name: str, row: Row, root: Path, asked: Asked, download: bool) -> Raw:
-    _refuse(name, {"test": asked.test}, "It has a test part of its own.")
-    if not row.image_files:
-        _refuse(
-            name,
-            {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad},
-            "It has one size and no single files.",
-        )
-    asked = asked.with_defaults(row.size, row.fit)
-    found = _find(row, root)
-    if found is None and row.packaged is not None:
-        found = _find(row, row.packaged)
-    if found is None and row.downloads and download:
-        found = _fetch(row, root, asked.progress)
-    if found is None:
-        places = ", ".join(str(root / layout.folder) for layout in row.layouts)
-        cure = row.ask.format(root=root) if row.ask else f"Fetch {', '.join(file.url for file in row.downloads)}"
-        raise DataError(f"{name} is not there (looked in {places}, and in {root} itself). {cure}; or give root=.")
-    _tidy(row, root)
-    layout, place = found
-    return layout.read(place, asked)
+def listed() -> plugins.Listed[Row]:
+    """Our data sets and those of installed packages."""
+    return plugins.listed("data", CATALOG, _checked)
 
 
-def _tidy(row: Row, root: Path) -> None:
-    """Remove what a download left that was killed when the set was whole already; its lock is the sign."""
-
-    place, lock = root / "downloads", row.layouts[0].folder.replace("/", "-")
-    if row.downloads and (place / f"{lock}.lock").exists():
-        with suppress(OSError), hold(place / lock):
-            for file in row.downloads:
-                name = file.url.rpartition("/")[2]
-                shutil.rmtree(place / f"{name}.unpacked", ignore_errors=True)
-                (place / name).unlink(missing_ok=True)
-
-
-def _find(row: Row, root: Path) -> tuple[Layout, Path] | None:
-    """The first layout under `root`; else `root` may be a layout's folder itself."""
-    inside = [(layout, root / layout.folder) for layout in row.layouts]
-    for layout, place in [*inside, *((layout, root) for layout in row.layouts)]:
-        if (place / layout.marker).exists():
-            return layout, place
-    return None
-
-
-def _fetch(row: Row, root: Path, progress: Progress | None) -> tuple[Layout, Path] | None:
-    """Download the set under `root`, unless another process has just done it."""
-    from datadam.data import download as net
-
-    place = root / "downloads"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DownloadError(f"{place} cannot be written: {error}. Choose another folder with root=.") from error
-    with hold(place / row.layouts[0].folder.replace("/", "-")):
-        for file in row.downloads if _find(row, root) is None else ():
-            name = file.url.rpartition("/")[2]
-            if file.to is not None:
-                net.fetch(file.url, root / file.to / name, checksum=file.checksum, progress=progress)
-                continue
-            archive = net.fetch(file.url, place / name, checksum=file.checksum, progress=progress)
-            unpacked = net.unpack(archive, place / f"{name}.unpacked")
-            for item in unpacked.iterdir():
-                if not (root / item.name).exists():
-                    item.rename(root / item.name)
-            shutil.rmtree(unpacked)
-            archive.unlink()
-    return _find(row, root)
+def _checked(name: str, loaded: object) -> Row:
+    """What a package offers under this name, if it is the row of a data set. Raises `InvalidInput`."""
+    if not isinstance(loaded, Row):
+        raise InvalidInput(f"it must be a datadam.data.Row, and is {loaded!r}")
+    if not loaded.layouts:
+        raise InvalidInput("its row has no layout, so that nothing says where its files lie and who reads them")
+    return loaded
 
 
 def _read_path(path: Path, asked: Asked) -> Raw:
-    test = None if asked.test is None else _absolute(asked.test)
+    test = None if asked.test is None else absolute(asked.test)
     if test is not None and not test.exists():
         raise DataError(f"the test part {test} does not exist.")
     if path.suffix == ".npz":
         from datadam.data import tables
 
-        _refuse(".npz files", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
+        refuse(".npz files", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
         return tables.read_npz(path, test=test)
     if path.suffix == ".parquet" or (path.is_dir() and _holds_parquet(path)):
         from datadam.data import tables
@@ -377,17 +289,7 @@ def _options(kept: str, root: str | os.PathLike[str] | None, asked: Asked) -> di
     """What `load` needs beside the source to load the same again; nothing for data in memory, which cannot be."""
     if not kept:
         return {}
-    options: dict[str, Any] = {} if root is None else {"root": str(_absolute(root))}
+    options: dict[str, Any] = {} if root is None else {"root": str(absolute(root))}
     if asked.test is not None:
-        options["test"] = asked.test if kept.startswith("hf:") else str(_absolute(asked.test))
+        options["test"] = asked.test if kept.startswith("hf:") else str(absolute(asked.test))
     return options | {key: value for key in ("size", "fit", "skip_bad") if (value := getattr(asked, key))}
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve would follow links)
-
-
-def _refuse(what: str, options: Mapping[str, object], cure: str = "They have one size and no single files.") -> None:
-    given = [f"{key}=" for key, value in options.items() if value is not None and value is not False]
-    if given:
-        raise InvalidInput(f"{', '.join(given)} cannot be used with {what}. {cure}")

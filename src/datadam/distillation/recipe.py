@@ -12,7 +12,7 @@ from datadam.errors import CannotDo, DatadamError, InvalidInput, UnknownName, no
 from datadam.evaluation.protocols import CATALOG as PROTOCOLS
 from datadam.methods import Method
 from datadam.methods.base import Group
-from datadam.methods.catalog import CATALOG
+from datadam.methods.catalog import method_named
 from datadam.methods.networks import NETWORK_BATCH, OnTheWay
 from datadam.sets.decoders import decoder_named
 from datadam.settings import finite, refuse, require
@@ -33,7 +33,7 @@ class Recipe:
     `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` (beta_1 of Adam) of the
     `optimizer` ("sgd", "adam", "adamw") on the images; `decoder`, from stored to training images (sets/decoders.py); `start`,
     the first images; `augment`, words of the Siamese augmentation; `zca`, whitening of the data; `init`, distribution of the
-    weights; `networks`, "random" or a bucket of trained ones, "POOL@20-40" (see buckets.py); `iterations_per_network`,
+    weights; `networks`, "random" or a bucket of trained ones, "POOL@20-40" (see training/pool.py); `iterations_per_network`,
     iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes, of the network over the
     synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD with `network_lr`,
     `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`; `precision`;
@@ -177,12 +177,10 @@ class Recipe:
         if not isinstance(card, dict) or not isinstance(card.get("method"), dict):
             raise InvalidInput("a recipe must be a mapping with a method in it; the card is damaged or from another program")
         method = dict(card["method"])
-        name = method.pop("name", None)
-        if not isinstance(name, str) or name not in CATALOG:
-            raise UnknownName("method", name, CATALOG)
+        kind = method_named(method.pop("name", None))
         if missing := {"ipc", "iterations", "net", "seed"} - set(card):
             raise InvalidInput(f"the recipe lacks {', '.join(sorted(missing))}; the card is damaged or from another program")
-        return cls(**_known(cls, card | {"method": CATALOG[name](**_known(CATALOG[name], method))}))
+        return cls(**_known(cls, card | {"method": kind(**_known(kind, method))}))
 
     def change(self, settings: dict[str, Any]) -> "Recipe":
         """A copy with some settings changed: those of the recipe and those of its method, by name.

@@ -22,7 +22,7 @@ class Evaluation:
     """Every accuracy, and what they say.
 
     `of`, what was judged; `accuracies`, one list a set with one fraction a student; `interval`, 95 %, over the sets when there
-    are two or more, else over the students; `per_class` [K] accuracies and `confusion` [K][K] counts over all students;
+    are two or more, else over the students; `per_class` [K] accuracies and `confusion` `[K][K]` counts over all students;
     `seconds_per_student`, training time of one; `iteration` of a snapshot, or None for the end; `images`, stored ones;
     `labels`, "hard" or "soft", `decoder` and `stored_bytes` of the set: sets of other kinds are no rivals; `made`, hardware,
     versions, threads, commit and time; `kept`, its students on disk until it is saved; `words`, the protocol in words.

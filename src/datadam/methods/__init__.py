@@ -1,6 +1,6 @@
 """The methods, one a file."""
 
-from datadam.methods.base import FeatureMatching, Method, State
+from datadam.methods.base import FeatureMatching, Group, Method, State
 from datadam.methods.cafe import CAFE
 from datadam.methods.catalog import CATALOG
 from datadam.methods.coresets.base import Coreset
@@ -10,6 +10,7 @@ from datadam.methods.coresets.herding import Herding
 from datadam.methods.coresets.kcenter import KCenter
 from datadam.methods.coresets.kmeans import KMeans
 from datadam.methods.coresets.random import Random
+from datadam.methods.cost import Cost, Size
 from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
@@ -24,15 +25,18 @@ __all__ = [
     "DSA",
     "EL2N",
     "Coreset",
+    "Cost",
     "DataDAM",
     "FeatureMatching",
     "Forgetting",
     "GraNd",
+    "Group",
     "Herding",
     "KCenter",
     "KMeans",
     "Method",
     "Pixel",
     "Random",
+    "Size",
     "State",
 ]

@@ -1,5 +1,9 @@
 """The methods by name, as the command line and a card write them."""
 
+from dataclasses import is_dataclass
+
+from datadam import plugins
+from datadam.errors import InvalidInput, UnknownName
 from datadam.methods.base import Method
 from datadam.methods.cafe import CAFE
 from datadam.methods.coresets.difficulty import EL2N, GraNd
@@ -29,3 +33,34 @@ CATALOG: dict[str, type[Method]] = {
     "el2n": EL2N,
     "grand": GraNd,
 }
+
+
+def method_named(name: object) -> type[Method]:
+    """The method of that name, ours or else that of an installed package. Raises `UnknownName`, `InvalidInput`."""
+    kind = (CATALOG.get(name) or plugins.find("methods", name, _checked)) if isinstance(name, str) else None
+    if kind is None:
+        raise UnknownName("method", name, [*CATALOG, *plugins.names("methods")])
+    return kind
+
+
+def listed() -> plugins.Listed[type[Method]]:
+    """Our methods and those of installed packages."""
+    return plugins.listed("methods", CATALOG, _checked)
+
+
+def _checked(name: str, loaded: object) -> type[Method]:
+    """What a package offers under this name, if it is a method. Raises `InvalidInput`."""
+    if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+        raise InvalidInput(f"it must be a subclass of datadam.methods.Method, and is {loaded!r}")
+    words = ("name", "family", "description", "citation", "separable")
+    if lacking := [word for word in words if not hasattr(loaded, word)]:
+        raise InvalidInput(f"its class lacks {', '.join(lacking)}")
+    if loaded.name != name:
+        raise InvalidInput(f"its class says the name {loaded.name!r}; the two names must be the same")
+    if not is_dataclass(loaded):
+        raise InvalidInput("its class must be a frozen dataclass, as every method is")
+    try:
+        loaded()
+    except TypeError as error:
+        raise InvalidInput(f"each of its settings needs a default: {error}") from error
+    return loaded

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from datadam import plugins
 from datadam.errors import InvalidInput, UnknownName
 from datadam.nets.alexnet import AlexNet
 from datadam.nets.base import Network
@@ -51,6 +52,7 @@ CATALOG: dict[str, Row] = {
 }
 
 
+CONVNET = re.compile(r"convnet([1-9][0-9]{0,2})")
 DEEPEST = 999
 MOST_WEIGHTS = 500_000_000  # of a network: what a file asks for must not fill the memory
 
@@ -68,6 +70,8 @@ def build(spec: str, *, shape: Shape, classes: int) -> Network:
     row, depth = _row(name)
     with torch.device("meta"):  # nothing is drawn there; PyTorch's constructors would draw from the global generator
         net = row.make(tuple(shape), classes, **depth, **options)
+    if not isinstance(net, Network):
+        raise InvalidInput(f"{name} makes a {type(net).__name__}, and every network is a datadam.nets.Network")
     if (numbers := sum(weights.numel() for weights in net.parameters())) > MOST_WEIGHTS:
         raise InvalidInput(f"{spec} would have {numbers:,} weights and {MOST_WEIGHTS:,} are allowed; take a narrower net")
     net.to_empty(device="cpu")
@@ -84,6 +88,20 @@ def canonical(spec: str, shape: Shape) -> str:
     row, _ = _row(name)
     defaults = {option: values[0] if isinstance(values, tuple) else values for option, values in row.options.items()}
     return name + "".join(f":{key}={value}" for key, value in sorted(options.items()) if value != defaults[key])
+
+
+def listed() -> plugins.Listed[Row]:
+    """Our networks and those of installed packages."""
+    return plugins.listed("nets", CATALOG, _checked)
+
+
+def _checked(name: str, loaded: object) -> Row:
+    """What a package offers under this name, if it is the row of a network. Raises `InvalidInput`."""
+    if not isinstance(loaded, Row):
+        raise InvalidInput(f"it must be a datadam.nets.Row, and is {loaded!r}")
+    if name == "auto" or CONVNET.fullmatch(name):
+        raise InvalidInput("the name is that of a network of datadam itself")
+    return loaded
 
 
 def _parse(spec: str, shape: Shape) -> tuple[str, dict[str, str | int]]:
@@ -114,13 +132,14 @@ def _parse(spec: str, shape: Shape) -> tuple[str, dict[str, str | int]]:
 
 def _row(name: str) -> tuple[Row, dict[str, Any]]:
     """A name's row, and the depth where the name carries it."""
-    convnet = re.fullmatch(r"convnet([1-9][0-9]{0,2})", name)
+    convnet = CONVNET.fullmatch(name)
     if convnet:
         return CATALOG["convnet3"], {"depth": int(convnet[1])}
-    if name not in CATALOG:
+    row = CATALOG.get(name) or plugins.find("nets", name, _checked)
+    if row is None:
         cure = "ConvNets go by their depth, 1 to 999; options follow colons: convnet4:norm=batch:width=64."
-        raise UnknownName("network", name, [*CATALOG, "auto"], cure)
-    return CATALOG[name], {}
+        raise UnknownName("network", name, [*CATALOG, *plugins.names("nets"), "auto"], cure)
+    return row, {}
 
 
 def _value(name: str, row: Row, option: str, text: str) -> str | int:

@@ -1,4 +1,4 @@
-"""What `datadam.inspect` left in a run folder, checked and made ready to be shown: attention maps and the map of features.
+"""What `datadam.inspection` left in a run folder, checked and made ready to be shown: attention maps and the map of features.
 
 Letters: Q images asked about, D drawn classes, L blocks, C channels, H height, W width.
 """

@@ -6,11 +6,13 @@ Each takes the data (of which it reads name and shape only) and ipc, since publi
 
 from collections.abc import Callable
 
+from datadam.augment.siamese import strategy_for
 from datadam.distillation.presets import cafe, datadam, dc, dm
 from datadam.distillation.presets.kind import Kind, Sketch
 from datadam.distillation.recipe import Recipe
 from datadam.errors import UnknownName
-from datadam.methods.catalog import CATALOG as METHODS
+from datadam.methods import Method
+from datadam.methods.catalog import method_named
 
 CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "datadam": datadam.datadam,
@@ -26,17 +28,27 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
 }
 
 FOR_METHOD = {name: name for name in ("datadam", "dm", "pixel", "dc", "dsa", "cafe")}
-"""The preset that a method's bare name stands for; a coreset needs none."""
+"""The preset that a method's bare name stands for; coresets and the methods of other packages need none."""
 
 
 def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
-    """The settings of a preset for this data and ipc, or of a coreset by its name. Raises `UnknownName`, `InvalidInput`."""
+    """The settings of a preset for this data and ipc, or of a method that needs none by its name.
+
+    Raises `UnknownName`, `InvalidInput`.
+    """
     if name in CATALOG:
         return CATALOG[name](real, ipc)
-    method = METHODS[name]() if name in METHODS else None
-    if method is not None and method.chooses:
-        return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=name)
-    raise UnknownName("preset", name, CATALOG)
+    try:
+        return bare(method_named(name)(), real, ipc=ipc)
+    except UnknownName:
+        raise UnknownName("preset", name, CATALOG) from None
+
+
+def bare(method: Method, real: Kind, *, ipc: int) -> Recipe:
+    """A method with its own settings in the defaults of a recipe. Raises `InvalidInput`."""
+    if method.chooses:
+        return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=method.name)
+    return Recipe(method=method, ipc=ipc, augment=strategy_for(real.name), preset=method.name)
 
 
 def remarks(recipe: Recipe) -> tuple[str, ...]:
@@ -44,4 +56,4 @@ def remarks(recipe: Recipe) -> tuple[str, ...]:
     return (dc.remark(recipe),) if dc.remark(recipe) else ()
 
 
-__all__ = ["CATALOG", "FOR_METHOD", "Kind", "Sketch", "preset", "remarks"]
+__all__ = ["CATALOG", "FOR_METHOD", "Kind", "Sketch", "bare", "preset", "remarks"]

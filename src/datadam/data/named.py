@@ -1,0 +1,137 @@
+"""A data set known by name: its row, where its files lie, and how they get there."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from datadam.data.official import Asked
+from datadam.data.real import Raw
+from datadam.errors import DataError, DownloadError, InvalidInput
+from datadam.files.lock import hold
+
+Progress = Callable[[str, int, int | None], None]
+Fit = Literal["crop", "squash", "pad"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a set is published: its folder under root, a file that it must have, and who reads it."""
+
+    folder: str
+    marker: str
+    read: Callable[[Path, Asked], Raw]
+
+
+@dataclass(frozen=True)
+class Download:
+    """A public file. Archives are unpacked under root; other files go to `to`, a folder under root."""
+
+    url: str
+    checksum: str | None = None  # None where the publisher gives none: then the structure of the files is the check
+    to: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A named data set; `shape`, (C, H, W) of an image. `size` and `fit` apply to image files only; `mean` None: computed on
+    the training pixels."""
+
+    title: str
+    shape: tuple[int, int, int]
+    layouts: tuple[Layout, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    image_files: bool = False
+    size: int | None = None
+    fit: Fit | None = None
+    downloads: tuple[Download, ...] = field(default=())
+    ask: str = ""
+    packaged: Path | None = None
+
+
+def default_root() -> Path:
+    """Where named sets lie unless told otherwise: $DATADAM_ROOT, else ~/.cache/datadam."""
+    return absolute(os.environ.get("DATADAM_ROOT") or "~/.cache/datadam")
+
+
+def read_named(name: str, row: Row, root: Path, asked: Asked, download: bool) -> Raw:
+    refuse(name, {"test": asked.test}, "It has a test part of its own.")
+    if not row.image_files:
+        refuse(
+            name,
+            {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad},
+            "It has one size and no single files.",
+        )
+    asked = asked.with_defaults(row.size, row.fit)
+    found = _find(row, root)
+    if found is None and row.packaged is not None:
+        found = _find(row, row.packaged)
+    if found is None and row.downloads and download:
+        found = _fetch(row, root, asked.progress)
+    if found is None:
+        places = ", ".join(str(root / layout.folder) for layout in row.layouts)
+        cure = row.ask.format(root=root) if row.ask else f"Fetch {', '.join(file.url for file in row.downloads)}"
+        raise DataError(f"{name} is not there (looked in {places}, and in {root} itself). {cure}; or give root=.")
+    _tidy(row, root)
+    layout, place = found
+    return layout.read(place, asked)
+
+
+def _tidy(row: Row, root: Path) -> None:
+    """Remove what a download left that was killed when the set was whole already; its lock is the sign."""
+
+    place, lock = root / "downloads", row.layouts[0].folder.replace("/", "-")
+    if row.downloads and (place / f"{lock}.lock").exists():
+        with suppress(OSError), hold(place / lock):
+            for file in row.downloads:
+                name = file.url.rpartition("/")[2]
+                shutil.rmtree(place / f"{name}.unpacked", ignore_errors=True)
+                (place / name).unlink(missing_ok=True)
+
+
+def _find(row: Row, root: Path) -> tuple[Layout, Path] | None:
+    """The first layout under `root`; else `root` may be a layout's folder itself."""
+    inside = [(layout, root / layout.folder) for layout in row.layouts]
+    for layout, place in [*inside, *((layout, root) for layout in row.layouts)]:
+        if (place / layout.marker).exists():
+            return layout, place
+    return None
+
+
+def _fetch(row: Row, root: Path, progress: Progress | None) -> tuple[Layout, Path] | None:
+    """Download the set under `root`, unless another process has just done it."""
+    from datadam.data import download as net
+
+    place = root / "downloads"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(f"{place} cannot be written: {error}. Choose another folder with root=.") from error
+    with hold(place / row.layouts[0].folder.replace("/", "-")):
+        for file in row.downloads if _find(row, root) is None else ():
+            name = file.url.rpartition("/")[2]
+            if file.to is not None:
+                net.fetch(file.url, root / file.to / name, checksum=file.checksum, progress=progress)
+                continue
+            archive = net.fetch(file.url, place / name, checksum=file.checksum, progress=progress)
+            unpacked = net.unpack(archive, place / f"{name}.unpacked")
+            for item in unpacked.iterdir():
+                if not (root / item.name).exists():
+                    item.rename(root / item.name)
+            shutil.rmtree(unpacked)
+            archive.unlink()
+    return _find(row, root)
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve would follow links)
+
+
+def refuse(what: str, options: Mapping[str, object], cure: str = "They have one size and no single files.") -> None:
+    given = [f"{key}=" for key, value in options.items() if value is not None and value is not False]
+    if given:
+        raise InvalidInput(f"{', '.join(given)} cannot be used with {what}. {cure}")
