@@ -14,15 +14,16 @@ from datadam.storage import read_tensors
 
 ITERATIONS = 60
 OPTIONS = ("--ipc", "2", "--net", "convnet1:width=4", "--batch-real", "4", "--iterations", str(ITERATIONS), "--snapshots", "5,55")
-SLOW = """
+STUCK = """
 import sys, time
 from datadam.cli import app
 from datadam.distill import Distillation
 step = Distillation._step
-def slow(run):
-    time.sleep(0.1 if run.state.iteration < 40 else 300)  # it never comes to its end, however late the signal is sent
+def stuck(run):
+    if run.state.iteration == 20:
+        time.sleep(300)  # it never comes to its end, however late the signal is sent
     return step(run)
-Distillation._step = slow
+Distillation._step = stuck
 sys.exit(app.run())
 """
 
@@ -32,7 +33,7 @@ def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(cli, refused, pic
     assert cli("distill", pictures, *OPTIONS, "--out", whole).code == 0
     for stop in (signal.SIGINT, signal.SIGTERM):
         out = tmp_path / stop.name
-        process = spawn(["-c", SLOW, "distill", str(pictures), *OPTIONS, "--out", str(out), "--json"])
+        process = spawn(["-c", STUCK, "distill", str(pictures), *OPTIONS, "--out", str(out), "--json"])
         assert until((out / "snapshots/00000005.safetensors").exists, process), process.communicate(timeout=60)
         process.send_signal(stop)
         said, complained = process.communicate(timeout=120)
