@@ -4,7 +4,6 @@ stops them. Most tests do the workers' part in this process, one shard after ano
 import json
 import os
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
