@@ -15,7 +15,7 @@ from datadam import machine
 from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("DATADAM_TEST_THREADS", "1")))
 LONGEST = 300.0  # seconds of a test, with what is set up for it: far more than any takes
 PLENTY = 16_000_000_000  # bytes of free memory that tests find, whatever else the machine is doing
 ABOUT_MEMORY = ("test_machine", "test_cache")  # these look at the machine's own

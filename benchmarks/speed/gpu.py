@@ -280,7 +280,7 @@ def measure_agreement(here: Bench, ipc: int) -> dict[str, Any]:
 
     host, cuda = torch.device("cpu"), here.device
     exact, single = gradient(cuda, "float64"), gradient(cuda, "float32", tf32=False)
-    compiles = machine.can_compile(str(cuda)) and not here.size.quick
+    compiles = not here.size.quick and machine.can_compile(str(cuda))
     pairs = {
         "float64: device against CPU": (exact, gradient(host, "float64")),
         "float32: device against its float64": (single, exact),

@@ -103,7 +103,7 @@ def in_school(here: "Bench", processes: int, precision: str, compiled: bool | No
     """Students as `datadam evaluate` trains them, so many processes side by side."""
     images, labels, training = pupils(here)
     real, source = noise(here.size.classes, 20), Source(0, Rows(images.numpy()), labels.numpy())
-    compiled = compiled if compiled is not None else machine.can_compile(str(here.device)) and not here.size.quick
+    compiled = compiled if compiled is not None else not here.size.quick and machine.can_compile(str(here.device))
     with tempfile.TemporaryDirectory() as folder:
         school = Timed(
             here.size.net, (source,), real.test, here.size.classes, real.transform, training, 0, str(here.device), precision,

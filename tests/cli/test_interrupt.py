@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,34 +10,53 @@ import torch
 from cli.conftest import spawn
 from waiting import until
 
+from datadam.distillation.loop import Distillation
 from datadam.files.whole import read_tensors
 from datadam.sets.distilled import DistilledSet
 
 ITERATIONS = 60
 OPTIONS = ("--ipc", "2", "--net", "convnet1:width=4", "--batch-real", "4", "--iterations", str(ITERATIONS), "--snapshots", "5,55")
-SLOW = """
+STUCK = """
 import sys, time
 from datadam.cli import app
 from datadam.distillation.loop import Distillation
 step = Distillation._step
-def slow(run):
-    time.sleep(0.1 if run.state.iteration < 40 else 300)  # it never comes to its end, however late the signal is sent
+def stuck(run):
+    if run.state.iteration == 20:
+        time.sleep(300)  # it never comes to its end, however late the signal is sent
     return step(run)
-Distillation._step = slow
+Distillation._step = stuck
 sys.exit(app.run())
 """
 
 
-def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(cli, refused, pictures: Path, tmp_path: Path) -> None:
-    whole = tmp_path / "whole"
+def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(
+    cli, refused, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, step = tmp_path / "whole", Distillation._step
+
+    def interrupted(run: Distillation) -> float:
+        if run.state.iteration == 20:
+            signal.raise_signal(signal.SIGINT)
+        return step(run)
+
     assert cli("distill", pictures, *OPTIONS, "--out", whole).code == 0
     for stop in (signal.SIGINT, signal.SIGTERM):
         out = tmp_path / stop.name
-        process = spawn(["-c", SLOW, "distill", str(pictures), *OPTIONS, "--out", str(out), "--json"])
-        assert until((out / "snapshots/00000005.safetensors").exists, process), process.communicate(timeout=60)
-        process.send_signal(stop)
-        said, complained = process.communicate(timeout=120)
-        assert process.returncode == 130, complained
+        words = ("distill", pictures, *OPTIONS, "--out", out, "--json")
+        if stop is signal.SIGTERM:  # from another process, as a scheduler's comes
+            process = spawn(["-c", STUCK, *map(str, words)])
+            assert until((out / "snapshots/00000005.safetensors").exists, process), process.communicate(timeout=60)
+            process.send_signal(stop)
+            said, complained = process.communicate(timeout=120)
+            code = process.returncode
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, "argv", ["datadam", *map(str, words)])
+                patch.setattr(Distillation, "_step", interrupted)
+                outcome = cli(*words)
+            code, said, complained = outcome.code, outcome.out, outcome.err
+        assert code == 130, complained
         assert said == ""
         assert complained.endswith(f"of {ITERATIONS} iterations are saved. Go on with: datadam distill --resume {out}\n")
         assert "Traceback" not in complained

@@ -22,7 +22,7 @@ def peak_of(process: "subprocess.Popen[str]") -> float:
     most = 0.0
     while process.poll() is None:
         most = max(most, megabytes(process.pid, "status", "VmHWM:"))
-        time.sleep(0.02)
+        time.sleep(0.05)
     return most
 
 
@@ -34,7 +34,7 @@ def peak_of_all(process: "subprocess.Popen[str]") -> tuple[float, int]:
         sizes = {pid: megabytes(pid, "smaps_rollup", "Pss:") for pid in family(process.pid)}
         most = max(most, sum(sizes.values()))
         seen |= {pid for pid, size in sizes.items() if size > 100}  # not what watches over shared memory
-        time.sleep(0.02)
+        time.sleep(0.05)
     return most, len(seen)
 
 
@@ -59,7 +59,7 @@ def megabytes(pid: int, name: str, word: str) -> float:
 @pytest.mark.skipif(not LINUX, reason="the peak of another process is read as Linux tells it")
 @pytest.mark.parametrize(
     ("more", "processes"),
-    [((), 1), (("--zca", "--size", "32"), 1), (("--workers", "2"), 3)],
+    [((), 1), (("--zca", "--size", "20"), 1), (("--workers", "2"), 3)],
     ids=["plain", "whitened", "two workers"],
 )
 def test_the_smallest_limit_does_and_a_smaller_one_is_refused(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small import make_real
+from tolerance import assert_sums_close
 
 import datadam
 from datadam.data import RealData
@@ -43,22 +44,32 @@ def test_bytes_are_kept_as_they_are(whitened: RealData, dtype: torch.dtype) -> N
     assert torch.equal(taken, whitened.images(CHOSEN, dtype=dtype))
 
 
+def sums_of(real: RealData, chosen: torch.Tensor) -> tuple[int, torch.Tensor]:
+    """What makes a number of these images: a sum of so many terms, and their absolute values added up."""
+    plain = dataclasses.replace(real.transform, zca=None)
+    pixels = torch.from_numpy(real.train.pixels)[chosen].double() / 255
+    scaled = (pixels.abs() + torch.tensor(plain.mean)[:, None, None]) / torch.tensor(plain.std)[:, None, None]
+    zca = real.transform.zca
+    if zca is None:
+        return 2, scaled
+    return 4 + len(zca.mean), ((scaled.flatten(1) + zca.mean.abs()) @ zca.matrix.abs().double()).reshape(pixels.shape)
+
+
 def test_network_space_is_kept_as_it_is_read(whitened: RealData) -> None:
     kept = keep(whitened, "float32", CPU)
     assert kept.dtype == torch.float32
-    torch.testing.assert_close(kept, whitened.images(range(36)), rtol=1e-6, atol=1e-6)
+    assert_sums_close(kept, whitened.images(range(36), dtype=torch.float64), *sums_of(whitened, torch.arange(36)))
     taken = take(kept, CHOSEN, whitened, torch.float32)
-    torch.testing.assert_close(taken, whitened.images(CHOSEN), rtol=1e-6, atol=1e-6)
+    assert torch.equal(taken, kept[CHOSEN])
 
 
 def test_float16_is_kept_to_its_rounding(whitened: RealData) -> None:
     kept = keep(whitened, "float16", CPU)
     assert kept.dtype == torch.float16
-    taken, read = take(kept, CHOSEN, whitened, torch.float32), whitened.images(CHOSEN)
+    taken, fine = take(kept, CHOSEN, whitened, torch.float32), keep(whitened, "float32", CPU)[CHOSEN]
     assert taken.dtype == torch.float32
-    error = (taken - read).abs()
-    assert bool((error <= read.abs() * 2.0**-11 + 1e-6).all())  # half of the last of eleven bits, and what whitening rounds
-    assert float(error.max()) > 0
+    assert torch.equal(taken, fine.half().float())
+    assert not torch.equal(taken, fine)
 
 
 def test_what_is_taken_may_be_changed(whitened: RealData) -> None:

@@ -7,11 +7,12 @@ import torch
 
 import datadam
 from datadam import machine
+from datadam.methods import matching
 from datadam.methods.plan import Plan
 
 
 def test_a_compiled_run_goes_on_where_there_is_no_compiler(real, recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "compiled", lambda function, device: function)
+    monkeypatch.setattr(matching, "compiled", lambda function, device: function)
     asked = recipe(iterations=4)
     run = datadam.begin(real, asked, out=tmp_path / "run", plan=Plan(compiled=True, chunk=64, threads=torch.get_num_threads()))
     steps = run.steps()

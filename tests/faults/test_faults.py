@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 import torch
-from waiting import PATIENCE, until
+from waiting import until
 
 import datadam
 from datadam.cli import app
-from datadam.data import RealData
+from datadam.data import RealData, cache, catalog
 from datadam.distillation import loop, recorder
 from datadam.distillation.checkpoint import Checkpoint
 from datadam.distillation.recipe import Recipe
@@ -88,6 +88,16 @@ def killed(driver: str, arguments: list[str], there: Callable[[], Any], place: P
     finally:
         process.kill()
         process.wait()
+
+
+def driven(driver: str, arguments: list[str], keeping: Path) -> None:
+    """Let a driver do its work in this process, and undo what it changes of the library."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["-c", *arguments])
+        patch.setenv("DATADAM_CACHE", str(keeping))
+        patch.setattr(cache, "BLOCK_IMAGES", cache.BLOCK_IMAGES)
+        patch.setitem(catalog.CATALOG, "cifar10", catalog.CATALOG["cifar10"])
+        exec(driver, {"__name__": "__main__"})
 
 
 def bytes_of(files: Iterable[Path]) -> int:
@@ -160,10 +170,7 @@ def test_a_download_and_a_cache_are_gone_on_with(cases: ModuleType, tmp_path: Pa
             server.go.set()
             assert bytes_of(place.glob(there)) > 4096
             for folder in (place, whole):
-                subprocess.run(
-                    [sys.executable, "-c", case.driver, *case.arguments(folder, server)], check=True, capture_output=True,
-                    env=cases.environment(folder), timeout=PATIENCE,
-                )  # fmt: skip
+                driven(case.driver, case.arguments(folder, server), folder / "cache")
             assert case.outcome(place) == case.outcome(whole)
             assert [path for path in place.rglob("*") if case.is_left_over(path)] == []
 

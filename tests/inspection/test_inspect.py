@@ -83,7 +83,7 @@ def test_no_image_depends_on_those_beside_it_even_with_batch_norm(real: RealData
     network = next(random_networks(real, recipe, 1, 0, torch.cat(sample.reference)))
     seen = look.through(network)
     alone = network.features(real.images(sample.reference[0][:1])).embedding
-    assert torch.allclose(seen.embedding[0], alone[0], atol=1e-5)
+    assert torch.allclose(seen.embedding[0], alone[0], atol=1e-4)
 
 
 def test_groups_are_what_they_say(real: RealData, small: DistilledSet) -> None:
@@ -92,11 +92,11 @@ def test_groups_are_what_they_say(real: RealData, small: DistilledSet) -> None:
     network = next(random_networks(real, small.card["recipe"], 1, 0, torch.cat(sample.reference)))
     seen = look.through(network)
     own = network.features(small.images[small.labels == 1]).embedding
-    assert torch.allclose(look.of(seen, 1)[1], own, atol=1e-5)
-    assert torch.allclose(look.of(seen, 2)[2], network.features(real.images(sample.draws[0][2])).embedding, atol=1e-5)
+    assert torch.allclose(look.of(seen, 1)[1], own, atol=1e-4)
+    assert torch.allclose(look.of(seen, 2)[2], network.features(real.images(sample.draws[0][2])).embedding, atol=1e-4)
     maps = network.features(small.images[small.labels == 0][:1]).blocks[0].square().sum(1)
     expected = maps / maps.norm()
-    assert torch.allclose(seen.singles[0][1, 0], expected[0], atol=1e-5)
+    assert torch.allclose(seen.singles[0][1, 0], expected[0], atol=1e-4)
 
 
 def test_trained_features_say_so(real: RealData, small: DistilledSet) -> None:

@@ -152,8 +152,8 @@ def test_an_image_does_not_depend_on_its_place_in_the_batch(spec: str) -> None:
         (*alone.blocks, alone.embedding),
         strict=True,
     ):
-        torch.testing.assert_close(other, one[order], rtol=0, atol=1e-12)
-        torch.testing.assert_close(single, one[1:2], rtol=0, atol=1e-12)
+        torch.testing.assert_close(other, one[order], rtol=0, atol=1e-10)
+        torch.testing.assert_close(single, one[1:2], rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("spec", ALL)

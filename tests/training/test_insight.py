@@ -231,10 +231,11 @@ def test_long_trainings_are_compiled_and_learn_the_same(real: RealData, folder: 
     monkeypatch.setattr("datadam.training.trainer.COMPILING_PAYS", 1)
     monkeypatch.setenv("DATADAM_CACHE", str(folder / "another"))
     first = Insight(real, 0, NET)
-    assert torch.equal(first.embeddings(0, 2), plain)
+    seen = first.embeddings(0, 2)
+    torch.testing.assert_close(seen, plain, rtol=1e-4, atol=1e-5)  # weights laid out anew, so that sums come in another order
     assert len(compiled) == 1
-    again = Insight(real, 0, NET)  # finds the training, and must see the images just so: compiled code lays weights out anew
-    assert torch.equal(again.embeddings(0, 2), plain)
+    again = Insight(real, 0, NET)  # finds the training, and must see the images just so
+    assert torch.equal(again.embeddings(0, 2), seen)
     assert len(compiled) == 1
     made, found = (one._trained(Training(epochs=2), 0)[0].state_dict() for one in (first, again))
     assert {name: value.stride() for name, value in made.items()} == {name: value.stride() for name, value in found.items()}

@@ -10,6 +10,7 @@ from multiprocessing.reduction import ForkingPickler
 import numpy as np
 import pytest
 import torch
+from here import Here
 from small import make_real
 
 import datadam
@@ -108,8 +109,10 @@ def test_counts_are_of_every_test_image(real) -> None:
     assert school(real, keep_weights=False)((0, 0), silent).weights == {}
 
 
-@pytest.mark.slow
-def test_evaluations_side_by_side_are_equal_and_tell_their_progress(real, recipe: Callable[..., datadam.Recipe]) -> None:
+def test_evaluations_side_by_side_are_equal_and_tell_their_progress(
+    real, recipe: Callable[..., datadam.Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "Processes", Here)
     sets = [datadam.distill(real, recipe(zca="official", iterations=0, seed=seed)) for seed in (0, 1)]
     told: list[Progress] = []
     options = {"protocol": protocol_named("honest", epochs=4), "students": 2, "precision": "float64", "seed": 3}

@@ -4,8 +4,6 @@ stops them. Most tests do the workers' part in this process, one shard after ano
 import json
 import os
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -277,17 +275,12 @@ def test_processes_one_of_which_is_killed(tmp_path: Path, monkeypatch: pytest.Mo
     assert made.card["spread"] == {"engine": "processes", "workers": 2, "shards": 2, "lost": 1}
 
 
-def command(*words: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-m", "datadam.cli", *map(str, words)], capture_output=True, text=True, timeout=120)
-
-
-def test_the_command_line(tmp_path: Path) -> None:
-    small = ["--ipc", 1, "--iterations", 3, "--batch-real", 4, "--net", "convnet2:width=4", "--precision", "float64"]
-    assert cli(["distill", "mnist", *map(str, small), "--out", str(tmp_path / "plain")]) == 0
-    spread = command("distill", "mnist", *small, "--workers", 2, "--out", tmp_path / "run")
-    assert spread.returncode == 0, spread.stderr
+def test_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    small = ["--ipc", "1", "--iterations", "3", "--batch-real", "4", "--net", "convnet2:width=4", "--precision", "float64"]
+    assert cli(["distill", "mnist", *small, "--out", str(tmp_path / "plain")]) == 0
+    assert cli(["distill", "mnist", *small, "--workers", "2", "--out", str(tmp_path / "run")]) == 0
     assert torch.equal(state(tmp_path / "run")["images"], state(tmp_path / "plain")["images"])
-    assert "Warning" not in spread.stderr
+    assert "Warning" not in capfd.readouterr().err  # of the workers too
 
 
 def test_a_refusal_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
