@@ -25,7 +25,7 @@ FOLDERS = ("src", "tests", "benchmarks", "results", "examples", "docs")
 THERE = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TINY = "convnet1:width=4"
-QUICK = "__import__('datadam.evaluation.protocols').protocols.CATALOG['honest'].with_epochs(1)"
+QUICK = "__import__('datadam.evaluation.protocols').evaluation.protocols.CATALOG['honest'].with_epochs(1)"
 
 
 def name(path: Path) -> str:
