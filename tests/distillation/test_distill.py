@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -330,16 +330,18 @@ def test_the_same_process_goes_on_where_training_was_interrupted(real, recipe, m
     straight = datadam.begin(real, asked)
     list(straight.steps())
     run = datadam.begin(real, asked)
-    original = Draw.training_steps
+    original = Draw.training
 
+    @contextmanager
     def interrupted(self, *arguments):
-        for step in original(self, *arguments):
+        with original(self, *arguments) as trainer:
             if self.iteration >= stopped:
+                trainer.step()
                 raise KeyboardInterrupt
-            yield step
+            yield trainer
 
     with monkeypatch.context() as patch:
-        patch.setattr(Draw, "training_steps", interrupted)
+        patch.setattr(Draw, "training", interrupted)
         with pytest.raises(KeyboardInterrupt):
             list(run.steps())
     list(run.steps())

@@ -214,3 +214,28 @@ def test_bad_settings_are_refused(recipe) -> None:
     for setting in ({"iterations_per_network": 2}, {"network_steps": 3}, {"network_epochs": 3}):
         with pytest.raises(InvalidInput, match="decides itself"):
             recipe("cafe", **setting)
+
+
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_the_inner_training_goes_on_epoch_by_epoch(real, recipe, tmp_path, monkeypatch, epoch: int) -> None:
+    """Ctrl-C in the middle of it costs an epoch at most: what was trained before is in the checkpoint, momentum included."""
+    asked = recipe("cafe", iterations=3, most_epochs=6, network_momentum=0.5)
+    straight = datadam.distill(real, asked)
+    run, calls, original = datadam.begin(real, asked, out=tmp_path / "run"), [], module.accuracy
+
+    def watching(network, draw, classes, *what):
+        calls.append(what)
+        if what == ("inner", epoch + 1):
+            raise KeyboardInterrupt
+        return original(network, draw, classes, *what)
+
+    monkeypatch.setattr(module, "accuracy", watching)
+    with pytest.raises(KeyboardInterrupt):
+        list(run.steps())
+    calls.clear()
+    monkeypatch.setattr(module, "accuracy", lambda *a: (calls.append(a[3:]), original(*a))[1])
+    again = datadam.resume(tmp_path / "run", real)
+    assert again.state.iteration == 1
+    list(again.steps())
+    assert calls[0] == ("inner", epoch + 1)  # the epochs before it are not trained again
+    assert torch.equal(again.result().images, straight.images)

@@ -279,7 +279,9 @@ def test_the_network_trains_between_image_steps(real, recipe, monkeypatch, epoch
     steps.clear()
     way = run.draws.on_the_way
     monkeypatch.setattr(run.draws, "on_the_way", dataclasses.replace(way, training=dataclasses.replace(way.training, batch=4)))
-    list(run.draws.at(0).training_steps(run.state.images, run.synthetic.labels(), epochs))
+    with run.draws.at(0).training(run.state.images, run.synthetic.labels(), epochs) as trainer:
+        while trainer.done < trainer.steps:
+            trainer.step()
     assert len(steps) == 2 * epochs  # six images in batches of four
 
 

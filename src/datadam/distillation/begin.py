@@ -14,7 +14,7 @@ from datadam.data import RealData, fit_zca
 from datadam.data.real import require_members
 from datadam.distillation.checkpoint import Checkpoint, RunState, check_folder, clear_folder
 from datadam.distillation.forecast import Forecast, forecast
-from datadam.distillation.loop import Distillation
+from datadam.distillation.loop import Distillation, supply_of
 from datadam.distillation.presets import remarks
 from datadam.distillation.recipe import Recipe
 from datadam.distillation.recorder import Folder, Nowhere
@@ -83,10 +83,11 @@ def begin(
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
     decoder, seconds, facts = decoder_named(recipe.decoder), 0.0, {}
-    if recipe.method.needs.networks == "insight":
-        if out is not None:
-            require_writable(Path(out))  # before a training of minutes, and not after
-        insight, began = Insight(real, recipe.seed, recipe.net, device, progress), time.monotonic()
+    if out is not None and recipe.method.needs.networks not in ("random", "none"):
+        require_writable(Path(out))  # before a training of minutes, and not after
+    supply = supply_of(real, recipe, device, progress)
+    if isinstance(insight := supply.given, Insight):
+        began = time.monotonic()
         chosen = recipe.method.choose(insight, recipe.ipc * decoder.each)
         assert chosen is not None
         start = encoded(real, torch.cat(chosen), decoder).to(dtype)
@@ -100,11 +101,11 @@ def begin(
     checkpoint = Checkpoint(Path(out)) if out is not None else None
     first = start if checkpoint else start.clone()  # which is kept on disk: a thousand classes of images are held once
     synthetic = SyntheticSet({"images": first}, real.classes, recipe.counts(real), decoder)
-    learned = {name: value.to(dtype) for name, value in recipe.method.start_values(synthetic, None).items()}
+    learned = {name: value.to(dtype) for name, value in recipe.method.start_values(synthetic, supply.given).items()}
     state = RunState(synthetic.tensors | learned, seconds=seconds, peak_mb=peak)
     parts = (frame, plan or foreseen.plan, spread_of(start), state, torch.device(device))
     recorder = Folder(checkpoint) if checkpoint else Nowhere(start)
-    run: Run = Sharded(*parts, recorder, places) if places else Distillation(*parts, recorder)
+    run: Run = Sharded(*parts, recorder, places, supply) if places else Distillation(*parts, recorder, supply)
     run.facts |= facts
     run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
     if checkpoint:

@@ -16,6 +16,7 @@ from datadam.errors import InvalidInput, NotEnoughMemory
 from datadam.machine import can_compile
 from datadam.methods.cost import COMPILED_GAIN, Size
 from datadam.methods.plan import Plan
+from datadam.training import needs
 from datadam.training.students import WORKER_BYTES
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
@@ -126,7 +127,7 @@ def forecast(
         missing = "Triton or C" if on_gpu else "C++"
         notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
     seconds = rate = 0.0
-    in_all = recipe.iterations * passes + cost.before
+    in_all = recipe.iterations * passes + cost.before + needs.cost(method.needs, len(real.train))
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
         seconds = in_all / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)

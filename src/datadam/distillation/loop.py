@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from datadam import machine, nets
+from datadam.data import RealData
 from datadam.data.resident import keep
 from datadam.distillation.checkpoint import RunState
 from datadam.distillation.optimisers import Optimisers
+from datadam.distillation.recipe import Recipe
 from datadam.distillation.recorder import Line, Recorder
 from datadam.distillation.run import Run, Step
 from datadam.distillation.setup import Frame
@@ -28,6 +30,7 @@ from datadam.methods.gradient import Gradient
 from datadam.methods.plan import Plan
 from datadam.sets.decoders import decoder_named
 from datadam.sets.synthetic import SyntheticSet
+from datadam.training.needs import Progress, prepare
 from datadam.training.pool import Bucket, open_bucket
 
 CHECKPOINT_SECONDS = 30.0
@@ -37,11 +40,24 @@ GPU_FULL = "free it and go on with --resume, or begin anew with a lower --batch-
 
 
 class Supply(NamedTuple):
-    """What matching networks are: how many `classes` they tell apart, and the trained ones to draw from (None: random
-    weights)."""
+    """What a run computes with: how many `classes` its networks tell apart, the trained ones to draw from (None: random
+    weights), and what was made because the method needs it."""
 
     classes: int
     bucket: Bucket | None
+    given: object = None
+
+
+def supply_of(real: RealData, recipe: Recipe, device: str = "cpu", progress: Progress | None = None) -> Supply:
+    """What a recipe needs on these data, whitened as the run will see them: opened, found, or made now.
+
+    `progress(what, done, total)` is called while networks train. Raises `InvalidInput`, `ArtifactError`, `RunFailed`.
+    """
+    bucket = open_bucket(recipe.networks, real, recipe.net)
+    given = prepare(recipe.method.needs, real, net=recipe.net, seed=recipe.seed, device=device, progress=progress)
+    if bucket is None and isinstance(given, Bucket):
+        bucket = given
+    return Supply(len(real.classes), bucket, given)
 
 
 class Distillation(Run):
@@ -61,7 +77,7 @@ class Distillation(Run):
         self.pause = CHECKPOINT_SECONDS  # between two checkpoints, at least
         recipe, real = self.recipe, frame.real
         self.synthetic = SyntheticSet(state.tensors, real.classes, recipe.counts(real), decoder_named(recipe.decoder))
-        self._prepare(supply or Supply(len(real.classes), open_bucket(recipe.networks, real, recipe.net)))
+        self._prepare(supply or supply_of(real, recipe, str(device)))
 
     def _prepare(self, supply: Supply) -> None:
         """Make what computes: the network, what is drawn, the optimisers, the gradient."""

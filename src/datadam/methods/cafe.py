@@ -16,7 +16,6 @@ Letters: K classes, N images, B real images of a class, D numbers of the embeddi
 """
 
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,6 +31,7 @@ from datadam.nets import Features, Network
 from datadam.nets.frozen import frozen_statistics
 from datadam.sets.synthetic import SyntheticSet
 from datadam.settings import finite, refuse, require
+from datadam.training.trainer import inside
 
 WATCHED = 10  # accuracies in a row that are looked at
 
@@ -108,30 +108,44 @@ class CAFE(Method):
 
     def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
         """Train the network on, or draw the next one; `at` says for which iteration a state is ready."""
-        if state["at"] == draw.iteration:
+        if state.get("at", draw.iteration) == draw.iteration:  # states of the first format were always ready
             return
         at, draw = draw.iteration, draw.source.at(draw.iteration - 1)  # all is named by the image step before
-        (network, number), served, seen = restore(state, draw), int(state["served"]), state["seen"]
-        assert isinstance(seen, Tensor)
-        count, images, labels = len(synthetic.classes), synthetic.images().detach(), synthetic.labels()
-        watched = [*seen.tolist(), accuracy(network, draw, count, "outer")][-WATCHED:]
-        if served + 1 >= self.most_steps or (len(watched) == WATCHED and max(watched) - min(watched) < self.outer_change):
-            yield first_state(draw, number + 1, at=at)
-            return
-        inner: list[float] = []
-        steps_an_epoch = -(-len(labels) // draw.source.on_the_way.training.batch)
-        with closing(draw.training_steps(images, labels, self.most_epochs)) as steps:
-            for step, _ in enumerate(steps, 1):
-                if step % steps_an_epoch == 0:
-                    inner = [*inner, accuracy(network, draw, count, "inner", step)][-WATCHED:]
-                if len(inner) == WATCHED and max(inner) - min(inner) > self.inner_change:
-                    break
-        yield keep(network, number, at=at, served=served + 1, seen=torch.tensor(watched, dtype=torch.float64))
+        (network, number), served, count = restore(state, draw), int(state["served"]), len(synthetic.classes)
+        watched, inner = numbers(state, "watched"), numbers(state, "inner")
+        if not watched:
+            watched = [*numbers(state, "seen"), accuracy(network, draw, count, "outer")][-WATCHED:]
+            if served + 1 >= self.most_steps or (len(watched) == WATCHED and max(watched) - min(watched) < self.outer_change):
+                yield first_state(draw, number + 1, at=at)
+                return
+        with draw.training(synthetic.images().detach(), synthetic.labels(), self.most_epochs) as trainer:
+            if under_way := inside("training", {name: value for name, value in state.items() if isinstance(value, Tensor)}):
+                trainer.load(under_way)
+            while trainer.done < trainer.steps:
+                trainer.step()
+                if trainer.done % trainer.steps_an_epoch == 0:
+                    inner = [*inner, accuracy(network, draw, count, "inner", trainer.done)][-WATCHED:]
+                    if len(inner) == WATCHED and max(inner) - min(inner) > self.inner_change:
+                        break
+                    under_way = {f"training/{name}": value for name, value in trainer.state().items()}
+                    yield state | under_way | {"watched": tensor(watched), "inner": tensor(inner)}
+        yield keep(network, number, at=at, served=served + 1, seen=tensor(watched))
 
 
 def first_state(draw: Draw, number: int, *, at: int) -> State:
     """The state with a freshly drawn network: image steps `served`, and accuracies `seen` [W] after them."""
-    return keep(draw.network(number), number, at=at, served=0, seen=torch.zeros(0, dtype=torch.float64))
+    return keep(draw.network(number), number, at=at, served=0, seen=tensor([]))
+
+
+def numbers(state: State, name: str) -> list[float]:
+    """The accuracies [W] that a state has by this name."""
+    found = state.get(name)
+    return found.tolist() if isinstance(found, Tensor) else []
+
+
+def tensor(accuracies: list[float]) -> Tensor:
+    """Accuracies [W] as a state holds them."""
+    return torch.tensor(accuracies, dtype=torch.float64)
 
 
 def features_of(network: Network, draw: Draw, k: int, images: Tensor) -> Features:

@@ -3,7 +3,7 @@
 A draw is named by the iteration and the class, never by when it is asked for (see rng.py); asking twice gives the same.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
@@ -22,7 +22,7 @@ from datadam.methods.plan import Plan
 from datadam.nets import Network
 from datadam.rng import carry, stream
 from datadam.training.pool import Bucket
-from datadam.training.trainer import train_steps
+from datadam.training.trainer import Trainer
 
 
 @dataclass
@@ -137,18 +137,18 @@ class Draw:
         chosen = [self._chosen(k) for k in range(first, last)]
         return list(self._images(torch.cat(chosen)).split([len(c) for c in chosen]))
 
-    def training_steps(self, images: Tensor, labels: Tensor, epochs: int) -> Generator[None, None, None]:
-        """Train the network that was drawn last on synthetic images [N, C, H, W] and their class numbers [N].
+    @contextmanager
+    def training(self, images: Tensor, labels: Tensor, epochs: int) -> Iterator[Trainer]:
+        """A training of the network that was drawn last, at its beginning, on synthetic images [N, C, H, W] and their labels.
 
-        Yields after each step. The optimiser is a fresh one; afterwards the weights are again without gradient.
+        The optimiser is a fresh one; after the block the weights are again without gradient.
         """
         source = self.source
         network = source.network.requires_grad_(True)
         training = replace(source.on_the_way.training, epochs=epochs, drop_after=epochs)
         what = (source.seed, "network", self.iteration)
-        steps = train_steps(network, lambda i: images[carry(i, images.device)], labels, training, *what)
         try:
-            yield from steps
+            yield Trainer(network, lambda i: images[carry(i, images.device)], labels, training, *what)
         finally:
             network.requires_grad_(False).zero_grad(set_to_none=True)
 

@@ -6,9 +6,7 @@ Letters: N training images of the synthetic set, K classes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,10 +63,10 @@ def train_drawn(state: State, synthetic: SyntheticSet, draw: Draw) -> Iterator[S
     if done:
         return
     if draw.starts_network == (way.when == "drawn"):
-        epochs = way.epochs or way.steps
-        with closing(draw.training_steps(synthetic.images().detach(), synthetic.labels().detach(), epochs)) as steps:
-            for _ in islice(steps, way.steps or None):  # a pass has at least one step
-                pass
+        labels = synthetic.labels().detach()
+        with draw.training(synthetic.images().detach(), labels, way.epochs or way.steps) as trainer:
+            for _ in range(way.steps or trainer.steps):  # a pass has at least one step
+                trainer.step()
     yield {"trained": draw.iteration, **weights_of(network)}
 
 

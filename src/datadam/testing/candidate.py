@@ -151,8 +151,9 @@ def breaking(run: Distillation, verb: str, when: Callable[..., bool], error: typ
 
     def broken(self: Any, *arguments: Any) -> Any:
         if when(self.iteration, *arguments):
-            if verb == "training_steps":
-                next(original(self, *arguments))
+            if verb == "training":
+                with original(self, *arguments) as trainer:
+                    trainer.step()
             raise error
         return original(self, *arguments)
 

@@ -181,7 +181,7 @@ def survives_interruptions(candidate: Candidate) -> None:
     """Ctrl-C inside an iteration, in the gradient or in the training of a network; what is kept is a whole iteration."""
     real, asked = small_data(), candidate.recipe(iterations=5)
     straight = finished(begun(real, asked))
-    places = {"augmentation": lambda i, k: (i, k) == (3, 1), "training_steps": lambda i, *_: i == 3}
+    places = {"augmentation": lambda i, k: (i, k) == (3, 1), "training": lambda i, *_: i == 3}
     trains = bool(asked.on_the_way) or asked.method.trains_networks
     for verb, when in places.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -192,7 +192,7 @@ def survives_interruptions(candidate: Candidate) -> None:
                     finished(run)
                 except KeyboardInterrupt:
                     stopped = True
-            expect(stopped or (verb == "training_steps" and not trains), f"it has not drawn its {verb} of iteration 3")
+            expect(stopped or (verb == "training" and not trains), f"it has not drawn its {verb} of iteration 3")
             again = resume(Path(folder, "run"), real)
             expect(same(finished(again), straight), f"interrupted in its {verb}, it ends with other images")
 

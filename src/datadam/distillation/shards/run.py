@@ -18,6 +18,7 @@ from torch import Tensor
 from datadam import machine, parallel
 from datadam.data.parcel import Parcel
 from datadam.distillation.checkpoint import Checkpoint, RunState
+from datadam.distillation.loop import Supply, supply_of
 from datadam.distillation.optimisers import Optimisers
 from datadam.distillation.recorder import Line, Nowhere, Recorder
 from datadam.distillation.run import Run, Step
@@ -29,7 +30,6 @@ from datadam.methods.plan import Plan
 from datadam.parallel.spread import Places, cut
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
-from datadam.training.pool import open_bucket
 
 BYTES_A_SECOND = 20e6  # at which all workers together tell where they stand
 LEAST_PAUSE, MOST_PAUSE = 2.0, 600.0  # seconds between two such words of a worker
@@ -47,12 +47,13 @@ class Sharded(Run):
     """
 
     def __init__(
-        self, frame: Frame, plan: Plan, spread: float, state: RunState, device: torch.device, recorder: Recorder, places: Places
-    ) -> None:
+        self, frame: Frame, plan: Plan, spread: float, state: RunState, device: torch.device, recorder: Recorder, places: Places,
+        supply: Supply | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(frame, plan, spread, state, device, recorder)
         self.places, self.classes = places, len(frame.real.classes)
         self.counted = frame.recipe.counts(frame.real)
-        self.bucket = open_bucket(frame.recipe.networks, frame.real, frame.recipe.net)  # once for all
+        self.bucket = (supply or supply_of(frame.real, frame.recipe, str(device))).bucket  # once for all
         synthetic = SyntheticSet(state.tensors, frame.real.classes, self.counted)
         self.rows = synthetic.rows
         state.buffers = Optimisers(frame.recipe.method.groups(frame.recipe.group), state.tensors, state.buffers).buffers()
