@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datadam.comparison import Comparison as Comparison
-    from datadam.comparison import compare as compare
+    from datadam.comparison.compare import compare as compare
+    from datadam.comparison.table import Comparison as Comparison
     from datadam.data import RealData as RealData
     from datadam.data import load as load
     from datadam.distillation.begin import begin as begin
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datadam.sets.distilled import DistilledSet as DistilledSet
 
 _HOME = {
-    "Comparison": "comparison",
+    "Comparison": "comparison.table",
     "DM": "methods",
     "DataDAM": "methods",
     "DatadamError": "errors",
@@ -50,7 +50,7 @@ _HOME = {
     "RunFailed": "errors",
     "audit": "privacy",
     "begin": "distillation.begin",
-    "compare": "comparison",
+    "compare": "comparison.compare",
     "distill": "distillation.begin",
     "evaluate": "evaluation.evaluate",
     "evaluate_whole": "evaluation.evaluate",

@@ -17,8 +17,9 @@ from scipy import stats
 from small import make_real
 
 import datadam
-from datadam.comparison import Comparison, work
-from datadam.comparison.work import GridProgress
+from datadam.comparison import making
+from datadam.comparison.making import GridProgress
+from datadam.comparison.table import Comparison
 from datadam.data import RealData
 from datadam.errors import InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
 from datadam.evaluation.panel import protocol_named
@@ -61,8 +62,8 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is made and judged from now on."""
     done: list[str] = []
     for name in ("_make", "_judge", "_judge_whole"):
-        own = getattr(work.Work, name)
-        monkeypatch.setattr(work.Work, name, lambda self, part, own=own: done.append(part.doing) or own(self, part))
+        own = getattr(making.Making, name)
+        monkeypatch.setattr(making.Making, name, lambda self, part, own=own: done.append(part.doing) or own(self, part))
     return done
 
 

@@ -25,7 +25,7 @@ from small import make_real
 
 import datadam
 from datadam import parallel
-from datadam.comparison import compare
+from datadam.comparison.compare import compare
 from datadam.data import RealData
 from datadam.distillation.begin import begin, resume
 from datadam.distillation.recipe import Recipe

@@ -13,7 +13,7 @@ from datadam.cli.options import Device, Json, Note, Root, Seed
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
-    from datadam.comparison import GridProgress
+    from datadam.comparison.making import GridProgress
 
 EVERY = 15.0  # seconds between two lines where no bar can be drawn
 
@@ -68,7 +68,7 @@ def compare(
     from datadam.cli.options import check_device, command, data_limit, load_data, size_in_bytes
     from datadam.cli.screen import result
     from datadam.cli.workers import engine_of
-    from datadam.comparison import compare as run
+    from datadam.comparison.compare import compare as run
     from datadam.comparison.store import check_place
     from datadam.comparison.variants import split, variant
     from datadam.errors import InvalidInput, RunFailed, noting

@@ -19,10 +19,11 @@ from datadam.data.parcel import Sent
 from datadam.errors import RunFailed
 from datadam.files.whole import write_text
 from datadam.parallel import Ray, Tell, in_worker
+from datadam.where import Where
 
 if TYPE_CHECKING:
+    from datadam.comparison.making import Making
     from datadam.comparison.parts import Part
-    from datadam.comparison.work import Work
 
 SIGN = ".seen"  # a file by which a worker knows the folder that is meant
 
@@ -61,7 +62,7 @@ class Cells:
 
     def __call__(self, parts: "list[Part]", tell: Tell) -> None:
         """Do the parts of a cell one after another."""
-        from datadam.comparison.work import Work
+        from datadam.comparison.making import Making
 
         if in_worker():
             torch.set_num_threads(self.threads)
@@ -69,9 +70,8 @@ class Cells:
         sign = Path(self.out) / SIGN
         if not sign.exists() or sign.read_text() != self.sign:
             raise RunFailed(f"a worker does not see the folder {self.out}; choose one with --out that all machines share")
-        work = Work(
-            self.grid, Store(Path(self.out), self.real.open()), self.device, 1, self.memory_limit, self.note, self.command
-        )
+        where = Where(device=self.device, memory_limit=self.memory_limit)
+        work = Making(self.grid, Store(Path(self.out), self.real.open()), where, self.note, self.command)
         work.progress = lambda p: tell(Far(work.todo[0], p.share))
         work.changed = False  # the table is not ours to write
         work.todo = [part for part in parts if part in work.todo]  # without what was done before a worker was lost
@@ -82,7 +82,7 @@ class Cells:
             work.todo = [other for other in work.todo[1:] if not work.is_lost(other)]
 
 
-def on_workers(work: "Work", engine: Ray, workers: int | None) -> None:
+def on_workers(work: "Making", engine: Ray, workers: int | None) -> None:
     """Do all that is to do of a comparison on a cluster. Raises `InvalidInput`, `RunFailed`."""
     cells: dict[tuple[int, ...], list[Part]] = {}
     for part in work.todo:
@@ -100,9 +100,9 @@ def on_workers(work: "Work", engine: Ray, workers: int | None) -> None:
         Sent.of(work.real),
         str(out),
         sign.read_text(),
-        work.device,
+        work.where.device,
         threads,
-        work.memory_limit,
+        work.where.memory_limit,
         work.note,
         work.command,
     )

@@ -13,24 +13,20 @@ import torch
 from datadam import machine
 from datadam.comparison.clock import Clock
 from datadam.comparison.cluster import Ended, Far, on_workers
-from datadam.comparison.grid import Grid, plan
+from datadam.comparison.grid import Grid
 from datadam.comparison.parts import Part, expected, left, long_words, parts_of, seconds_of
-from datadam.comparison.store import Store, check_place, of_recipe, require_same, settled
+from datadam.comparison.store import Store, of_recipe
 from datadam.comparison.table import Comparison, Results, assemble, over_sets
 from datadam.data import RealData
 from datadam.distillation.begin import begin, resume, whitened
 from datadam.distillation.checkpoint import clear_folder
-from datadam.distillation.forecast import students_within
-from datadam.errors import ArtifactError, DatadamError, InvalidInput, noting
+from datadam.errors import ArtifactError, DatadamError, InvalidInput
 from datadam.evaluation.evaluate import Progress as Judging
 from datadam.evaluation.evaluate import evaluate, evaluate_whole
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.result import Evaluation
-from datadam.files.lock import alone_in
-from datadam.parallel import Ray
-from datadam.parallel.spread import require_limit
 from datadam.sets.distilled import DistilledSet
-from datadam.settings import refuse
+from datadam.where import Where
 from datadam.wording import duration
 
 TABLE_SECONDS = 1.0  # between two tables while the work goes on, at least
@@ -51,100 +47,34 @@ class GridProgress:
     remark: str = ""
 
 
-def compare(
-    real: RealData,
-    methods: list[str] | str,
-    *,
-    ipc: list[int] | int,
-    nets: list[str] | str | None = None,
-    repeats: int = 1,
-    iterations: int | None = None,
-    batch_real: int | None = None,
-    precision: str | None = None,
-    net: str = "auto",
-    zca: bool | None = None,
-    protocol: Protocol | str = "honest",
-    students: int | None = None,
-    whole: bool = False,
-    whole_epochs: int | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    workers: int | None = 1,
-    engine: Ray | None = None,
-    memory_limit: int | None = None,
-    out: Path | str,
-    note: str = "",
-    command: str = "",
-    progress: Callable[[GridProgress], None] | None = None,
-) -> Comparison:
-    """Compare methods on the real data. What the folder holds already is not made again; an interrupted call, repeated, goes on.
+class Making:
+    """One call of `compare`: what is done, what is to do, and how long that takes.
 
-    Arguments: `methods`, words such as "dm" or "datadam:power=1:layers=()", the first being the one that others are tested
-    against; `ipc` (IPC), images per class; `nets`, the students' networks (None: `net`); `repeats`, independent sets of each,
-    with seeds from `seed` on; `iterations`, `batch_real` and `precision`, instead of those of the presets, for methods that
-    learn; `net`, the network that "auto" in a preset stands for; `zca`, whitening for all or none (None: as the presets say);
-    `protocol` and `students` a set (None: 5, or all of a protocol that has fewer); `whole`, a last row of the whole training set,
-    of `whole_epochs`;
-    `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side (all its machines must see
-    `out`); `memory_limit` in bytes, for this process and those of its workers together (of a cluster: for each process);
-    `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
-    A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
-    Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
-    cannot be written.
+    Arguments: `grid`, of what; `store`, where it lies; `where`, on what it is made, which is told each `GridProgress`; `note` and
+    `command`, words for the table.
     """
-    out = Path(out)
-    faults: list[str] = []
-    grid = None
-    with noting(faults):
-        check_place(out)
-    with noting(faults):
-        require_limit(engine, memory_limit)
-        workers = workers if engine is not None else students_within(workers, real, memory_limit)
-    with noting(faults):
-        grid = plan(
-            real, methods, ipc, nets, repeats=repeats, iterations=iterations, batch_real=batch_real, precision=precision,
-            net=net, zca=zca, protocol=protocol, students=students, whole=whole, whole_epochs=whole_epochs, seed=seed,
-            device=device, memory_limit=memory_limit,
-        )  # fmt: skip
-    refuse(faults)
-    assert grid is not None
-    store = Store(out, real)
-    with noting(faults):
-        require_same(grid, store)
-    refuse(faults)
-    grid = settled(grid, store)
-    with alone_in(out):
-        work = Work(grid, store, device, workers, memory_limit, note, command, progress)
-        return work.run(engine)
 
-
-class Work:
-    """One call of `compare`: what is done, what is to do, and how long that takes."""
-
-    def __init__(
-        self, grid: Grid, store: Store, device: str, workers: int | None, memory_limit: int | None, note: str, command: str,
-        progress: Callable[[GridProgress], None] | None = None,
-    ) -> None:  # fmt: skip
-        self.grid, self.store, self.real, self.device = grid, store, store.real, device
-        self.workers, self.memory_limit, self.note, self.command = workers, memory_limit, note, command
-        self.progress = progress or (lambda _: None)
+    def __init__(self, grid: Grid, store: Store, where: Where, note: str, command: str) -> None:
+        self.grid, self.store, self.real, self.where = grid, store, store.real, where
+        self.note, self.command = note, command
+        self.progress: Callable[[GridProgress], Any] = where.progress or (lambda _: None)
         self.results, self.clock = Results(), Clock()
         self.known: set[object] = set()  # what choices rest on and is done
-        self.parts = parts_of(grid, self.real, device)
+        self.parts = parts_of(grid, self.real, where.device)
         self.todo = [part for part in self.parts if not self._is_done(part)]
         self.white: dict[str, RealData] = {}
         self.made = {
-            "hardware": machine.hardware(torch.device(device)), "versions": machine.versions(), "commit": machine.commit(),
+            "hardware": machine.hardware(torch.device(where.device)), "versions": machine.versions(), "commit": machine.commit(),
         }  # fmt: skip
         self.changed, self.saved, self.pictured = True, -math.inf, time.monotonic()
 
-    def run(self, engine: Ray | None = None) -> Comparison:
+    def run(self) -> Comparison:
         """Do all that is to do; returns the table. Whatever stops it, the table on disk is that of the finished parts."""
         self._save()
         self._announce()
         try:
-            if engine is not None:
-                on_workers(self, engine, self.workers)
+            if self.where.engine is not None:
+                on_workers(self, self.where.engine, self.where.workers)
             while self.todo:
                 part = self.todo[0]
                 began = time.monotonic()
@@ -280,14 +210,14 @@ class Work:
             self.results.remarks.append("peak memory may hold that of runs made before in the same process")
         learns = not recipe.method.chooses
         if learns and self.store.state(folder, recipe):  # a choice is made anew, by what the cache holds
-            run = resume(folder, self.real, device=self.device)
+            run = resume(folder, self.real, device=self.where.device)
         else:
             if folder.exists():  # stopped before its first checkpoint: nothing in it is worth keeping
                 clear_folder(folder)
             if recipe.zca not in self.white:
                 self.white[recipe.zca] = whitened(self.real, recipe.zca)  # once for all
             run = begin(
-                self.white[recipe.zca], recipe, out=folder, device=self.device, memory_limit=self.memory_limit,
+                self.white[recipe.zca], recipe, out=folder, device=self.where.device, memory_limit=self.where.memory_limit,
                 note=self.note, command=self.command, progress=self._watch_choice(part),
             )  # fmt: skip
             for remark in run.remarks:
@@ -307,8 +237,8 @@ class Work:
         return self._judged(
             part, path,
             evaluate(
-                distilled, self.real, net=net, protocol=protocol, students=students, seed=seed, device=self.device,
-                workers=self.workers, note=self.note, progress=self._watch(part), keep=path.parent,
+                distilled, self.real, net=net, protocol=protocol, students=students, seed=seed, device=self.where.device,
+                workers=self.where.workers, note=self.note, progress=self._watch(part), keep=path.parent,
             ),
         )  # fmt: skip
 
@@ -318,7 +248,7 @@ class Work:
         return self._judged(
             part, path,
             evaluate_whole(
-                real, net=net, protocol=protocol, students=students, seed=seed, device=self.device, note=self.note,
+                real, net=net, protocol=protocol, students=students, seed=seed, device=self.where.device, note=self.note,
                 progress=self._watch(part), keep=path.parent,
             ),
         )  # fmt: skip
@@ -375,7 +305,7 @@ class Work:
     def _save(self, *, picture: bool = False) -> Comparison:
         table = assemble(
             self.grid, self.results, self.real, parts=len(self.parts), done=len(self.parts) - len(self.todo), left=self._left(),
-            note=self.note, command=self.command, device=self.device,
+            note=self.note, command=self.command, device=self.where.device,
         )  # fmt: skip
         comparison = Comparison(table | self.made | {"created": machine.now()}, self.store.out)
         comparison.save(picture=picture)
