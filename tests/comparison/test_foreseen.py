@@ -19,6 +19,7 @@ from datadam.errors import InvalidInput
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import Protocol
 from datadam.methods.coresets.cost import passes_behind
+from datadam.methods.cost import BACKWARD, COMPILED_GAIN
 
 NET = "convnet1:width=4"
 HERDING = "herding:epochs=2"
@@ -33,7 +34,7 @@ def real() -> RealData:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Collecting garbage takes a third of a second for each run; and a cache with nothing in it."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
+    monkeypatch.setattr("gc.collect", lambda *generation: 0)
     monkeypatch.setenv("DATADAM_CACHE", str(tmp_path / "cache"))
 
 
@@ -70,7 +71,7 @@ def test_a_training_is_foreseen_once_for_all_that_rest_on_it(real: RealData, rat
     """Two repeats, so two trainings of 20 epochs over 36 images, whatever the rows; each row looks at all images anew."""
     grid = planned(real, "random,herding,kcenter,forgetting")
     making = [part for part in parts_of(grid, real, "cpu") if part.kind == "make"]
-    training, look = 20 * 36 * costs.BACKWARD / rate, 36 / rate
+    training, look = 20 * 36 * BACKWARD / rate, 36 / rate
     assert left(Clock(), making, set()) == pytest.approx(2 * training + 2 * 2 * 2 * look)  # herding, kcenter; ipc; repeats
     one = next(part for part in making if part.doing.startswith("herding"))
     assert expected(Clock(), one, set()) == pytest.approx(training + look)
@@ -86,7 +87,7 @@ def test_other_network_whitening_or_epochs_are_other_trainings(real: RealData, r
 def test_scores_count_their_looks(real: RealData, rate: float) -> None:
     grid = planned(real, "el2n:averaged=1,grand:averaged=1", repeats=1)
     easy, hard = (part for part in parts_of(grid, real, "cpu") if part.kind == "make" and part.doing.endswith("ipc 1"))
-    training = 5 * 36 * costs.BACKWARD / rate
+    training = 5 * 36 * BACKWARD / rate
     assert expected(Clock(), easy, set()) == pytest.approx(training + 36 / rate)
     assert expected(Clock(), hard, set()) == pytest.approx(training + 6 * 36 / rate)
 
@@ -142,10 +143,10 @@ def test_compiled_trainings_count_for_less(monkeypatch: pytest.MonkeyPatch) -> N
     from datadam.training.insight import TRAINING, Requirement, trained
 
     one = Requirement(TRAINING, 0, trained(20))
-    monkeypatch.setattr(costs, "can_compile", lambda device="cpu": True)
+    monkeypatch.setattr("datadam.methods.coresets.cost.can_compile", lambda device="cpu": True)
     short, long = (passes_behind(one, images, "cpu") / images for images in (36, 50_000))
     assert short == 3 * 20
-    assert long == pytest.approx(3 * 20 / costs.COMPILED_GAIN["float32"])
+    assert long == pytest.approx(3 * 20 / COMPILED_GAIN["float32"])
 
 
 # --- what one method cannot do ---
