@@ -56,7 +56,7 @@ def pretrain(
             options = {"count": count, "epochs": epochs, "augment": augment or "dsa", "seed": seed, "device": device}
             pool = make(real, out, net=spec, **options, progress=show)  # type: ignore[arg-type]
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("The networks that were finished are kept; the same command goes on") from None
+        raise KeyboardInterrupt("What was trained is kept; the same command goes on") from None
     counts = pool.counts()
     lines = [f"{out}: {len(pool.states)} states of {pool.networks} networks {spec}, by accuracy on held-out training images"]
     lines += [f"  {cut.rjust(6)} %  {count}" for cut, count in counts.items()]

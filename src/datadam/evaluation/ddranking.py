@@ -186,7 +186,7 @@ def _half(terms: Sequence[tuple[float, Json]]) -> float | None:
     or more, else over the students; Student's t has the degrees of freedom of Welch and Satterthwaite. The whole set usually has
     one student, which has no spread: it is taken as it is. None where another has but one.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     parts = []
     for weight, e in terms:
@@ -199,7 +199,7 @@ def _half(terms: Sequence[tuple[float, Json]]) -> float | None:
     if not variance:
         return 0.0
     freedom = variance**2 / math.fsum(part**2 / df for part, df in parts)
-    return float(t.ppf(0.975, freedom)) * math.sqrt(variance)
+    return float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
 
 
 def _sound(e: Json) -> bool:

@@ -53,14 +53,14 @@ class Difference:
         return asdict(self)
 
 
-def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
+def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
     """The difference over the repeats that both have, by number; None when these are fewer than two."""
-    common = sorted(set(one) & set(other))
+    common = sorted(set(first) & set(second))
     if len(common) < 2:
         return None
     from scipy.stats import ttest_rel
 
-    pairs = [(one[r], other[r]) for r in common]
+    pairs = [(first[r], second[r]) for r in common]
     differences = [a - b for a, b in pairs]
     mean = math.fsum(differences) / len(pairs)
     if std(differences) < NO_SPREAD:
@@ -157,15 +157,15 @@ def tpr(members: Scores, others: Scores, generator: torch.Generator, fpr: float 
 
     allowed = int(fpr * len(others) + 1e-9)
 
-    def found(members: Scores, others: Scores, axis: int = -1) -> Scores:
+    def hit_rate(members: Scores, others: Scores, axis: int = -1) -> Scores:
         threshold = np.sort(others, axis=axis).take([-1 - allowed], axis=axis)
         return np.asarray((members > threshold).mean(axis=axis))
 
-    value = low = high = float(found(members, others))
+    value = low = high = float(hit_rate(members, others))
     if min(len(members), len(others)) > 1:  # a single score is itself in every resample
         drawn = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         options = {"method": "percentile", "n_resamples": RESAMPLES, "vectorized": True, "random_state": drawn}
-        interval = bootstrap((members, others), found, **options).confidence_interval
+        interval = bootstrap((members, others), hit_rate, **options).confidence_interval
         low, high = float(interval.low), float(interval.high)
     exact = wilson(value * len(members), len(members))
     return Rate(value, min(low, exact.low), max(high, exact.high))

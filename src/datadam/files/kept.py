@@ -91,14 +91,14 @@ class Entry:
 
     def once(self, make: Callable[[], Record], like: Mapping[str, Tensor] | None = None) -> tuple[Record, bool]:
         """The record, made where it is not kept; and whether it was found. Two that want the same make it once."""
-        if (found := self.read(like)) is not None:
-            return found, True
+        if (record := self.read(like)) is not None:
+            return record, True
         with self.alone():
-            if (found := self.read(like)) is not None:  # another process was at it, and has just finished
-                return found, True
-            made = make()
-            self.write(made)
-            return made, False
+            if (record := self.read(like)) is not None:  # another process was at it, and has just finished
+                return record, True
+            record = make()
+            self.write(record)
+            return record, False
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,10 @@ def remembered(key: str, find: Callable[[], T], *, folder: Path | None = None) -
     file = home / f"{hashlib.sha256(f'{REMEMBERED} {key}'.encode()).hexdigest()[:40]}.json"
     with suppress(OSError, ValueError):
         return cast(T, json.loads(file.read_text(encoding="utf-8")))
-    found = find()
+    value = find()
     with suppress(RunFailed):  # a convenience: nobody fails for want of it
-        write_text(file, json.dumps(found))
-    return found
+        write_text(file, json.dumps(value))
+    return value
 
 
 def _alike(tensor: Tensor | None, like: Tensor) -> bool:

@@ -160,8 +160,8 @@ def _read(file: TextIO) -> Owner | None:
     """Who the file names; None for an empty one, or one that is no owner's."""
     try:
         file.seek(0)
-        found = json.loads(file.read(LARGEST))
-        owner = Owner(int(found["pid"]), str(found["host"])[:255], str(found["command"])[:2000], float(found["since"]))
+        fields = json.loads(file.read(LARGEST))
+        owner = Owner(int(fields["pid"]), str(fields["host"])[:255], str(fields["command"])[:2000], float(fields["since"]))
         return owner if owner.pid > 0 and abs(owner.since) < 1e12 else None
     except (OSError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
         return None

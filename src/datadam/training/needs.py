@@ -96,12 +96,12 @@ def _pool(needs: Needs, real: RealData, net: str, seed: int, device: str, progre
     except OSError as error:
         raise InvalidInput(f"cannot write into {folder.parent}: {error.strerror}; set DATADAM_CACHE to another folder") from error
 
-    def told(number: int, done: int, steps: int) -> None:
+    def after_step(number: int, done: int, steps: int) -> None:
         if progress:
             progress(f"training network {number + 1} of {count}", done, steps)
 
     def made() -> Bucket:
-        make_pool(real, folder, net, training, count, seed, device, told)
+        make_pool(real, folder, net, training, count, seed, device, after_step)
         bucket = open_bucket(f"{folder}@0-100", real, net)
         assert bucket is not None
         bucket.check()

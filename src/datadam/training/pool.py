@@ -111,8 +111,8 @@ class Bucket:
     @property
     def spec(self) -> str:
         """The bucket in one word, with its digest."""
-        found = hashlib.sha256("".join(state.digest for state in self.states).encode()).hexdigest()
-        return f"{self.range.folder.resolve()}@{self.range.low:g}-{self.range.high:g}#{found}"
+        digest = hashlib.sha256("".join(state.digest for state in self.states).encode()).hexdigest()
+        return f"{self.range.folder.resolve()}@{self.range.low:g}-{self.range.high:g}#{digest}"
 
     def fill(self, network: Network, generator: torch.Generator) -> None:
         """Give the network the weights of one state, uniform over the bucket. Raises `ArtifactError`."""

@@ -76,12 +76,12 @@ def pretrain(
         check_words(augment)
     training = Training(epochs=epochs, augment=strategy_for(real.name) if augment == "dsa" else augment)
 
-    def told(number: int, done: int, steps: int) -> None:
+    def after_step(number: int, done: int, steps: int) -> None:
         epoch, rest = divmod(done * epochs, steps)
         if progress and not rest:
             progress(Progress(number + 1, count, epoch, epochs))
 
-    return make_pool(real, folder, spec, training, count, seed, device, told)
+    return make_pool(real, folder, spec, training, count, seed, device, after_step)
 
 
 def make_pool(
@@ -92,10 +92,10 @@ def make_pool(
     count: int,
     seed: int,
     device: str = "cpu",
-    told: Callable[[int, int, int], None] | None = None,
+    after_step: Callable[[int, int, int], None] | None = None,
 ) -> Pool:
-    """As `pretrain`, with a whole `training`, `net` in its canonical spelling, and `told(number, done, steps)` after each step of
-    the network of a number, from 0. Raises `InvalidInput` when the folder holds something else."""
+    """As `pretrain`, with a whole `training`, `net` in its canonical spelling, and `after_step(number, done, steps)`, called
+    after each step of the network of a number, from 0. Raises `InvalidInput` when the folder holds something else."""
     network = nets.build(net, shape=real.shape, classes=len(real.classes)).to(device)
     settings = {**about(real, net), "training": asdict(training), "seed": seed}
     _begun(folder, settings)
@@ -116,8 +116,8 @@ def make_pool(
             entry = _unfinished(folder, settings | {"number": number, "on": [torch.device(device).type, torch.__version__]})
 
             def tell(done: int, number: int = number, steps: int = trainer.steps) -> None:
-                if told:
-                    told(number, done, steps)
+                if after_step:
+                    after_step(number, done, steps)
 
             train_on(trainer, entry, tell)
             pool = _with(pool, number, passed)
@@ -179,11 +179,11 @@ class _Passed(Watcher):
 
     def state(self) -> dict[str, Tensor]:
         """The states, by fifth."""
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for fifth, (step, accuracy, weights) in self.states.items():
-            found |= {f"{fifth}/step": torch.tensor(step), f"{fifth}/accuracy": torch.tensor(accuracy, dtype=torch.float64)}
-            found |= {f"{fifth}/weight/{name}": value.cpu() for name, value in weights.items()}
-        return found
+            tensors |= {f"{fifth}/step": torch.tensor(step), f"{fifth}/accuracy": torch.tensor(accuracy, dtype=torch.float64)}
+            tensors |= {f"{fifth}/weight/{name}": value.cpu() for name, value in weights.items()}
+        return tensors
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state`."""

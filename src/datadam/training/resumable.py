@@ -19,7 +19,7 @@ from datadam.training.trainer import Trainer
 COPY_EVERY = 2.0  # seconds: what an interruption within a step costs
 WRITE_EVERY = 30.0  # seconds: what a kill costs
 
-Told = Callable[[int], None]
+AfterStep = Callable[[int], None]
 
 
 class Spent(NamedTuple):
@@ -31,20 +31,23 @@ class Spent(NamedTuple):
 
 
 def train_kept(
-    trainer: Trainer, entry: Entry, told: Told | None = None, forward: Callable[[], Callable[[Tensor], Tensor]] | None = None
+    trainer: Trainer,
+    entry: Entry,
+    after_step: AfterStep | None = None,
+    forward: Callable[[], Callable[[Tensor], Tensor]] | None = None,
 ) -> Spent:
     """Train a network, unless it is kept already; afterwards it and its watchers are as at the end of the training.
 
-    Arguments: `trainer`, at its beginning; `entry`, where it is kept, under everything that decides it; `told(done)`, called
-    after each step; `forward`, makes the trainer's, where there is something to train. Of several processes that want the same
-    one trains it. Raises `RunFailed` as `Trainer.step`.
+    Arguments: `trainer`, at its beginning; `entry`, where it is kept, under everything that decides it; `after_step(done)`,
+    called after each step; `forward`, makes the trainer's, where there is something to train. Of several processes that want the
+    same one trains it. Raises `RunFailed` as `Trainer.step`.
     """
     spent: list[Spent] = []
 
     def train() -> Record:
         if forward:
             trainer.forward = forward()
-        spent.append(train_on(trainer, entry.unfinished, told))
+        spent.append(train_on(trainer, entry.unfinished, after_step))
         return Record(trainer.result(), spent[0].seconds)
 
     record, found = entry.once(train, like=trainer.result())
@@ -56,7 +59,7 @@ def train_kept(
     return spent[0]
 
 
-def train_on(trainer: Trainer, entry: Entry, told: Told | None = None) -> Spent:
+def train_on(trainer: Trainer, entry: Entry, after_step: AfterStep | None = None) -> Spent:
     """Train a network to its end, from where the disk has its state.
 
     Arguments as `train_kept`, but for `entry`, where the state is kept: under everything that decides it, written by one process
@@ -79,8 +82,8 @@ def train_on(trainer: Trainer, entry: Entry, told: Told | None = None) -> Spent:
                 latest, kept, copied = now(), False, time.monotonic()
             if clock - written >= WRITE_EVERY:
                 kept, written = entry.write(latest), time.monotonic()
-            if told:
-                told(trainer.done)
+            if after_step:
+                after_step(trainer.done)
     except BaseException as error:
         if between:
             latest, kept = now(), False
