@@ -156,6 +156,12 @@ def test_a_wrong_command_line_is_caught(line: str) -> None:
         check(line)
 
 
+def test_the_readme_is_short() -> None:
+    """Words of text, tables and code alike, without the targets of links."""
+    text = re.sub(r"<!--.*?-->|(?<=\])\([^)]*\)", "", (ROOT / "README.md").read_text("utf-8"))
+    assert len([word for word in text.split() if re.search(r"\w", word)]) <= 900
+
+
 def test_the_documents_show_every_verb() -> None:
     shown = {shlex.split(line, comments=True)[1] for path, line in LINES if path.name == "README.md"}
     assert set(VERBS) <= shown
