@@ -34,6 +34,7 @@ evidence: $(VENV)/.installed
 	@test -n "$(DATA)" || { echo "say where the data sets lie or may be downloaded to: make evidence DATA=folder"; exit 2; }
 	$(BIN)/python results/evidence.py --data "$(DATA)" --scale $(SCALE)
 	$(BIN)/python results/table.py
+	$(BIN)/python results/pictures.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/speed/speed.py --out results/benchmarks/speed.json

@@ -1,7 +1,9 @@
-"""Write what results/ holds into README.md, docs/choose.md and docs/methods/datadam.md: `python results/table.py [--check]`.
+"""Write what results/ holds into the documents: `python results/table.py [--check]`.
 
-Only the parts between two markers are written. With --check nothing is, and the exit code is 1 when a file is
-not up to date. Published numbers are copied from the sources named here and nowhere else.
+README.md gets a short table; results/README.md all of it and how each row was made; docs/methods/datadam.md the same, and what
+moved the images; docs/choose.md and docs/methods/datadam.md the tables of `datadam compare`. Only the parts between two markers
+are written. With --check nothing is, and the exit code is 1 when a file is not up to date.
+Published numbers are copied from the sources named here and nowhere else.
 """
 
 import argparse
@@ -92,6 +94,12 @@ class Row:
         """What baselines must share to stand in each other's row: scale, data, network, whitening."""
         return self.scale, self.card["data"]["checksum"], self.recipe["net"], str(self.card["transform"]["zca"])
 
+    @property
+    def drawn(self) -> int:
+        """Real images of a class that the run has seen."""
+        drawn: int = self.card["iterations_done"] * self.recipe["batch_real"]
+        return drawn
+
     def judged(self, of: str) -> dict[str, Any] | None:
         """The evaluation of the distilled, random or whole set on the run's network: the one of the longest training."""
         found = [e for e in self.evaluations if e["of"] == of and e["net"] == self.recipe["net"]]
@@ -125,6 +133,34 @@ def block(kept: list[Row], up: str = "") -> str:
     if sources:
         parts += ["Published numbers:", "\n".join(f"- [{key}] {SOURCES[key]}." for key in SOURCES if key in sources)]
     return "\n\n".join(parts)
+
+
+def short(kept: list[Row]) -> str:
+    """Four columns for the README: data, ours, random real images, what is published; of the usual preset, the longest runs."""
+    if not kept:
+        return "No results yet."
+    parts = []
+    for scale, words in SCALES.items():
+        longest: dict[tuple[str, int], Row] = {}
+        for row in (row for row in kept if row.scale == scale and row.recipe["preset"] == "datadam"):
+            key = row.card["data"]["name"], row.recipe["ipc"]
+            if key not in longest or row.drawn > longest[key].drawn:
+                longest[key] = row
+        lines = []
+        for (data, ipc), row in longest.items():
+            random = _accuracy(_shared(row, kept, "random"))
+            whitened = ", whitened too" if row.card["transform"]["zca"] and random != NONE else ""
+            link = f"[{TITLES.get(data, data)}, {ipc}](results/{scale}/{row.name})"
+            lines.append((link, _accuracy(row.judged("distilled")), f"{random}{whitened}", _joined(row)))
+        if lines:
+            head = (
+                "data, images per class",
+                "distilled by `datadam`, %",
+                "random real images, %",
+                "published (its own protocol), %",
+            )
+            parts += [f"**Measured here {words.partition(':')[0]}.**", markdown(head, lines)]
+    return "\n\n".join(parts) or "No results of the usual preset yet."
 
 
 def gradients(kept: list[Row]) -> str:
@@ -254,8 +290,12 @@ def rewritten(text: str, inside: str, name: str = "results") -> str:
 def wanted(root: Path) -> dict[Path, str]:
     """The files that show results, and what they should say."""
     kept = rows(root / "results")
-    readme, page = root / "README.md", root / "docs" / "methods" / "datadam.md"
-    inside = {readme: block(kept), page: "\n\n".join(filter(None, (block(kept, "../../"), gradients(kept))))}
+    readme, whole, page = root / "README.md", root / "results" / "README.md", root / "docs" / "methods" / "datadam.md"
+    inside = {
+        readme: short(kept),
+        whole: block(kept, "../"),
+        page: "\n\n".join(filter(None, (block(kept, "../../"), gradients(kept)))),
+    }
     texts = {path: rewritten(path.read_text("utf-8"), text) for path, text in inside.items()}
     for place, names in TABLES.items():
         path, up = root / place, "../" * place.count("/")

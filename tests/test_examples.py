@@ -72,8 +72,8 @@ def test_own_folder_and_its_use_in_training(python: Callable[..., str], tmp_path
 
 
 def test_every_example_is_tried_here() -> None:
-    here = Path(__file__).read_text("utf-8")
-    assert all(f'"{path.name}"' in here for path in (ROOT / "examples").glob("*.py"))
+    here = Path(__file__).read_text("utf-8") + (ROOT / "tests" / "test_notebook.py").read_text("utf-8")
+    assert all(f'"{path.name}"' in here for path in (ROOT / "examples").iterdir() if path.is_file())
 
 
 def test_the_readmes_example(python: Callable[..., str], tmp_path: Path) -> None:
@@ -154,6 +154,12 @@ def test_a_command_line_is_accepted(path: Path, line: str) -> None:
 def test_a_wrong_command_line_is_caught(line: str) -> None:
     with pytest.raises(Exception, match=r"(?i)unknown|invalid|unused|no --ipc|requires|must"):
         check(line)
+
+
+def test_the_readme_is_short() -> None:
+    """Words of text, tables and code alike, without the targets of links."""
+    text = re.sub(r"<!--.*?-->|(?<=\])\([^)]*\)", "", (ROOT / "README.md").read_text("utf-8"))
+    assert len([word for word in text.split() if re.search(r"\w", word)]) <= 900
 
 
 def test_the_documents_show_every_verb() -> None:

@@ -35,12 +35,30 @@ def _program(name: str) -> ModuleType:
     return module
 
 
-table, evidence = _program("table"), _program("evidence")
+table, evidence, pictures = _program("table"), _program("evidence"), _program("pictures")
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def test_the_documents_are_up_to_date() -> None:
     assert table.main(["--check"]) == 0, "run python results/table.py"
+
+
+def test_the_pictures_are_up_to_date() -> None:
+    assert pictures.main(["--check"]) == 0, "run python results/pictures.py"
+
+
+def test_pictures_show_what_is_kept() -> None:
+    kept = {row.name: row for row in table.rows(ROOT / "results")}
+    drawn = pictures.told(pictures.idea(kept))
+    for of in ("distilled", "random"):
+        e = kept[pictures.IDEA].judged(of)
+        assert e is not None
+        assert f">{100 * e['mean']:.1f} %<" in drawn
+    (ipc, e), *_ = pictures.measured(kept, "cifar10", "distilled")
+    assert (ipc, e["mean"]) == (10, kept["cifar10-ipc10-256"].judged("distilled")["mean"])
+    assert [ipc for ipc, _ in pictures.measured(kept, "mnist", "random")] == [1, 10]
+    assert pictures.published("cifar10", "DataDAM") == [(1, 32.0), (10, 54.2), (50, 67.0)]
+    assert f'cy="{44 + 220 * (1 - 0.67):.2f}"' in pictures.accuracy(kept)
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.parent.name)
@@ -126,7 +144,8 @@ def evaluation(of: str, accuracies: list[list[float]], net: str = "convnet3", ep
 def keep(tmp_path: Path) -> Callable[..., Path]:
     """A repository with empty tables, and rows kept in it; gives its root."""
     (tmp_path / "docs" / "methods").mkdir(parents=True)
-    for place in ("README.md", "docs/methods/datadam.md", *table.TABLES):
+    (tmp_path / "results").mkdir()
+    for place in ("README.md", "results/README.md", "docs/methods/datadam.md", *table.TABLES):
         words = f"before\n{BEGIN}\nold\n{END}\n"
         marks = [f"<!-- {name}:begin -->\nold\n<!-- {name}:end -->\n" for name in table.TABLES.get(place, ())]
         (tmp_path / place).write_text("".join([words, *marks, "after\n"]))
@@ -145,7 +164,7 @@ def keep(tmp_path: Path) -> Callable[..., Path]:
     return one
 
 
-def cells(root: Path, name: str, document: str = "README.md") -> list[str]:
+def cells(root: Path, name: str, document: str = "results/README.md") -> list[str]:
     """The cells of a row of the table."""
     line = next(line for line in (root / document).read_text().splitlines() if line.startswith(f"| [{name}]"))
     return [cell.strip() for cell in line.strip("|").split("|")]
@@ -164,7 +183,7 @@ def test_a_row_says_everything(keep: Callable[..., Path]) -> None:
     root = keep("a", card(), evaluation("distilled", [[0.50, 0.51, 0.49]]), evaluation("random", [[0.30, 0.32]]), whole)
     assert table.main([], root) == 0
     assert cells(root, "a") == [
-        "[a](results/small/a)",
+        "[a](../results/small/a)",
         "CIFAR-10, 10",
         "DataDAM: `datadam`, convnet3, ZCA",
         "1 500 x 64",
@@ -174,7 +193,7 @@ def test_a_row_says_everything(keep: Callable[..., Path]) -> None:
         "DataDAM 54.2 ± 0.8 [1]; random 26.0 [1]; whole set 84.8 [1]",
         "1 234 s, 2 threads",
     ]
-    text = (root / "README.md").read_text()
+    text = (root / "results/README.md").read_text()
     assert "`datadam distill cifar10 --ipc 10 --iterations 1500 --batch-real 64`" in text
     assert "/some/where" not in text
     for words in (
@@ -187,6 +206,23 @@ def test_a_row_says_everything(keep: Callable[..., Path]) -> None:
     ):
         assert words in text
     assert "(../../results/small/a)" in cells(root, "a", "docs/methods/datadam.md")[0]
+
+
+def test_the_readme_has_four_columns_and_of_each_data_and_ipc_the_longest_run(keep: Callable[..., Path]) -> None:
+    keep("a", card(), evaluation("distilled", [[0.50, 0.51, 0.49]]), evaluation("random", [[0.30, 0.32]]))
+    keep("longer", card(batch_real=256), evaluation("distilled", [[0.60, 0.61]]))
+    keep("one", card(ipc=1, zca=False))
+    root = keep("paper", card(preset="paper", batch_real=512), evaluation("distilled", [[0.4, 0.4]]))
+    table.main([], root)
+    text = (root / "README.md").read_text()
+    assert lines_of(text) == [
+        ["data, images per class", "distilled by `datadam`, %", "random real images, %", "published (its own protocol), %"],
+        ["---"] * 4,
+        ["[CIFAR-10, 1](results/small/one)", "–", "–", "DataDAM 32.0 ± 1.2 [1]; random 14.4 [1]; whole set 84.8 [1]"],
+        ["[CIFAR-10, 10](results/small/longer)", "60.5 ± 1.2 (2 students)", "31.0 ± 1.2 (2 students), whitened too",
+         "DataDAM 54.2 ± 0.8 [1]; random 26.0 [1]; whole set 84.8 [1]"],
+    ]  # fmt: skip
+    assert "**Measured here at a small scale, which is not the published one.**" in text
 
 
 def test_gradients_are_medians_per_pixel(keep: Callable[..., Path]) -> None:
@@ -222,7 +258,7 @@ def test_data_without_published_numbers(keep: Callable[..., Path]) -> None:
     table.main([], root)
     assert cells(root, "a")[1] == "photos, 10"
     assert cells(root, "a")[7] == "none"
-    assert "Published numbers" not in (root / "README.md").read_text()
+    assert "Published numbers" not in (root / "results/README.md").read_text()
 
 
 def test_check_sees_a_change_and_writes_nothing(keep: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,7 +269,7 @@ def test_check_sees_a_change_and_writes_nothing(keep: Callable[..., Path], capsy
     assert (root / "README.md").read_text() == before
     assert table.main([], root) == 0
     assert table.main(["--check"], root) == 0
-    (root / "README.md").write_text((root / "README.md").read_text().replace("1 234 s", "1 s"))
+    (root / "results/README.md").write_text((root / "results/README.md").read_text().replace("1 234 s", "1 s"))
     assert table.main(["--check"], root) == 1
 
 

@@ -1,4 +1,4 @@
-"""TODO parallel.spread."""
+"""How work is spread: over how many workers and shards, and over which engine."""
 
 from dataclasses import dataclass
 
