@@ -1,9 +1,11 @@
 """Small data and runs that many tests share, and what keeps a test from hanging or from depending on its machine."""
 
 import faulthandler
+import getpass
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
@@ -16,6 +18,8 @@ from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
 
 torch.set_num_threads(int(os.environ.get("DATADAM_TEST_THREADS", "1")))
+if processor := os.environ.get("ATEN_CPU_CAPABILITY"):  # code that torch kept for the true one is not for the one that is played
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/datadam-tests-{getpass.getuser()}-{processor}")
 LONGEST = 300.0  # seconds of a test, with what is set up for it: far more than any takes
 PLENTY = 16_000_000_000  # bytes of free memory that tests find, whatever else the machine is doing
 ABOUT_MEMORY = ("test_machine", "test_cache")  # these look at the machine's own
