@@ -33,6 +33,7 @@ def _exact(kind: Any, tokens: tuple[Token, ...]) -> Any:
     return cyclopts.convert(kind, tokens)
 
 
+INTERRUPTED = 130  # by Ctrl-C, as shells say it
 app = App(
     name="datadam",
     help="Dataset distillation: a few synthetic images per class that teach a network as much as they can of the whole set.",
@@ -63,7 +64,7 @@ def run(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"\nInterrupted. {interrupt}\n" if str(interrupt) else "\nInterrupted.\n")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone (| head): nothing more to say
         return 1
