@@ -30,6 +30,7 @@ class Row:
     small_students: int = 2
     random: int = 0  # students of random real images at the small scale; 0: not judged
     whole_epochs: int = 0  # also judge the whole set, with this many epochs at the small scale
+    judged: str = ""  # more options of the evaluation at the small scale
 
 
 ROWS = {
@@ -40,6 +41,16 @@ ROWS = {
     "cifar10-ipc10-paper": Row("cifar10", "--ipc 10 --preset paper", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-official": Row("cifar10", "--ipc 10 --preset official", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-dm": Row("cifar10", "--ipc 10 --method dm", "--iterations 1500 --batch-real 64"),
+    "cifar10-ipc10-dm-grid2": Row(
+        "cifar10",
+        "--ipc 10 --method dm --set decoder=grid:2 --set lr_images=2",
+        "--iterations 250 --batch-real 32 --precision bfloat16",
+        3,
+        judged="--precision bfloat16",
+    ),  # fmt: skip
+    "cifar10-ipc10-random-grid2": Row(
+        "cifar10", "--ipc 10 --method random --set decoder=grid:2", "", 2, judged="--precision bfloat16"
+    ),
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
     "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", 3, random=3),
 }
@@ -121,7 +132,7 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
         datadam("distill", *source, *row.options.split(), *size, "--out", str(run))
     card = json.loads((folders[0] / "card.json").read_text())
     net = card["recipe"]["net"]
-    judged = ["--protocol", "honest", "--net", net]
+    judged = ["--protocol", "honest", "--net", net, *(row.judged.split() if scale == "small" else [])]
 
     def students(count: int) -> list[str]:
         return ["--students", str(count)] if scale == "small" else ["--full"]
