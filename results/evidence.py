@@ -47,7 +47,7 @@ ROWS = {
         "--iterations 250 --batch-real 32 --precision bfloat16",
         3,
         judged="--precision bfloat16",
-    ),  # fmt: skip
+    ),
     "cifar10-ipc10-random-grid2": Row(
         "cifar10", "--ipc 10 --method random --set decoder=grid:2", "", 2, judged="--precision bfloat16"
     ),
