@@ -39,7 +39,8 @@ def method_named(name: object) -> type[Method]:
     """The method of that name, ours or else that of an installed package. Raises `UnknownName`, `InvalidInput`."""
     kind = (CATALOG.get(name) or plugins.find("methods", name, _checked)) if isinstance(name, str) else None
     if kind is None:
-        raise UnknownName("method", name, [*CATALOG, *plugins.names("methods")])
+        cure = "A method of another package is known where that package is installed."
+        raise UnknownName("method", name, [*CATALOG, *plugins.names("methods")], cure)
     return kind
 
 
