@@ -28,7 +28,7 @@ class Kind:
 
     @classmethod
     def of_evaluation(cls, evaluation: Mapping[str, Any]) -> "Kind":
-        """That of the set which an evaluation, as its file keeps it, has judged; early files judged plain sets with hard labels."""
+        """That of the set that an evaluation, as kept in its file, judged; early ones judged plain sets with hard labels."""
         return cls(str(evaluation.get("decoder") or PLAIN.word), str(evaluation.get("labels") or "hard"))
 
     @property
