@@ -61,15 +61,20 @@ def stored_bytes(card: Mapping[str, Any]) -> int:
     return sum(counts_of(card)) * (4 * pixels + labels) + (4 if card.get("rate") is not None else 0)
 
 
+def each_of(card: Mapping[str, Any]) -> int:
+    """Training images of a stored one."""
+    each: int = decoder_named(Kind.of_card(card).decoder).each
+    return each
+
+
 def training_count(card: Mapping[str, Any]) -> int:
     """Training images that the stored ones decode to."""
-    each: int = decoder_named(Kind.of_card(card).decoder).each
-    return sum(counts_of(card)) * each
+    return sum(counts_of(card)) * each_of(card)
 
 
-def per_class(card: Mapping[str, Any]) -> str:
-    """Stored images of a class: "2 images", "1 to 4 images" where they are not all alike."""
-    few, many = min(counts_of(card)), max(counts_of(card))
+def per_class(card: Mapping[str, Any], each: int = 1) -> str:
+    """Stored images of a class, times `each`: "2 images", "1 to 4 images" where they are not all alike."""
+    few, many = (each * end(counts_of(card)) for end in (min, max))
     return plural(many, "image") if few == many else f"{count(few)} to {plural(many, 'image')}"
 
 
