@@ -1,4 +1,4 @@
-"""Sets of several decoders in one comparison: all are listed, none is ranked or tested across kinds, and each says what it stores."""
+"""Sets of several decoders in one comparison: all are listed, none is ranked across kinds, and each says what it stores."""
 
 import csv
 import io

@@ -39,7 +39,8 @@ def audit(
     from dataclasses import replace
 
     from datadam import machine
-    from datadam.cli.evaluate import kept_evaluations, rule_for
+    from datadam.cli.evaluate import rule_for
+    from datadam.cli.evaluations import kept_evaluations
     from datadam.cli.options import check_device, check_nets, command, data_of_card, sets_of
     from datadam.cli.screen import result, say
     from datadam.errors import InvalidInput

@@ -74,9 +74,9 @@ class Column:
 class Grid:
     """A comparison that can be made.
 
-    `rows`, grouped by images per class, and within them by kind; `columns`; `repeats`; `seed`, of repeat 0; `protocol`, unless a column has another, and
-    `students` a set; `whole`, whether the whole training set is a row, and `zca`, whether it is whitened then; `asked`, all of it
-    in words.
+    `rows`, by images per class and then by kind; `columns`; `repeats`; `seed`, of repeat 0; `protocol`, unless a column has
+    another, and `students` a set; `whole`, whether the whole training set is a row, and `zca`, whether it is whitened then;
+    `asked`, all of it in words.
     """
 
     rows: tuple[Row, ...]

@@ -283,8 +283,8 @@ def _notes(grid: Grid, results: Results, device: str) -> list[str]:
     notes = []
     if len({row.kind for row in grid.rows}) > 1:
         notes.append(
-            "rows of another decoder or label kind stand below the others of their ipc: they are not ranked with them, for an image "
-            "that is stored is not the same there, and each is tested against the first method of its own kind"
+            "rows of another decoder or label kind stand below the others of their ipc and are not ranked with them: an image "
+            "that is stored is not the same there; each is tested against the first method of its own kind"
         )
     if any(column.protocol != grid.protocol for column in grid.columns):
         notes.append("a column NET@AUGMENT judges by students whose images are augmented so, and in all else as said above")
