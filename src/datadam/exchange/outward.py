@@ -147,7 +147,7 @@ def _outgoing(one: DistilledSet, target: Transform | None) -> Outgoing:
         images = ((pixels(one.training_images, one.transform) - mean) / std).float()
     protocol = PROTOCOLS.get(str(card["recipe"].get("protocol")), PROTOCOLS["honest"])
     return Outgoing(
-        images=images.contiguous(), labels=one.numbers.repeat_interleave(one.decoder.each), classes=one.classes,
+        images=images.contiguous(), labels=one.training_numbers, classes=one.classes,
         logits=one.training_labels if one.soft else None, temperature=one.temperature, data=str(card["data"]["name"]),
         method=str(method.get("name") if isinstance(method, dict) else method), net=str(card["recipe"]["net"]),
         ipc=one.ipc * one.decoder.each, lr=protocol.training.lr if one.rate is None else float(one.rate),

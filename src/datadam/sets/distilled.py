@@ -98,6 +98,11 @@ class DistilledSet:
         """Their class numbers [N], or their logits [N, K]."""
         return self.labels.repeat_interleave(self.decoder.each, 0)
 
+    @property
+    def training_numbers(self) -> Tensor:
+        """Their class numbers [N], whatever the labels are."""
+        return self.numbers.repeat_interleave(self.decoder.each)
+
     def pixels(self) -> Tensor:
         """The training images in true colours: [N, C, H, W] in [0, 1]."""
         return self.transform.to_pixels(self.training_images)
