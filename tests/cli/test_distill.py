@@ -23,7 +23,7 @@ def test_a_run_folder_is_complete_and_told(cli, pictures: Path, tmp_path: Path) 
     out = tmp_path / "new" / "run"
     outcome = cli("distill", pictures, "--ipc", 2, *TINY, "--out", out, "--note", "demo, not a result")
     assert outcome.code == 0
-    assert outcome.out.splitlines()[0] == f"{out}: 6 images, 2 for each of 3 classes"
+    assert outcome.out.splitlines()[0] == f"{out}: 6 images, 2 for each of 3 classes; stored in 4.7\u202fkB"
     assert outcome.out.splitlines()[-1].split() == ["judge", "datadam", "evaluate", str(out)]
     written = {path.name for path in out.iterdir()}
     assert written == {

@@ -37,7 +37,7 @@ def test_the_table_shows_what_is_kept_beside(cli, run: Path, pictures: Path) -> 
     assert cli("baseline", pictures, "--whole", "--epochs", 2, "--beside", run).code == 0
     outcome = cli("evaluate", run, "--students", 2, "--epochs", 2, "--note", "demo")
     lines = outcome.out.splitlines()
-    head = ["run", "of", "images", "net", "accuracy", "95", "%", "interval", "s", "a", "student", "judged"]
+    head = ["run", "of", "images", "stored", "net", "accuracy", "95", "%", "interval", "s", "a", "student", "judged"]
     assert lines[0].split() == head
     assert [line.split()[1] for line in lines[2:5]] == ["distilled", "random", "whole"]
     assert "[demo]" in lines[2]

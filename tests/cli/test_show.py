@@ -11,11 +11,12 @@ from datadam.data.catalog import CATALOG as DATA
 from datadam.distillation import presets, start
 from datadam.evaluation import protocols
 from datadam.exchange import FORMATS
+from datadam.sets.decoders import DECODERS
 from datadam.sets.distilled import DistilledSet
 
 NAMES = {
     "data": DATA, "methods": methods.CATALOG, "presets": presets.CATALOG, "nets": nets.CATALOG, "starts": start.STARTS,
-    "protocols": protocols.CATALOG, "formats": FORMATS,
+    "decoders": DECODERS, "protocols": protocols.CATALOG, "formats": FORMATS,
 }  # fmt: skip
 
 

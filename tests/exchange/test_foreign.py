@@ -77,22 +77,90 @@ def test_labels_in_many_forms(animals: RealData, tmp_path: Path, labels: object,
     assert (words in notes[0]) if words else not notes
 
 
-def test_soft_labels_only_when_asked(animals: RealData, tmp_path: Path) -> None:
-    scores = torch.eye(3)[LABELS] * 2 + torch.rand(6, 3, generator=torch.Generator().manual_seed(1))
-    for name, value in (("images", IMAGES), ("labels", scores), ("lr", torch.tensor(0.03))):
+SCORES = torch.eye(3)[LABELS] * 2 + torch.rand(6, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("soft", [torch.eye(3)[LABELS] * 2 - 1, torch.eye(3)[LABELS] + torch.arange(6.0)[:, None], SCORES])
+def test_soft_labels_of_trajectories_stay_soft(animals: RealData, tmp_path: Path, soft: torch.Tensor) -> None:
+    for name, value in (("images", IMAGES), ("labels", soft), ("lr", torch.tensor(0.03))):
         torch.save(value, tmp_path / f"{name}_best.pt")
-    for soft in (
-        torch.eye(3)[LABELS] * 2 - 1,
-        torch.eye(3)[LABELS] + torch.arange(6.0)[:, None],
-        torch.softmax(scores, 1),
-        scores,
-    ):
-        torch.save(soft, tmp_path / "labels_best.pt")
-        with pytest.raises(ArtifactError, match="labels are soft"):
-            import_(tmp_path, "mtt", animals)
+    (one,) = import_(tmp_path, "mtt", animals, tmp_path / "run")
+    assert torch.equal(one.labels, soft)
+    assert (one.kind.labels, one.counts, one.temperature, one.card.get("warnings")) == ("soft", (2, 2, 2), 1.0, [])
+    assert one.rate == torch.tensor(0.03)
+    assert torch.equal(DistilledSet.load(tmp_path / "run").labels, soft)
     (one,) = import_(tmp_path, "mtt", animals, hard=True)
-    assert one.labels.tolist() == LABELS.tolist() == scores.argmax(1).tolist()
+    assert one.labels.tolist() == LABELS.tolist() == soft.argmax(1).tolist()
     assert any("soft" in note for note in one.card["warnings"])
+
+
+def test_probabilities_become_logits(animals: RealData, tmp_path: Path) -> None:
+    shares = torch.softmax(SCORES, 1)
+    shares[0] = torch.tensor([1.0, 0.0, 0.0])
+    for name, value in (("images", IMAGES), ("labels", shares)):
+        torch.save(value, tmp_path / f"{name}.pt")
+    (one,) = import_(tmp_path, "ddranking", animals)
+    torch.testing.assert_close(torch.softmax(one.labels, 1), shares)
+    assert any("probabilities" in note for note in one.card["warnings"])
+    assert one.rate is None
+
+
+def test_soft_labels_that_doubt_stay_in_their_place(animals: RealData, tmp_path: Path) -> None:
+    """Class after class, as all programs write them, also where a label finds another class likelier; else by what they find."""
+    doubting = SCORES.clone()
+    doubting[1] = torch.tensor([0.0, 1.0, 0.5])
+    turned = SCORES[[4, 0, 2, 5, 1, 3]]
+    fewer = SCORES[[0, 1, 2, 3, 4]]
+    for labels, counts, order in (
+        (doubting, (2, 2, 2), range(6)), (turned, (2, 2, 2), [1, 4, 2, 5, 0, 3]), (fewer, (2, 2, 1), range(5)),
+    ):  # fmt: skip
+        torch.save(IMAGES[: len(labels)], tmp_path / "images.pt")
+        torch.save(labels, tmp_path / "labels.pt")
+        (one,) = import_(tmp_path, "mtt", animals)
+        assert one.counts == counts
+        assert torch.equal(one.labels, labels[list(order)])
+        assert torch.equal(one.images, IMAGES[list(order)])
+
+
+def test_classes_of_unequal_count(animals: RealData, tmp_path: Path) -> None:
+    torch.save({"data": [IMAGES, torch.tensor([2, 0, 2, 1, 2, 0])]}, tmp_path / "syn_data_x_ipc_2.pt")
+    (one,) = import_(tmp_path, "datadam", animals, tmp_path / "run")
+    assert torch.equal(one.images, IMAGES[[1, 5, 3, 0, 2, 4]])
+    assert one.labels.tolist() == [0, 0, 1, 2, 2, 2]
+    assert (one.counts, one.ipc, one.card["counts"]) == ((2, 1, 3), 3, [2, 1, 3])
+    assert "the classes have 1 to 3 images" in one.card["warnings"]
+    assert DistilledSet.load(tmp_path / "run").counts == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("lr", torch.tensor(-0.01), "the rate of students is -0.01; one number above 0"),
+        ("lr", torch.tensor(float("nan")), "the rate of students is nan"),
+        ("lr", torch.tensor([0.1, 0.2]), r"\[2\] of torch.float32"),
+        ("lr", torch.tensor(1), "torch.int64"),
+        ("lr", "0.01", "kind str"),
+        ("labels", SCORES * float("nan"), "labels hold NaN"),
+        ("labels", SCORES.double() * 1e300, "too large for float32"),
+        ("labels", torch.zeros(6, 3), "0 to 6 images a class"),
+        ("labels", SCORES[:5], r"labels are \[5, 3\] for 6 images"),
+        ("labels", SCORES[:, :2], r"labels are \[6, 2\]; the data have 3 classes"),
+        ("labels", SCORES[..., None], r"labels are \[6, 3, 1\]"),
+    ],
+)  # fmt: skip
+def test_rates_and_soft_labels_that_are_none(animals: RealData, tmp_path: Path, name: str, value: object, words: str) -> None:
+    for part, whole in {"images": IMAGES, "labels": SCORES, "lr": torch.tensor(0.03), name: value}.items():
+        torch.save(whole, tmp_path / f"{part}_best.pt")
+    with pytest.raises(ArtifactError, match=words):
+        import_(tmp_path, "mtt", animals)
+
+
+def test_a_rate_that_is_a_plain_number(animals: RealData, tmp_path: Path) -> None:
+    for part, whole in {"images": IMAGES, "labels": LABELS, "lr": 0.25}.items():
+        torch.save(whole, tmp_path / f"{part}_best.pt")
+    (one,) = import_(tmp_path, "mtt", animals)
+    assert one.rate == torch.tensor(0.25)
+    assert one.card["rate"] == 0.25
 
 
 def test_images_are_put_class_after_class(animals: RealData, tmp_path: Path) -> None:

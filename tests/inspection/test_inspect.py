@@ -77,7 +77,7 @@ def test_any_kind_of_network_serves(real: RealData, small: DistilledSet, net: st
 
 
 def test_no_image_depends_on_those_beside_it_even_with_batch_norm(real: RealData, small: DistilledSet) -> None:
-    sample = Sample.of(real, 2, 24, seed=0)
+    sample = Sample.of(real, (2,) * 3, 24, seed=0)
     look = Look(small, real, sample, 2.0)
     recipe = small.card["recipe"] | {"net": "convnet2:norm=batch:width=4"}
     network = next(random_networks(real, recipe, 1, 0, torch.cat(sample.reference)))
@@ -87,7 +87,7 @@ def test_no_image_depends_on_those_beside_it_even_with_batch_norm(real: RealData
 
 
 def test_groups_are_what_they_say(real: RealData, small: DistilledSet) -> None:
-    sample = Sample.of(real, 2, 24, seed=0)
+    sample = Sample.of(real, (2,) * 3, 24, seed=0)
     look = Look(small, real, sample, 2.0)
     network = next(random_networks(real, small.card["recipe"], 1, 0, torch.cat(sample.reference)))
     seen = look.through(network)

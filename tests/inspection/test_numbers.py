@@ -131,7 +131,7 @@ def test_only_so_many_images_of_each_class_are_asked_about() -> None:
 @pytest.mark.parametrize(("sizes", "ipc", "draws"), [((40, 30, 50), 2, 5), ((8, 9, 9), 3, 1), ((4, 4, 1), 2, 0)])
 def test_the_sample_is_of_every_class_and_shares_no_image(sizes: tuple[int, ...], ipc: int, draws: int) -> None:
     real = make_real(3, sizes)
-    sample = Sample.of(real, ipc, 60, seed=1)
+    sample = Sample.of(real, (ipc,) * 3, 60, seed=1)
     assert sample.classes == [0, 1, 2]
     assert len(sample.draws) == draws
     for place, k in enumerate(sample.classes):
@@ -144,7 +144,7 @@ def test_the_sample_is_of_every_class_and_shares_no_image(sizes: tuple[int, ...]
 
 
 def test_many_classes_are_thinned_evenly() -> None:
-    sample = Sample.of(make_real(250, 4, shape=(1, 4, 4)), 1, 1000, seed=0)
+    sample = Sample.of(make_real(250, 4, shape=(1, 4, 4)), (1,) * 250, 1000, seed=0)
     assert len(sample.classes) == 100
     assert (sample.classes[0], sample.classes[-1]) == (0, 249)
     assert set(np.diff(sample.classes)) == {2, 3}

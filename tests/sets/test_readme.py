@@ -16,6 +16,21 @@ def test_it_says_what_how_and_whom_to_cite(made: SimpleNamespace) -> None:
     assert "**Note:**" not in text
 
 
+def test_it_says_what_is_stored_and_what_students_see(made: SimpleNamespace) -> None:
+    plain = run_readme(made.card(("cat", "dog"), 10, (3, 32, 32)))
+    assert "Stored in 246\u202fkB: images as float32 and labels." in plain
+    assert not any(word in plain for word in ("decoder", "soft", "rate of students", "stored_pixels"))
+    card = made.card(("cat", "dog"), 10, (3, 32, 32), decoder="grid:2", labels="soft", temperature=4.0, rate=0.02)
+    text = run_readme(card | {"counts": [4, 10]})
+    for part in (
+        "# cifar10: 4 to 10 images per class", "14 images, 32 x 32, colour", "with the rate of students",
+        "the decoder grid:2 makes 56 training images of the 14 stored ones, and images per class count stored ones",
+        "softmax at temperature 4", "The rate of students was learned too: 0.02", ".stored_pixels()",
+        "(training image as networks see it, logits of its soft label)",
+    ):  # fmt: skip
+        assert part in text
+
+
 def test_notes_warnings_and_remarks_on_the_data_come_first(made: SimpleNamespace) -> None:
     card = made.card(("cat",), 1, (1, 8, 8), note="demo, not a result", warnings=["stopped early"])
     card["data"]["notes"] = ["no test part"]

@@ -39,7 +39,8 @@ def audit(
     from dataclasses import replace
 
     from datadam import machine
-    from datadam.cli.evaluate import kept_evaluations, rule_for
+    from datadam.cli.evaluate import rule_for
+    from datadam.cli.evaluations import kept_evaluations
     from datadam.cli.options import check_device, check_nets, command, data_of_card, sets_of
     from datadam.cli.screen import result, say
     from datadam.errors import InvalidInput
@@ -96,7 +97,7 @@ def text_of(run: Path, found: dict[str, Any]) -> str:
     """The audit as tables and plain words."""
     told = found["settings"]
     lines = [
-        f"{run}: {found['run']['images']} images, {found['run']['of']}, students {found['run']['net']}",
+        f"{run}: {found['run']['images']} images{_kind(found['run'])}, {found['run']['of']}, students {found['run']['net']}",
         f"{told['students']} students on the set, {told['students']} on random real images, {told['references']} references; "
         f"{told['protocol']}",
         "",
@@ -109,6 +110,15 @@ def text_of(run: Path, found: dict[str, Any]) -> str:
         *(["", *(f"note: {note}" for note in found["notes"])] if found["notes"] else []),
     ]
     return "\n".join(lines)
+
+
+def _kind(run: dict[str, Any]) -> str:
+    """What the set is and stores, in words that follow its images."""
+    from datadam.sets.kind import Kind
+    from datadam.wording import size
+
+    kind, training = Kind.of_evaluation(run), run["training_images"]
+    return f"{kind.words}{f' ({training} training images)' if training != run['images'] else ''}, {size(run['stored_bytes'])}"
 
 
 def _memorisation(found: dict[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 SETTINGS = ("iterations", "batch_real", "net", "start", "seed", "precision", "zca")
 """Settings of a recipe that are options of their own; the others go by --set."""
 
-CORESET = ("net", "seed", "zca", "protocol")
+CORESET = ("net", "seed", "zca", "protocol", "decoder")
 """The settings that mean something to a method that learns nothing."""
 
 

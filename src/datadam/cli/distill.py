@@ -212,6 +212,15 @@ def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
     if recipe.start in STARTS:
         return None
     first = load_sets(Path(recipe.start))[0]
+    if first.decoder.word != recipe.decoder:
+        raise InvalidInput(
+            f"{recipe.start} stores images for the decoder {first.decoder.word}, and this run for {recipe.decoder}: the same "
+            f"numbers are other images there; start with --set decoder={first.decoder.word}, or from a run of {recipe.decoder}"
+        )
+    if len(set(first.counts)) > 1:
+        raise InvalidInput(
+            f"{recipe.start} has {min(first.counts)} to {max(first.counts)} images a class; start from a run with equally many"
+        )
     if first.classes != real.classes or first.transform.to_card() != real.transform.to_card():
         raise InvalidInput(
             f"{recipe.start} was made with other classes or another normalisation; start from a run on the same data"
@@ -319,6 +328,7 @@ def _drive(run: "Run", folder: Path, whole: Path, left: float | None, events: Ev
 
 
 def _tell(made: "Made", *, as_json: bool) -> None:
+    from datadam.cli.options import set_line
     from datadam.cli.screen import duration, result, say
 
     lines = []
@@ -326,7 +336,7 @@ def _tell(made: "Made", *, as_json: bool) -> None:
         card = small.card
         for warning in card["warnings"]:
             say(f"warning: {warning}")
-        lines.append(f"{folder}: {len(small.labels)} images, {small.ipc} for each of {len(small.classes)} classes")
+        lines.append(f"{folder}: {set_line(card)}")
         if card["kind"] == "distilled":
             lines.append(
                 f"         {card['iterations_done']} iterations in {duration(card['seconds'])}, peak memory "

@@ -146,9 +146,10 @@ def baseline(
 ) -> None:
     """Judge random real images, or the whole training set.
 
-    The code is that of `datadam evaluate`, so the numbers can be compared.
+    The code is that of `datadam evaluate`, so the numbers can be compared; beside a run they are stored by its decoder.
     """
     from datadam import machine
+    from datadam.cli.evaluations import judged
     from datadam.cli.options import check_device, check_nets, load_data
     from datadam.cli.screen import result
     from datadam.cli.workers import engine_of
@@ -196,7 +197,9 @@ def baseline(
             if whole:
                 made.append(evaluate_whole(real, **words, progress=progress))
             else:
-                recipe = preset("random", real, ipc=ipc or 0)
+                recipe = preset("random", real, ipc=ipc or 0).change(
+                    {"decoder": card.get("decoder", "plain") if card else "plain"}
+                )
                 chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or (rule.sets if full else 1))]
                 made.append(judge(chosen, real, **words, workers=workers, engine=ray, progress=progress))
         if beside is not None:
@@ -327,15 +330,19 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
     then = []
     for one, folder in zip(sets, folders, strict=True):
         file = folder / "snapshots" / f"{iteration:08d}.safetensors"
-        images = read_tensors(file)[0].get("images")
-        if images is None or images.shape != one.images.shape or not images.isfinite().all():
+        kept = read_tensors(file)[0]
+        images, labels, rate = kept.get("images"), kept.get("labels", one.labels), kept.get("rate", one.rate)
+        sound = images is not None and images.shape == one.images.shape and bool(images.isfinite().all())
+        if images is None or not sound or labels.shape != one.labels.shape or not bool(labels.isfinite().all()):
             raise ArtifactError(f"{file} does not hold the run's images; it is damaged: remove it")
-        then.append(replace(one, images=images.float()))
+        then.append(replace(one, images=images.float(), labels=labels, rate=rate))
     return then
 
 
 def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
     """Our rows, and below them what the runs' folders hold under the same protocol, number format and network."""
+    from datadam.cli.evaluations import judged, kept_evaluations
+
     told: list[tuple[str, dict[str, Any]]] = [(str(run), e.to_json()) for run, e in made]
     shown = {_file(run, e) for run, e in made}
     for run, e in made:
@@ -346,44 +353,3 @@ def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
                 shown.add(path)
                 told.append((str(run), other))
     return judged(told)
-
-
-def judged(evaluations: list[tuple[str, dict[str, Any]]], runs: bool = True) -> str:
-    """A table of evaluations with their runs, and below it how they were judged; numbered where that differs."""
-    from datadam.cli.screen import table
-
-    words = list(dict.fromkeys(e["words"] for _, e in evaluations))
-    marks = {word: f"[{number}]" for number, word in enumerate(words, 1)} if len(words) > 1 else {}
-    head = (*HEAD[0 if runs else 1 :], *(["judged"] if marks else []))
-    rows = [(*row_of(run, e)[0 if runs else 1 :], *([marks[e["words"]]] if marks else [])) for run, e in evaluations]
-    return "\n".join([table(head, rows), *(f"{marks[word]} {word}" if marks else word for word in words)])
-
-
-HEAD = ("run", "of", "images", "net", "accuracy", "95 % interval", "s a student")
-
-
-def row_of(run: str, e: dict[str, Any]) -> tuple[str, ...]:
-    """One evaluation as cells under `HEAD`."""
-    interval = e["interval"]
-    spread = f"+- {50 * (interval['high'] - interval['low']):.2f} ({interval['over']})" if interval else "one student"
-    of = f"{e['of']}" + ("" if e["iteration"] is None else f" @{e['iteration']}") + (f" [{e['note']}]" if e["note"] else "")
-    return (run, of, str(e["images"]), e["net"], f"{100 * e['mean']:.2f} %", spread, f"{e['seconds_per_student']:.1f}")
-
-
-def kept_evaluations(run: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The evaluations kept in a run folder; a damaged one is told and left out."""
-    from datadam.cli.screen import say
-    from datadam.errors import ArtifactError
-    from datadam.files.whole import read_json
-
-    found = []
-    for path in sorted((run / "evaluations").glob("*.json")):
-        try:
-            e = read_json(path)
-            row_of("", e)
-            if not isinstance(e["protocol"]["name"], str) or not isinstance(e["words"], str):
-                raise TypeError
-            found.append((path, e))
-        except (ArtifactError, KeyError, TypeError, ValueError):
-            say(f"note: {path} is no evaluation, or damaged, and was left out")
-    return found

@@ -39,7 +39,7 @@ def export(
 
     Normalisation is converted to what they expect, and datadam.json and README.md beside say what the numbers mean.
     """
-    from datadam.cli.options import load_sets
+    from datadam.cli.options import load_sets, set_line
     from datadam.cli.screen import result
     from datadam.errors import InvalidInput
     from datadam.exchange import export as write
@@ -59,7 +59,8 @@ def export(
         raise InvalidInput(f"{run} holds {len(sets)} sets; measure one of them: {run / '0'}")
     done = write(sets, to, out, keep_zca=keep_zca, overwrite=overwrite)
     told = done.to_json()
-    lines = [f"{out}: {to}, {_files(done)}", f"against the run: {done.error}", *(f"note: {note}" for note in done.notes)]
+    lines = [f"{out}: {to}, {_files(done)}", f"the run: {set_line(sets[0].card)}", f"against the run: {done.error}"]
+    lines += [f"note: {note}" for note in done.notes]
     if measure:
         cost = _measure(sets[0], done, root, net, protocol, students, epochs, seed, device)
         told["measured"] = cost

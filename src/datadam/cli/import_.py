@@ -34,12 +34,11 @@ def import_(
     The run can be evaluated, shown and reported like any other. Class names, shape and normalisation come from the data and
     from datadam.json, where there is one; nothing in the file is run.
     """
-    from datadam.cli.options import load_data
+    from datadam.cli.options import load_data, set_line
     from datadam.cli.screen import result
     from datadam.errors import InvalidInput
     from datadam.exchange import format_named
     from datadam.exchange import import_ as read
-    from datadam.wording import plural
 
     format_named(as_)
     if not path.exists():
@@ -54,7 +53,7 @@ def import_(
     one = sets[0]
     count = f"{len(sets)} sets of " if len(sets) > 1 else ""
     lines = [
-        f"{out}: {count}{plural(len(one.labels), 'image')}, {one.ipc} for each of {plural(len(one.classes), 'class', 'classes')}",
+        f"{out}: {count}{set_line(one.card)}",
         f"normalisation from: {one.card['imported']['normalisation']}",
         *(f"note: {text}" for text in dict.fromkeys(text for each in sets for text in each.card["warnings"])),
         f"judge it with: datadam evaluate {out}",

@@ -147,6 +147,15 @@ def numbered(run: Path) -> list[Path]:
     return sorted((p for p in found if p.is_dir() and p.name.isdecimal()), key=lambda p: int(p.name))
 
 
+def set_line(card: dict[str, Any]) -> str:
+    """A set in a line: how many images, of which kind, in how many bytes."""
+    from datadam.sets.kind import counts_of, per_class, told
+    from datadam.wording import plural
+
+    each, classes = per_class(card).rpartition(" ")[0], plural(len(card["data"]["classes"]), "class", "classes")
+    return f"{plural(sum(counts_of(card)), 'image')}, {each} for each of {classes}; {told(card)}"
+
+
 def load_sets(run: Path) -> "list[DistilledSet]":
     """The distilled sets of a run. Raises `ArtifactError`."""
     from datadam.sets.distilled import DistilledSet

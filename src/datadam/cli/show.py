@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datadam.distillation.recipe import Recipe
     from datadam.methods import Method
 
-What = Literal["data", "methods", "presets", "nets", "starts", "protocols", "formats"]
+What = Literal["data", "methods", "presets", "nets", "starts", "decoders", "protocols", "formats"]
 EXAMPLE = "cifar10"  # the data for which a preset is shown unless told otherwise
 EXAMPLE_IPC = 10
 ORIGIN = {"distilled": "distilled", "coreset": "chosen", "imported": "imported"}
@@ -52,7 +52,7 @@ def list_names(
     *,
     json: Json = False,
 ) -> None:
-    """List data, methods, presets, nets, starts, protocols, formats, with those that installed packages add."""
+    """List data, methods, presets, nets, starts, decoders, protocols, formats, with those that installed packages add."""
     from datadam.cli.screen import result, say
 
     rows, methods, remarks = _names()
@@ -74,6 +74,7 @@ def _names() -> tuple[dict[str, list[tuple[str, str]]], list[dict[str, Any]], li
     from datadam.exchange import FORMATS
     from datadam.methods import catalog as methods
     from datadam.nets import catalog as nets
+    from datadam.sets.decoders import DECODERS
     from datadam.wording import plural
 
     sets, ways, networks = data.listed(), methods.listed(), nets.listed()
@@ -89,6 +90,7 @@ def _names() -> tuple[dict[str, list[tuple[str, str]]], list[dict[str, Any]], li
             (name, row.description + _options(row.options) + of(name, networks.package)) for name, row in networks.rows.items()
         ],
         "starts": list(start.STARTS.items()),
+        "decoders": list(DECODERS.items()),
         "protocols": [
             (
                 name,
@@ -236,7 +238,7 @@ def _images(count: int) -> str:
 
 def _run(run: Path) -> tuple[str, Any]:
     from datadam.cli.audit import score_lines
-    from datadam.cli.evaluate import judged, kept_evaluations
+    from datadam.cli.evaluations import judged, kept_evaluations
     from datadam.cli.options import sets_of
     from datadam.evaluation.ddranking import scores, standing
     from datadam.report.folder import read
@@ -266,6 +268,7 @@ def _method(card: dict[str, Any]) -> str:
 def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """What a person wants to know of a run, one line each; of repeats, the first card and the ranges."""
     from datadam.cli.screen import duration
+    from datadam.sets.kind import per_class, told
 
     card = cards[0]
     recipe, data = card["recipe"], card["data"]
@@ -281,8 +284,8 @@ def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
         settings.append(("networks", recipe["networks"].partition("#")[0]))
     size = " x ".join(map(str, data["shape"]))
     facts = [
-        ("images", f"{count}{_images(recipe['ipc'])} for each of {len(data['classes'])} classes, {size}, "
-                   f"{ORIGIN[card['kind']]}"),
+        ("images", f"{count}{per_class(card)} for each of {len(data['classes'])} classes, {size}, {ORIGIN[card['kind']]}"),
+        ("stored", told(card)),
         ("data", f"{data['name']}, {data.get('train', '?')} training and {data.get('test', '?')} test images"),
         ("method", "  ".join([str(name), *(f"{key}={_shown(value)}" for key, value in method.items())])),
         ("settings", "  ".join(f"{key}={_shown(value)}" for key, value in settings)),

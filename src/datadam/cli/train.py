@@ -36,7 +36,7 @@ def train(
     its accuracy.
     """
     from datadam import machine
-    from datadam.cli.options import check_device, check_nets, data_of_card, load_sets
+    from datadam.cli.options import check_device, check_nets, data_of_card, load_sets, set_line
     from datadam.cli.screen import result
     from datadam.errors import InvalidInput
     from datadam.evaluation.evaluate import train_student
@@ -62,13 +62,14 @@ def train(
     told = {
         "format": "datadam-student/1", "net": spec, "shape": list(real.shape), "classes": list(real.classes),
         "transform": small.transform.to_card(), "accuracy": evaluation.mean, "protocol": evaluation.words, "seed": seed,
-        "data": real.name, "run": str(run), "note": evaluation.note,
+        "data": real.name, "run": str(run), "note": evaluation.note, "labels": evaluation.labels, "decoder": evaluation.decoder,
     }  # fmt: skip
     texts = {name: value if isinstance(value, str) else json_format.dumps(value) for name, value in told.items()}
     write_tensors(out, student.state_dict(), texts)
     note = f" [{evaluation.note}]" if evaluation.note else ""
     lines = [
         f"{out}: {spec}, {100 * evaluation.mean:.2f} % of the test images of {real.name} right{note}",
+        f"trained on {set_line(small.card)}",
         evaluation.words,
         "load it with",
         LOAD.format(net=spec, shape=real.shape, classes=len(real.classes), path=str(out)),

@@ -22,6 +22,7 @@ from datadam.distillation.recipe import Recipe
 from datadam.errors import CannotDo, InvalidInput, noting
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG, Protocol
+from datadam.sets.kind import Kind
 from datadam.settings import refuse
 from datadam.training.pool import RANDOM, open_bucket
 
@@ -37,6 +38,13 @@ class Row:
     recipe: Recipe | None
     forecast: Forecast | None = None
     refused: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """Label kind and decoder of its sets: those of different kinds are not ranked against each other."""
+        if self.recipe is None:
+            return Kind()
+        return Kind(self.recipe.decoder, "soft" if "labels" in self.recipe.method.learns else "hard")
 
     @property
     def folder(self) -> str:
@@ -66,9 +74,9 @@ class Column:
 class Grid:
     """A comparison that can be made.
 
-    `rows`, grouped by images per class; `columns`; `repeats`; `seed`, of repeat 0; `protocol`, unless a column has another, and
-    `students` a set; `whole`, whether the whole training set is a row, and `zca`, whether it is whitened then; `asked`, all of it
-    in words.
+    `rows`, by images per class and then by kind; `columns`; `repeats`; `seed`, of repeat 0; `protocol`, unless a column has
+    another, and `students` a set; `whole`, whether the whole training set is a row, and `zca`, whether it is whitened then;
+    `asked`, all of it in words.
     """
 
     rows: tuple[Row, ...]
@@ -124,7 +132,8 @@ def plan(
     if not any(fault.startswith(("ipc", "seed", "no number")) for fault in faults):
         counts = list(dict.fromkeys(counts))
         rows = [row for one in variants for row in _rows(one, real, counts, settings, device, memory_limit, faults)]
-        rows.sort(key=lambda row: counts.index(row.ipc))  # stable: methods stay in order
+        kinds = list(dict.fromkeys(row.kind for row in rows))
+        rows.sort(key=lambda row: (counts.index(row.ipc), kinds.index(row.kind)))  # stable: methods stay in order
         faults += _twins(rows)
     refuse(list(dict.fromkeys(faults)))
     assert students is not None

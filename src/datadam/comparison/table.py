@@ -14,6 +14,7 @@ from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.result import Evaluation
 from datadam.evaluation.statistics import paired, winner
 from datadam.files.whole import replacing, write_json, write_text
+from datadam.sets.kind import stored_bytes
 
 FORMAT = "datadam-comparison/1"
 WHOLE = "whole set"
@@ -50,7 +51,7 @@ class Comparison:
         return sum(cell["failed"] for row in self.table["rows"] for cell in row["cells"].values())
 
     def cell(self, method: str, ipc: int | None, net: str) -> Json:
-        """One cell: `status`, `mean`, `interval`, `accuracies` by set, `against` the first method, `bold`.
+        """One cell: `status`, `mean`, `interval`, `accuracies` by set, `against` the first method of its kind, `bold`.
 
         Raises `UnknownName` for a method, ipc or network that the table has not.
         """
@@ -112,7 +113,7 @@ def assemble(
     """The content of table.json, but for machine and time."""
     rows = [_row(grid, results, real, i) for i in range(len(grid.rows))]
     for column in grid.columns:
-        _compare(grid, rows, column.label)
+        _compare(rows, column.label)
     if grid.whole:
         rows.append(_whole(grid, results, real))
     judged = (*results.evaluations.values(), *results.whole.values())
@@ -142,6 +143,9 @@ def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
     keys = ("digest", "seconds", "peak_memory_mb", "moved", "warnings", "hardware", "versions", "commit", "created")
     return {
         "method": row.variant.word, "ipc": row.ipc, "images": row.ipc * len(real.classes),
+        "labels": row.kind.labels, "decoder": row.kind.decoder,
+        "stored_bytes": next((stored_bytes(card) for card in cards.values()), None),
+        "reference": next(other.variant.word for other in grid.rows if other.kind == row.kind),
         "iterations": recipe.iterations if recipe and learns else None,
         "batch_real": recipe.batch_real if recipe and learns else None,
         "zca": recipe.zca if recipe else None, "net": recipe.net if recipe else None,
@@ -200,6 +204,7 @@ def _evaluation(
     """Evaluations of single repeats as one over sets, which knows the interval."""
     tables = [e["confusion"] for e in found if e.get("confusion")]
     counts = [[sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(*tables, strict=True)] if tables else []
+    kind: Json = {key: found[0][key] for key in ("labels", "decoder", "stored_bytes") if found and key in found[0]}
     made: Json = {
         key: found[0][key] for key in ("threads", "hardware", "versions", "commit", "created") if found and key in found[0]
     }
@@ -207,7 +212,7 @@ def _evaluation(
         of=of, net=net, protocol=protocol, ipc=ipc, images=images, accuracies=tuple(map(tuple, accuracies)),
         confusion=tuple(map(tuple, counts)), classes=real.classes, data=real.name, seed=seed,
         seconds=sum(e["seconds"] for e in found), seconds_per_student=_mean([e["seconds_per_student"] for e in found]) or 0.0,
-        made=made,
+        made=made, **kind,
     )  # fmt: skip
 
 
@@ -222,13 +227,16 @@ def over_sets(grid: Grid, results: Results, real: RealData, i: int, c: int) -> E
     return _evaluation(accuracies, found, column.protocol, of_recipe(row.recipe), column.spec, row.ipc, images, real, grid.seed)
 
 
-def _compare(grid: Grid, rows: list[Json], net: str) -> None:
-    """Write into the cells of a column what they are worth against the first method, and which one is bold."""
-    for ipc in dict.fromkeys(row["ipc"] for row in rows):
-        cells = [row["cells"][net] for row in rows if row["ipc"] == ipc]
+def _compare(rows: list[Json], net: str) -> None:
+    """Write into the cells of a column what they are worth against the first method of their kind, and which one is bold: at one
+    number of images per class, among sets of one kind."""
+    groups: dict[tuple[Any, ...], list[Json]] = {}
+    for row in rows:
+        groups.setdefault((row["ipc"], row["decoder"], row["labels"]), []).append(row)
+    for group in groups.values():
+        cells = [row["cells"][net] for row in group]
         means = [{r: sum(one) / len(one) for r, one in zip(cell["repeats"], cell["accuracies"], strict=True)} for cell in cells]
-        first = next((m for m, row in zip(means, (r for r in rows if r["ipc"] == ipc), strict=True)
-                      if row["method"] == grid.rows[0].variant.word), {})  # fmt: skip
+        first = next((mean for mean, row in zip(means, group, strict=True) if row["method"] == row["reference"]), {})
         for cell, mean in zip(cells, means, strict=True):
             gap = paired(mean, first) if mean is not first else None
             cell["against"] = gap.to_json() if gap else None
@@ -253,7 +261,8 @@ def _whole(grid: Grid, results: Results, real: RealData) -> Json:
         cells[column.label] = cell | {"failed": int(bool(why))}
     rule = grid.columns[0].whole
     return {
-        "method": WHOLE, "ipc": None, "images": len(real.train), "iterations": None, "batch_real": None,
+        "method": WHOLE, "ipc": None, "images": len(real.train), "labels": "hard", "decoder": "plain", "stored_bytes": None,
+        "reference": None, "iterations": None, "batch_real": None,
         "zca": "kornia" if grid.zca else "none", "net": None, "seconds": None, "peak_memory_mb": None, "settings": None,
         "epochs": rule.training.epochs if rule else None, "runs": [], "cells": cells,
     }  # fmt: skip
@@ -272,6 +281,11 @@ NAMED = 4  # methods that a note names one by one at most
 def _notes(grid: Grid, results: Results, device: str) -> list[str]:
     """What a reader must know beside the numbers."""
     notes = []
+    if len({row.kind for row in grid.rows}) > 1:
+        notes.append(
+            "rows of another decoder or label kind stand below the others of their ipc and are not ranked with them: an image "
+            "that is stored is not the same there; each is tested against the first method of its own kind"
+        )
     if any(column.protocol != grid.protocol for column in grid.columns):
         notes.append("a column NET@AUGMENT judges by students whose images are augmented so, and in all else as said above")
     for column in grid.columns:

@@ -2,7 +2,7 @@
 
     LIST    = WORD , WORD , ...
     WORD    = NAME : SETTING=VALUE : SETTING=VALUE ...      NAME: a method (with its usual preset), or a preset
-    VALUE   of the setting `net`: NETWORK[OPTION=VALUE:OPTION=VALUE ...]
+    VALUE   of the setting `net`: NETWORK[OPTION=VALUE:OPTION=VALUE ...]; of `decoder`: plain, grid:2
 
 Commas and colons inside of brackets, round or square, part nothing.
 """
@@ -24,7 +24,7 @@ from datadam.settings import refuse
 
 FOR_ALL = ("ipc", "seed", "protocol", "method", "preset")
 """What no single method of a comparison may set."""
-OF_CORESETS = ("net", "zca")
+OF_CORESETS = ("net", "zca", "decoder")
 """The settings of a recipe that mean something to a method that learns nothing."""
 LONGEST = 80  # letters of a folder's name
 
@@ -76,7 +76,7 @@ def split(text: str, at: str = ",") -> list[str]:
 def variant(text: str) -> Variant:
     """The variant that a word says. Raises `InvalidInput` with every fault that shows without data."""
     word = re.sub(r"\s*([,:=()\[\]])\s*", r"\1", str(text).strip())  # a folder's name may have spaces of its own
-    base, *parts = split(word, ":")
+    base, *parts = _joined(split(word, ":"))
     faults: list[str] = []
     settings: dict[str, str] = {}
     if not word:
@@ -97,6 +97,17 @@ def variant(text: str) -> Variant:
             settings[name] = network(value) if name == "net" else value
     refuse(faults)
     return Variant(word, base, tuple(settings.items()))
+
+
+def _joined(parts: list[str]) -> list[str]:
+    """The parts of a word, the number of a decoder (`decoder=grid:2`) with its name."""
+    found: list[str] = []
+    for part in parts:
+        if found and part.isdecimal() and re.fullmatch("decoder=[a-z]+", found[-1]):
+            found[-1] += f":{part}"
+        else:
+            found.append(part)
+    return found
 
 
 def network(text: str) -> str:

@@ -12,6 +12,7 @@ from statistics import stdev
 from typing import Any
 
 from datadam.errors import InvalidInput
+from datadam.sets.kind import Kind, counts_of
 
 WEIGHT = 0.5  # w of the label-robust and gamma of the augmentation-robust score
 USUAL = ("color_crop_cutout_flip_scale_rotate", "color_crop_cutout_scale_rotate", "dsa")  # every protocol's own augmentation
@@ -122,14 +123,17 @@ def scores(card: Json, evaluations: Sequence[Json], run: str) -> Scores:
     """The scores of a run from the evaluations kept beside it.
 
     Arguments: `card` of the run; `evaluations`, as an evaluation's JSON; `run`, its folder, for the commands. Only students of
-    the run's own network, in float32, under one protocol by name are compared: set and random images with the same epochs and
-    the same augmentation; the whole set may have had other epochs. Where there are several, those of the greatest `standing`
-    count. For the intervals see `_interval`.
+    the run's own network, in float32, under one protocol by name are compared: set and random images of one decoder, with the
+    same epochs and the same augmentation; the whole set may have had other epochs. Where there are several, those of the greatest
+    `standing` count. For the intervals see `_interval`. The scores are of class numbers and of equally many images of each class:
+    a set with soft labels or unequal classes has none, and nothing is missing for them.
     """
-    net, protocol = str(card["recipe"]["net"]), str(card["recipe"].get("protocol", "honest"))
+    net, protocol, kind = str(card["recipe"]["net"]), str(card["recipe"].get("protocol", "honest")), Kind.of_card(card)
+    if kind.labels != "hard" or len(set(counts_of(card))) > 1:
+        return Scores(None, None, None, None, dict.fromkeys(("lrs", "hlr", "ior", "ars")), {}, {}, (), net, protocol)
     alike = [e for e in evaluations if _sound(e) and e["net"] == net and e["protocol"]["name"] == protocol
              and e.get("iteration") is None and e.get("precision", "float32") == "float32"]  # fmt: skip
-    of_size = [e for e in alike if e["images"] == _images(card)]
+    of_size = [e for e in alike if e["images"] == sum(counts_of(card)) and Kind.of_evaluation(e) == kind]
     random = [e for e in of_size if e["of"] == "random"]
     ours = random if _is_random(card) else [e for e in of_size if e["of"] not in ("whole", "random")]
     whole = [e for e in alike if e["of"] == "whole"]
@@ -210,10 +214,6 @@ def _sound(e: Json) -> bool:
         return told and type(rule["epochs"]) is int and "augment" in rule and {"of", "images"} <= set(e)
     except (KeyError, TypeError):
         return False
-
-
-def _images(card: Json) -> int:
-    return int(card["recipe"]["ipc"]) * len(card["data"]["classes"])
 
 
 def _is_random(card: Json) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.statistics import std, t95
 from datadam.files.whole import write_json
+from datadam.sets.kind import Kind
 from datadam.training.kept_students import KeptStudents
 
 FORMAT = "datadam-evaluation/1"
@@ -95,14 +96,12 @@ class Evaluation:
 
     def __str__(self) -> str:
         half = "" if math.isnan(self.half_width) else f" +- {100 * self.half_width:.2f} (95 %, {self.over})"
-        return f"{100 * self.mean:.2f} %{half}  {self.of}, {self.images} images{self.kind}, {self.net}; {self.words}"
+        return f"{100 * self.mean:.2f} %{half}  {self.of}, {self.images} images{self.kind.words}, {self.net}; {self.words}"
 
     @property
-    def kind(self) -> str:
-        """What makes the set no rival of plain ones, in words that follow its images; "" for a plain set with hard labels."""
-        parts = [] if self.decoder == "plain" else [f"decoded by {self.decoder}"]
-        parts += ["soft labels"] if self.labels == "soft" else []
-        return "".join(f", {part}" for part in parts)
+    def kind(self) -> Kind:
+        """Label kind and decoder of the set: those of other kinds are no rivals."""
+        return Kind(self.decoder, self.labels)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as kept in evaluations/*.json."""

@@ -1,12 +1,15 @@
 """The README.md beside exported files: for whoever finds them without knowing datadam; and the card of a data set of the hub."""
 
 import json
+from math import prod
 from typing import Any
 
 from datadam.data import Transform
 from datadam.exchange.formats import FORMATS
+from datadam.sets.decoders import PLAIN
+from datadam.sets.kind import Kind, counts_of, each_of, per_class, stored_bytes, training_count
 from datadam.sets.readme import MARKS
-from datadam.wording import method_name, plural
+from datadam.wording import method_name, plural, size
 
 NAMED = 1000  # classes whose names a card lists
 UNMEASURED = "What that costs students in accuracy: not measured; add --measure."
@@ -49,20 +52,42 @@ found = np.load("{file}")
 images, labels = found["images"], found["labels"].argmax(1)  # [images, height, width, channels]""",
 }
 
+UNDO = LOAD["npz"].partition("class numbers\n")[2]
+SOFT_LOAD = {
+    "npz": """import numpy as np
+import torch
+
+found = np.load("distilled.npz")
+images = found["images"]  # [images, channels, height, width]
+labels = torch.softmax(torch.from_numpy(found["logits"]) / float(found["temperature"]), 1)  # a share for each class
+"""
+    + UNDO,
+    "ddranking": """import torch
+
+images, labels, lr = (torch.load(f"{name}.pt", weights_only=True) for name in ("images", "labels", "lr"))
+# LabelRobustScoreSoft(...).compute_metrics(image_tensor=images, soft_labels=labels, syn_lr=lr)""",
+    "mtt": """import torch
+
+images, logits, lr = (torch.load(f"{name}_best.pt", weights_only=True) for name in ("images", "labels", "lr"))
+labels = torch.softmax(logits, 1)  # a share for each class""",
+}
+"""As `LOAD`, of soft labels."""
+
 
 def readme(card: dict[str, Any], to: str, target: Transform | None, error: str, notes: tuple[str, ...], files: list[str]) -> str:
     """Markdown: what the files are, how to load them, what their numbers mean. Names and notes appear as plain text."""
-    data, recipe = card["data"], card["recipe"]
+    data, soft = card["data"], Kind.of_card(card).labels == "soft"
     channels, height, width = data["shape"]
     classes = [_plain(name) for name in data["classes"]]
-    each = plural(recipe["ipc"], "image")
+    each = each_of(card)
     parts = [
-        f"# {_plain(data['name'])}: {each} per class",
+        f"# {_plain(data['name'])}: {per_class(card, each)} per class",
         *(f"> **Note:** {_plain(note)}" for note in (card.get("note"), *notes) if note),
-        f"{plural(recipe['ipc'] * len(classes), 'image')} of {channels} x {height} x {width}, class after class, {_verb(card)} "
+        f"{plural(training_count(card), 'image')} of {channels} x {height} x {width}, class after class, {_verb(card)} "
         f"with {_plain(method_name(card))} and exported by datadam --to {to}: {FORMATS[to].title}.",
+        *_kept(card, to),
         f"Classes, in the order of their numbers: {', '.join(classes[:NAMED])}{', ...' if len(classes) > NAMED else '.'}",
-        "```python\n" + LOAD[to].replace("{file}", files[0]) + "\n```",
+        "```python\n" + (SOFT_LOAD if soft else LOAD)[to].replace("{file}", files[0]) + "\n```",
         f"Numbers: {_numbers(target)}. Against the set before: {error}.",
         *([UNMEASURED] if is_other(card, target) else []),
         "`datadam.json` says the same to programs. Back into a run, to be judged: `datadam import PATH --as "
@@ -71,6 +96,26 @@ def readme(card: dict[str, Any], to: str, target: Transform | None, error: str, 
     if card.get("citations"):
         parts += ["## Cite", *("```bibtex\n" + str(one).replace("```", "") + "\n```" for one in card["citations"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _kept(card: dict[str, Any], to: str) -> list[str]:
+    """What the run stores, where that is not these very images with class numbers."""
+    kind, images, words = Kind.of_card(card), training_count(card), []
+    if kind.decoder != PLAIN.word:
+        whole = 4 * images * prod(card["data"]["shape"])
+        words.append(
+            f"The run stores {plural(sum(counts_of(card)), 'image')} ({per_class(card)} per class, {size(stored_bytes(card))}), "
+            f"which the decoder {_plain(kind.decoder)} makes these {plural(images, 'training image')} of ({size(whole)} as "
+            "float32). Images per class here, and ipc in datadam.json, count training images."
+        )
+    if kind.labels == "soft":
+        temperature = card.get("temperature", 1.0)
+        scaled = f"divided by their temperature {temperature:g}, so that" if to != "npz" and temperature != 1 else "of which"
+        at = f" at temperature {temperature:g}" if to == "npz" and temperature != 1 else ""
+        words.append(f"Labels are soft: one number for each class, logits, {scaled} a softmax{at} is what students learn.")
+    if card.get("rate") is not None:
+        words.append(f"The set has learned the rate of its students, {card['rate']:.6g}.")
+    return words
 
 
 def is_other(card: dict[str, Any], target: Transform | None) -> bool:
@@ -82,7 +127,7 @@ def hub_card(
     card: dict[str, Any], to: str, target: Transform | None, error: str, notes: tuple[str, ...], files: list[str]
 ) -> str:
     """The card of a data set, as the hub reads it: settings in YAML, then the README."""
-    data, count = card["data"], card["recipe"]["ipc"] * len(card["data"]["classes"])
+    data, count = card["data"], training_count(card)
     low = next(f"n<{top}" if not below else f"{below}<n<{top}" for below, top, most in SIZES if count < most)
     names = "".join(f"            '{k}': {json.dumps(str(name))}\n" for k, name in enumerate(data["classes"]))
     head = (

@@ -3,7 +3,7 @@
 Letters: M images, N images per class, K classes, C channels, H rows, W columns.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,31 +15,65 @@ from datadam.exchange.base import Found, Wanted
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 SAME = 1e-4  # labels further apart than this are different: float32 keeps one-hot labels much better
+SUMMED = 1e-3  # how far the sum of probabilities may be from 1: half precision keeps it better
+LEAST = 1e-30  # a probability below it is taken for it, so that its logarithm is a number
+LARGEST = 1e6  # of a rate or a temperature
 SHOWN = 8
+SOFTENED = "labels were soft, and students see only the most likely class: the numbers are not those of the soft labels"
 
 
-def sound(found: Found, wanted: Wanted, *, hard: bool, where: str) -> tuple[Tensor, Tensor, list[str]]:
-    """Images [M, C, H, W] (float32, or uint8 pixels) and labels [M] (int64), class after class, and what had to be done to them.
+class Sound(NamedTuple):
+    """Images [M, C, H, W] (float32, or uint8 pixels), class after class; labels, class numbers [M] (int64) or logits [M, K]
+    (float32); how many images each class has [K]; and what had to be done to them."""
 
-    Argument: `hard`, take the most likely class where labels are soft. Raises `ArtifactError` with every fault.
+    images: Tensor
+    labels: Tensor
+    counts: tuple[int, ...]
+    notes: list[str]
+
+
+def sound(
+    found: Found, wanted: Wanted, *, hard: bool, soft: bool, where: str, counts: tuple[int, ...] | None = None
+) -> Sound:  # fmt: skip
+    """What can be believed of a set.
+
+    Arguments: `hard`, take the most likely class where labels are soft; `soft`, whether the format may hold such; `counts`, of
+    labels that who wrote the file says are soft the images of each class (None: nobody says so). Raises `ArtifactError`.
     """
     notes = list(found.notes)
     images = _images(found, wanted, where, notes)
-    labels = _labels(found.labels, len(images), wanted, where, notes, hard=hard)
-    counts = torch.bincount(labels, minlength=len(wanted.classes)).tolist()
-    if len(set(counts)) > 1:
-        few, many = min(counts), max(counts)
-        named = ", ".join(f"{wanted.classes[k]} {counts[k]}" for k in range(min(len(counts), SHOWN)))
+    numbers, logits = _labels(found, len(images), wanted, where, notes, hard=hard, soft=soft, counts=counts)
+    have = torch.bincount(numbers, minlength=len(wanted.classes)).tolist()
+    if not min(have):
+        named = ", ".join(f"{wanted.classes[k]} {have[k]}" for k in range(min(len(have), SHOWN)))
         raise ArtifactError(
-            f"{where} has {few} to {many} images a class ({named}{', ...' if len(counts) > SHOWN else ''}); a set has equally "
-            f"many of each of the {len(counts)} classes of the data: "
-            f"{f'keep {few} of each' if few else 'add the missing classes'}, or name the --data that it was made from"
+            f"{where} has 0 to {max(have)} images a class ({named}{', ...' if len(have) > SHOWN else ''}); a set has images of "
+            f"each of the {len(have)} classes of the data: add the missing classes, or name the --data that it was made from"
         )
-    order = torch.argsort(labels, stable=True)
+    order = torch.argsort(numbers, stable=True)
+    labels = numbers if logits is None else logits
     if not torch.equal(order, torch.arange(len(order))):
         notes.append("the images were put class after class; within a class they keep their order")
         images, labels = images[order], labels[order]
-    return images.contiguous(), labels.contiguous(), notes
+    if len(set(have)) > 1:
+        notes.append(f"the classes have {min(have)} to {max(have)} images")
+    return Sound(images.contiguous(), labels.contiguous(), tuple(have), notes)
+
+
+def number(given: Any, what: str, where: str) -> float | None:
+    """A single number above 0 that a file holds, None for none. Raises `ArtifactError`."""
+    if given is None:
+        return None
+    given = torch.tensor(given) if isinstance(given, float) else given
+    plain = _tensor(given, f"the numbers of {what}", where)
+    if plain.numel() != 1 or not plain.is_floating_point() or not 0 < float(plain) < LARGEST:
+        came = (
+            f"{list(plain.shape)} of {plain.dtype}"
+            if plain.numel() != 1 or not plain.is_floating_point()
+            else f"{float(plain):g}"
+        )
+        raise ArtifactError(f"{where}: {what} is {came}; one number above 0 is needed")
+    return float(plain.float())
 
 
 def _tensor(given: Any, what: str, where: str) -> Tensor:
@@ -86,33 +120,67 @@ def _images(found: Found, wanted: Wanted, where: str, notes: list[str]) -> Tenso
     return rounded
 
 
-def _labels(given: Any, count: int, wanted: Wanted, where: str, notes: list[str], *, hard: bool) -> Tensor:
+def _labels(
+    found: Found, count: int, wanted: Wanted, where: str, notes: list[str], *, hard: bool, soft: bool,
+    counts: tuple[int, ...] | None,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Class numbers [M], and logits [M, K] where labels are soft."""
     k = len(wanted.classes)
-    if given is None:
+    if found.labels is None:
         if count % k:
             raise ArtifactError(
                 f"{where}: {count} images without labels for {k} classes; they must be N of the first class, N of the second, "
                 "...: name the --data that the set was made from"
             )
         notes.append("the format has no labels: the images were taken to stand class after class")
-        return torch.arange(k).repeat_interleave(count // k)
-    labels = _tensor(given, "labels", where)
+        return torch.arange(k).repeat_interleave(count // k), None
+    labels = _tensor(found.labels, "labels", where)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.shape[:1] != (count,) or labels.ndim > 2:
+    if found.logits is not None:
+        scores = _scores(_tensor(found.logits, "logits", where), count, k, where, "logits")
+        if labels.ndim != 1:
+            raise ArtifactError(
+                f"{where}: logits stand beside labels {list(labels.shape)}; class numbers [{count}] are needed there"
+            )
+        if hard:
+            notes.append(SOFTENED)
+            return scores.argmax(1), None
+        return _numbers(labels, count, wanted, where, notes), _logits(scores, where)
+    if labels.ndim != 2:
+        return _numbers(labels, count, wanted, where, notes), None
+    scores = _scores(labels, count, k, where, "labels")
+    if counts is None and (shift := _one_hot(scores)) is not None:
+        words = "" if abs(shift) <= SAME else f" shifted by {shift:.3g}"
+        notes.append(f"labels were one-hot{words}: read as class numbers")
+        return scores.argmax(1), None
+    if hard:
+        notes.append(SOFTENED)
+        return scores.argmax(1), None
+    if not soft:
+        raise ArtifactError(
+            f"{where}: labels are soft (one number for each class, learned or from a teacher), and readers of this format know "
+            "class numbers alone. --hard takes the most likely class of each image, which is not what its makers reported; npz, "
+            "ddranking and mtt hold soft labels"
+        )
+    if counts is None and float(scores.min()) >= 0 and float((scores.sum(1) - 1).abs().max()) < SUMMED:
+        notes.append("labels were probabilities: read as their logarithms, whose softmax they are")
+        scores = scores.clamp(min=LEAST).log()
+    return _places(scores, k, counts, where), _logits(scores, where)
+
+
+def _numbers(labels: Tensor, count: int, wanted: Wanted, where: str, notes: list[str]) -> Tensor:
+    """Class numbers [M], int64."""
+    k = len(wanted.classes)
+    if labels.shape != (count,):
         raise ArtifactError(f"{where}: labels are {list(labels.shape)} for {count} images; one label an image is needed")
-    if labels.ndim == 2 and labels.shape[1] != k:
-        raise ArtifactError(f"{where}: labels are {list(labels.shape)}; the data have {k} classes. Name the --data of the set")
-    if labels.is_floating_point() and not torch.isfinite(labels).all():
-        raise ArtifactError(f"{where}: labels hold NaN or infinite numbers; the file is damaged")
-    if labels.ndim == 2:
-        labels = _of_scores(labels, where, notes, hard=hard)
-    elif labels.is_floating_point():
+    if labels.is_floating_point():
+        if not torch.isfinite(labels).all():
+            raise ArtifactError(f"{where}: labels hold NaN or infinite numbers; the file is damaged")
         odd = labels[(labels != labels.round()) | (labels.abs() > 2**24)]
         if len(odd):
             raise ArtifactError(f"{where}: labels are no class numbers, such as {float(odd[0]):g}; whole numbers are needed")
         notes.append(f"labels were {str(labels.dtype).removeprefix('torch.')}, all of them whole: read as class numbers")
-        labels = labels.long()
     elif labels.dtype not in WHOLE:
         raise ArtifactError(f"{where}: labels are {labels.dtype}; class numbers are needed")
     labels = labels.long()
@@ -124,22 +192,43 @@ def _labels(given: Any, count: int, wanted: Wanted, where: str, notes: list[str]
     return labels
 
 
-def _of_scores(scores: Tensor, where: str, notes: list[str], *, hard: bool) -> Tensor:
-    """Class numbers of labels [M, K]: one-hot ones, also shifted as a whole; soft ones only when asked to."""
-    scores = scores.double()
+def _scores(labels: Tensor, count: int, k: int, where: str, what: str) -> Tensor:
+    """One number for each image and class [M, K], float64."""
+    if labels.ndim != 2 or len(labels) != count:
+        raise ArtifactError(f"{where}: {what} are {list(labels.shape)} for {count} images; one label an image is needed")
+    if labels.shape[1] != k:
+        raise ArtifactError(f"{where}: {what} are {list(labels.shape)}; the data have {k} classes. Name the --data of the set")
+    if labels.is_floating_point() and not torch.isfinite(labels).all():
+        raise ArtifactError(f"{where}: {what} hold NaN or infinite numbers; the file is damaged")
+    return labels.double()
+
+
+def _one_hot(scores: Tensor) -> float | None:
+    """What labels [M, K] that are one-hot are shifted by as a whole; None for others."""
     high, low = scores.max(1).values, scores.min(1).values
     tall, flat = (high[:, None] - scores) <= SAME, (scores - low[:, None]) <= SAME
     one_hot = (tall.sum(1) == 1) & (tall | flat).all(1) & ((high - low - 1).abs() <= SAME)
-    if bool(one_hot.all()) and float(low.max() - low.min()) <= SAME:
-        shift = "" if float(low.abs().max()) <= SAME else f" shifted by {float(low.mean()):.3g}"
-        notes.append(f"labels were one-hot{shift}: read as class numbers")
-    elif hard:
-        notes.append(
-            "labels were soft, and students see only the most likely class: the numbers are not those of the soft labels"
-        )
-    else:
-        raise ArtifactError(
-            f"{where}: labels are soft (one number for each class, learned or from a teacher), and students here are trained on "
-            "class numbers. --hard takes the most likely class of each image, which is not what its makers reported"
-        )
-    return scores.argmax(1)
+    return float(low.mean()) if bool(one_hot.all()) and float(low.max() - low.min()) <= SAME else None
+
+
+def _places(scores: Tensor, k: int, counts: tuple[int, ...] | None, where: str) -> Tensor:
+    """The class numbers [M] of soft labels [M, K]: those of `counts`; else class after class where at least half of the labels
+    find their place right, as all programs of the field write them; else the most likely class."""
+    if counts is not None:
+        if sum(counts) != len(scores):
+            raise ArtifactError(f"{where}: {len(scores)} images, and {sum(counts)} are told of; the file was changed")
+        return torch.arange(k).repeat_interleave(torch.tensor(counts))
+    likely = scores.argmax(1)
+    if len(scores) % k == 0:
+        placed = torch.arange(k).repeat_interleave(len(scores) // k)
+        if int((placed == likely).sum()) * 2 >= len(scores):
+            return placed
+    return likely
+
+
+def _logits(scores: Tensor, where: str) -> Tensor:
+    """As float32. Raises `ArtifactError` for numbers that are too large."""
+    logits = scores.float()
+    if not torch.isfinite(logits).all():
+        raise ArtifactError(f"{where}: soft labels hold numbers of up to {float(scores.abs().max()):.3g}, too large for float32")
+    return logits

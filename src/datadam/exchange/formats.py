@@ -24,20 +24,21 @@ FORMATS: dict[str, Format] = {
     "npz": Format(
         title="one .npz of images, labels, classes, mean, std and whitening",
         readers="numpy alone",
-        kept="every bit, order, labels, class names, normalisation, whitening", lost="nothing but how it was made",
-        numbers=spelling.same, write=npz.write, read=npz.read, files=npz.files, own_space=True,
+        kept="every bit, order, labels (soft ones too), class names, normalisation, whitening, a learned rate",
+        lost="nothing but how it was made",
+        numbers=spelling.same, write=npz.write, read=npz.read, files=npz.files, own_space=True, soft=True, rated=True,
     ),
     "ddranking": Format(
         title="images.pt, labels.pt, lr.pt",
         readers="the package ddranking",
-        kept=FLOATS, lost=UNSAID,
-        numbers=spelling.ranking, write=tensors.writer(""), read=tensors.read, files=tensors.files,
+        kept=f"{FLOATS}, soft labels, a learned rate", lost=UNSAID,
+        numbers=spelling.ranking, write=tensors.writer(""), read=tensors.read, files=tensors.files, soft=True, rated=True,
     ),
     "mtt": Format(
         title="images_best.pt, labels_best.pt, lr_best.pt",
         readers="MTT, DATM, PAD, FTD and their kin",
-        kept=FLOATS, lost=f"{UNSAID}; their soft labels, of which --hard takes the most likely class",
-        numbers=spelling.field, write=tensors.writer("_best"), read=tensors.read, files=tensors.files,
+        kept=f"{FLOATS}, soft labels, a learned rate", lost=UNSAID,
+        numbers=spelling.field, write=tensors.writer("_best"), read=tensors.read, files=tensors.files, soft=True, rated=True,
     ),
     "dm": Format(
         title="res_METHOD_DATA_NET_Nipc.pt, one set or several",
@@ -49,7 +50,7 @@ FORMATS: dict[str, Format] = {
         title="a bare tensor of images, class after class",
         readers="the evaluation of the ECCV 2024 challenge",
         kept=FLOATS, lost=f"{UNSAID}; labels, which the order says",
-        numbers=spelling.plain, write=tensors.write_eccv, read=tensors.read_eccv, files=tensors.files_eccv,
+        numbers=spelling.plain, write=tensors.write_eccv, read=tensors.read_eccv, files=tensors.files_eccv, equal=True,
     ),
     "datadam": Format(
         title="syn_data_DATA_ipc_N.pt, as the authors of DataDAM released theirs",

@@ -18,9 +18,10 @@ from datadam.data.whitening import Variant
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.exchange import limits, place, sidecar
 from datadam.exchange.base import Format, Found, Wanted
-from datadam.exchange.checked import sound
+from datadam.exchange.checked import Sound, number, sound
 from datadam.exchange.formats import format_named
-from datadam.sets.card import FORMAT, data_card, digest
+from datadam.sets.card import FORMAT, HARD, SOFT, data_card, digest
+from datadam.sets.decoders import PLAIN
 from datadam.sets.distilled import DistilledSet
 
 UNKNOWN = ("method", "its settings", "network", "seed", "number of iterations", "seconds")
@@ -49,7 +50,8 @@ def import_(
     names, shape and what else the file leaves unsaid; `out`, the run folder to make (of several sets, OUT/0, OUT/1, ...); `mean`
     and `std`, one number a channel, the normalisation of the numbers (None: what `datadam.json` beside them says, else what the
     format's readers expect of these data); `zca`, the whitening in which the numbers are, or with which the pixels of pictures
-    are to be whitened; `hard`, take the most likely class of soft labels; `note` and `command`, kept in the card.
+    are to be whitened; `hard`, take the most likely class of soft labels; `note` and `command`, kept in the card. Soft labels of
+    npz, ddranking and mtt stay soft, a rate in those files is that of the set's students, and classes may be of unequal count.
     Raises `ArtifactError` with the reason for a file that cannot be believed, `InvalidInput`; then nothing is written.
     """
     form, path = format_named(as_), Path(path)
@@ -69,14 +71,20 @@ def import_(
     limits.check_room(found_sets, wanted)
     for n, found in enumerate(found_sets):
         where = f"{path}, set {n}" if len(found_sets) > 1 else str(path)
-        images, labels, notes = sound(found, wanted, hard=hard, where=where)
+        read = sound(found, wanted, hard=hard, soft=form.soft, where=where, counts=beside.counts if beside else None)
+        images, labels, notes = read.images, read.labels, read.notes
         transform, said = _transform(found, form, images, real, beside, mean, std, zca)
         if images.dtype == torch.uint8:
             images = torch.cat([transform.bytes_to_network(part) for part in images.split(512)])
         notes += _doubts(images, transform, said, where, sure=beside is not None or found.transform is not None)
-        card = _card(real, found, images, labels, transform, beside, notes, note, command)
+        if beside is not None and beside.decoder != PLAIN.word:
+            notes.append(f"these images were decoded by {beside.decoder} of fewer stored ones before they were exported")
+        rate = beside.rate if beside is not None else number(found.rate, "the rate of students", where)
+        temperature = number(found.temperature, "the temperature of soft labels", where) or 1.0
+        learned = None if rate is None else torch.tensor(rate)
+        card = _card(real, found, read._replace(images=images), transform, beside, note, command, learned, temperature)
         card["imported"] = cards | {"normalisation": said, "set": n, "sets": len(found_sets), "unknown": list(_unknown(beside))}
-        sets.append(DistilledSet(images, labels, transform, card))
+        sets.append(DistilledSet(images, labels, transform, card, learned))
     if out is not None:
         with place.whole_folder(Path(out)) as partial:
             for n, one in enumerate(sets):
@@ -172,20 +180,24 @@ def _text(name: str) -> str:
 
 
 def _card(
-    real: RealData, found: Found, images: Tensor, labels: Tensor, transform: Transform, beside: sidecar.Sidecar | None,
-    notes: list[str], note: str, command: str,
+    real: RealData, found: Found, read: Sound, transform: Transform, beside: sidecar.Sidecar | None, note: str, command: str,
+    rate: Tensor | None, temperature: float,
 ) -> dict[str, Any]:  # fmt: skip
     """The card of an imported set: what is known of it, and nothing made up."""
     method = re.sub(r"[^A-Za-z0-9 .-]", "", beside.method if beside else found.method)[:40] or "unknown"
     source = data_card(real)
     if transform.zca is not None:
         source["options"] = source["options"] | {"zca": transform.zca.variant}
+    soft = {"temperature": temperature} if read.labels.ndim == 2 and temperature != 1 else {}
+    unequal = {"counts": list(read.counts)} if len(set(read.counts)) > 1 else {}
     return {
         "format": FORMAT, "kind": "imported", "note": note, "command": _text(command),
         "recipe": {
-            "method": {"name": method}, "ipc": len(labels) // len(real.classes), "net": nets.canonical("auto", real.shape),
+            "method": {"name": method}, "ipc": max(read.counts), "net": nets.canonical("auto", real.shape),
             "protocol": "honest",
         },
-        "data": source, "transform": transform.to_card(), "labels": "class", "warnings": notes,
-        "versions": machine.versions(), "created": machine.now(), "citations": [], "digest": digest(images, labels),
+        "data": source, "transform": transform.to_card(), "labels": SOFT if read.labels.ndim == 2 else HARD, **soft, **unequal,
+        **({} if rate is None else {"rate": float(rate)}), "warnings": read.notes,
+        "versions": machine.versions(), "created": machine.now(), "citations": [],
+        "digest": digest(read.images, read.labels, rate),
     }  # fmt: skip

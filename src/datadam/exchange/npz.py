@@ -16,15 +16,20 @@ from datadam.exchange.limits import WIDEST, bytes_of
 
 NAME = "distilled.npz"
 ARRAYS = {
-    "images": "fu", "labels": "fiu", "classes": "U", "mean": "f", "std": "f", "zca_mean": "f", "zca_matrix": "f",
-    "zca_inverse": "f", "zca_variant": "U", "zca_eps": "f",
+    "images": "fu", "labels": "fiu", "logits": "f", "temperature": "f", "rate": "f", "classes": "U", "mean": "f", "std": "f",
+    "zca_mean": "f", "zca_matrix": "f", "zca_inverse": "f", "zca_variant": "U", "zca_eps": "f",
 }  # fmt: skip
 
 
 def write(folder: Path, sets: Sequence[Outgoing]) -> None:
-    """images [M, C, H, W], labels [M], classes [K]; mean and std, and with whitening zca_mean, zca_matrix, zca_inverse."""
+    """images [M, C, H, W], labels [M], classes [K]; of soft labels logits [M, K] and temperature; where it is learned the rate
+    of students; mean and std, and with whitening zca_mean, zca_matrix, zca_inverse."""
     (one,) = sets
     arrays = {"images": one.images.numpy(), "labels": one.labels.numpy(), "classes": np.array(one.classes)}
+    if one.logits is not None:
+        arrays |= {"logits": one.logits.numpy(), "temperature": np.array(one.temperature)}
+    if one.learned:
+        arrays |= {"rate": np.array(one.lr, np.float32)}
     if one.space is not None:
         arrays |= {"mean": np.array(one.space.mean), "std": np.array(one.space.std)}
         if (zca := one.space.zca) is not None:
@@ -66,4 +71,9 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
             card["zca"] = {"variant": str(found["zca_variant"]), "eps": float(found["zca_eps"].reshape(()))}
         transform = Transform.from_card(card, tensors or None)
     last = found["images"].ndim == 4 and found["images"].shape[1:] == (h, w, c) != (c, h, w)
-    return [Found(images=found["images"], labels=found["labels"], last=last, transform=transform)]
+    return [
+        Found(
+            images=found["images"], labels=found["labels"], logits=found.get("logits"), temperature=found.get("temperature"),
+            rate=found.get("rate"), last=last, transform=transform,
+        )
+    ]  # fmt: skip

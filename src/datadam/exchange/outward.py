@@ -1,10 +1,10 @@
 """Export: a distilled set as files that other programs read, with a note of what their numbers mean.
 
-Letters: M images, C channels, H rows, W columns.
+Letters: M images of the files, C channels, H rows, W columns.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ def export(
 ) -> Exported:
     """Write a set in a format of others, with `datadam.json` and README.md beside, which say what the numbers mean.
 
+    Readers train on the images of the files: those that stored images decode to are written, and what was stored is told beside.
     Arguments: `sets`, one set, or several of one recipe for a format that holds several; `to`, a name of FORMATS; `out`, the new
     folder; `keep_zca`, leave whitened images as they are, for readers that whiten alike; `overwrite`, replace an earlier export.
     Raises `InvalidInput` for what a format cannot hold, `RunFailed` when the folder cannot be written; then nothing is.
@@ -108,6 +109,16 @@ def _check(sets: list[DistilledSet], to: str, form: Format) -> None:
     for one in sets[1:]:
         if one.images.shape != sets[0].images.shape or one.transform.to_card() != sets[0].transform.to_card():
             raise InvalidInput("the sets have different sizes or normalisations; export them one by one")
+        if one.kind != sets[0].kind:
+            raise InvalidInput("the sets have different kinds of labels, or decoders; export them one by one")
+    if sets[0].soft and not form.soft:
+        able = " or ".join(name for name, one in FORMATS.items() if one.soft)
+        raise InvalidInput(f"{to} holds class numbers and no soft labels, and this set has soft ones; export it to {able}")
+    if form.equal and len(set(sets[0].counts)) > 1:
+        raise InvalidInput(
+            f"{to} tells classes by their order alone, equally many images of each, and this set has {min(sets[0].counts)} to "
+            f"{max(sets[0].counts)}; export it to npz, or to folder"
+        )
 
 
 def _target(one: DistilledSet, form: Format, keep_zca: bool) -> Transform | None:
@@ -128,17 +139,19 @@ def _outgoing(one: DistilledSet, target: Transform | None) -> Outgoing:
     card = one.card
     method = card["recipe"].get("method")
     if target is None:
-        images = (pixels(one.images, one.transform) * 255).round().clamp(0, 255).to(torch.uint8)
+        images = (pixels(one.training_images, one.transform) * 255).round().clamp(0, 255).to(torch.uint8)
     elif target.to_card() == one.transform.to_card():
-        images = one.images
+        images = one.training_images
     else:
         mean, std = (torch.tensor(numbers, dtype=torch.float64)[:, None, None] for numbers in (target.mean, target.std))
-        images = ((pixels(one.images, one.transform) - mean) / std).float()
+        images = ((pixels(one.training_images, one.transform) - mean) / std).float()
     protocol = PROTOCOLS.get(str(card["recipe"].get("protocol")), PROTOCOLS["honest"])
     return Outgoing(
-        images=images.contiguous(), labels=one.labels, classes=one.classes, data=str(card["data"]["name"]),
-        method=str(method.get("name") if isinstance(method, dict) else method), net=str(card["recipe"]["net"]), ipc=one.ipc,
-        lr=protocol.training.lr, space=target,
+        images=images.contiguous(), labels=one.training_numbers, classes=one.classes,
+        logits=one.training_labels if one.soft else None, temperature=one.temperature, data=str(card["data"]["name"]),
+        method=str(method.get("name") if isinstance(method, dict) else method), net=str(card["recipe"]["net"]),
+        ipc=one.ipc * one.decoder.each, lr=protocol.training.lr if one.rate is None else float(one.rate),
+        learned=one.rate is not None, space=target,
     )  # fmt: skip
 
 
@@ -153,8 +166,9 @@ def pixels(images: Tensor, transform: Transform) -> Tensor:
 
 def rounded(one: DistilledSet) -> DistilledSet:
     """The set as pictures would hold it if they could also hold what lies outside [0, 1]: rounded to steps of 1 / 255."""
-    images = ((pixels(one.images, one.transform) * 255).round() / 255).float()
-    return DistilledSet(one.transform.to_network(images).contiguous(), one.labels, one.transform, one.card)
+    plain = one.as_plain()
+    images = ((pixels(plain.images, plain.transform) * 255).round() / 255).float()
+    return replace(plain, images=plain.transform.to_network(images).contiguous())
 
 
 def _error(parts: list[tuple[DistilledSet, Tensor, Transform | None]]) -> Error:
@@ -163,7 +177,7 @@ def _error(parts: list[tuple[DistilledSet, Tensor, Transform | None]]) -> Error:
         values += images.numel()
         if target is not None and target.to_card() == one.transform.to_card():
             continue
-        before = pixels(one.images, one.transform)
+        before = pixels(one.training_images, one.transform)
         after = images.double() / 255 if target is None else pixels(images, target)
         gap = (after - before).abs()
         if target is None:
@@ -196,11 +210,21 @@ def _notes(one: DistilledSet, to: str, form: Format, target: Transform | None) -
             f"whiten its test images likewise ({switch}); without, it sees images of another "
             "kind"
         )
-    if to == "eccv24" and (data not in ECCV or one.ipc != ECCV_IPC):
+    if one.rate is not None and not form.rated:
+        notes.append(
+            f"{to} has no place for the rate of students that the set has learned, {float(one.rate):.3g}; {sidecar.NAME} has"
+        )
+    if to == "eccv24" and (data not in ECCV or one.ipc * one.decoder.each != ECCV_IPC):
         notes.append(f"the challenge takes {ECCV_IPC} images per class of {' and '.join(ECCV)}; this set is for one's own use")
     if zca is not None and target is not None and target.zca is None and set(target.mean) == {0.0}:
         notes.append("what mean and deviation the data have is not known here: the numbers are plain pixels in [0, 1]")
     return notes
+
+
+def _rate(sets: list[DistilledSet]) -> float | None:
+    """The rate of students that the sets have learned; None for none, or for sets that differ in it."""
+    rates = {None if one.rate is None else float(one.rate) for one in sets}
+    return rates.pop() if len(rates) == 1 else None
 
 
 def _about(sets: list[DistilledSet], to: str, target: Transform | None, error: Error) -> dict[str, Any]:
@@ -214,8 +238,10 @@ def _about(sets: list[DistilledSet], to: str, target: Transform | None, error: E
     data = card["data"]
     return {
         "format": sidecar.FORMAT, "as": to, "data": data["name"], "checksum": data["checksum"], "classes": list(one.classes),
-        "shape": list(one.images.shape[1:]), "images": len(one.labels), "ipc": one.ipc, "sets": len(sets),
-        "order": "class after class", "numbers": sidecar.describe(target), "error": vars(error),
+        "shape": list(one.images.shape[1:]), "images": len(one.training_images), "ipc": one.ipc * one.decoder.each,
+        "counts": [n * one.decoder.each for n in one.counts], "labels": one.label_kind, "decoder": one.decoder.word,
+        "rate": _rate(sets), "stored": {"images": len(one.images), "bytes": one.stored_bytes},
+        "sets": len(sets), "order": "class after class", "numbers": sidecar.describe(target), "error": vars(error),
         "set": {
             "kind": card["kind"], "method": str(method.get("name") if isinstance(method, dict) else method),
             "origin": str(card.get("command") or ""), "digest": card.get("digest"), "created": card.get("created"),

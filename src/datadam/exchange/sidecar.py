@@ -19,7 +19,9 @@ FORMAT = "datadam-exchange/1"
 @dataclass(frozen=True)
 class Sidecar:
     """`to`, the format; `digest` of the files; `classes`; `mean`, `std` and `zca` (a variant, or None) of the numbers, None for
-    pixels; `method` and `origin`, words about the set before it was exported; `own_zca`, the whitening that it had then."""
+    pixels; `method` and `origin`, words about the set before it was exported; `own_zca`, the whitening that it had then; `rate`,
+    that of students which the set has learned (None: it has not); `counts`, images of each class, where labels are soft (None:
+    they are hard); `decoder`, the word of what made these images of stored ones ("plain": they were stored)."""
 
     to: str
     digest: str
@@ -30,6 +32,9 @@ class Sidecar:
     own_zca: str | None
     method: str
     origin: str
+    rate: float | None = None
+    counts: tuple[int, ...] | None = None
+    decoder: str = "plain"
 
 
 def digest(files: Sequence[Path], top: Path) -> str:
@@ -67,6 +72,8 @@ def read(path: Path) -> Sidecar | None:
     if not isinstance(numbers, dict) or not isinstance(origin, dict) or found.get("format") != FORMAT:
         raise _refused(place, f"it is no {FORMAT}")
     classes, mean, std = found.get("classes"), numbers.get("mean"), numbers.get("std")
+    rate, decoder = found.get("rate"), found.get("decoder", "plain")
+    counts = found.get("counts", []) if found.get("labels", "hard") == "soft" else None
     sound = (
         all(isinstance(found.get(key), str) for key in ("as", "digest"))
         and isinstance(classes, list)
@@ -74,6 +81,9 @@ def read(path: Path) -> Sidecar | None:
         and (mean is None) == (std is None)
         and all(isinstance(origin.get(key), str) for key in ("method", "origin"))
         and (mean is None or std is None or (_numbers(mean) and _numbers(std) and len(mean) == len(std) > 0 and min(std) > 0))
+        and (rate is None or (_numbers([rate]) and rate > 0))
+        and (counts is None or (_numbers(counts) and len(counts) == len(classes) and all(n > 0 for n in counts)))
+        and isinstance(decoder, str)
     )
     variants = [numbers.get("zca"), origin.get("zca")]
     if not sound or not all(_variant(one) for one in variants):
@@ -82,6 +92,7 @@ def read(path: Path) -> Sidecar | None:
     return Sidecar(
         found["as"], found["digest"], tuple(classes), None if mean is None else tuple(map(float, mean)),
         None if std is None else tuple(map(float, std)), names[0], names[1], origin["method"], origin["origin"],
+        None if rate is None else float(rate), None if counts is None else tuple(map(int, counts)), decoder,
     )  # fmt: skip
 
 

@@ -16,11 +16,13 @@ ECCV_IPC = 10  # the rules of the challenge
 
 
 def writer(ending: str) -> Callable[[Path, Sequence[Outgoing]], None]:
-    """Writes images, labels (int64) and lr (a scalar, the rate of students), with this ending: "_best" for MTT."""
+    """Writes images, labels (int64; of soft ones logits for a softmax at temperature 1) and lr (a scalar, the rate of students),
+    with this ending: "_best" for MTT."""
 
     def write(folder: Path, sets: Sequence[Outgoing]) -> None:
         (one,) = sets
-        for name, value in (("images", one.images), ("labels", one.labels), ("lr", torch.tensor(one.lr))):
+        labels = one.labels if one.logits is None else one.logits / one.temperature
+        for name, value in (("images", one.images), ("labels", labels), ("lr", torch.tensor(one.lr))):
             torch_file.save(folder / f"{name}{ending}.pt", value.clone())
 
     return write
@@ -34,7 +36,8 @@ def files(path: Path) -> list[Path]:
 
 
 def read(path: Path, wanted: Wanted) -> list[Found]:
-    """Raises `ArtifactError` when one of the two is missing or holds something else."""
+    """With the rate in the file beside them, where there is one. Raises `ArtifactError` when images or labels are missing or hold
+    something else."""
     images, *labels = files(path)
     if not labels:
         name = images.name.replace("images", "labels")
@@ -42,7 +45,9 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
             f"{images} has no labels beside it ({name if name != images.name else 'images*.pt and labels*.pt'} is expected); if "
             "the images stand class after class, import it --as eccv24"
         )
-    return [Found(images=_tensor(images, wanted), labels=_tensor(labels[0], wanted))]
+    rate = images.with_name(images.name.replace("images", "lr"))
+    learned = _tensor(rate, wanted) if rate != images and rate.is_file() else None
+    return [Found(images=_tensor(images, wanted), labels=_tensor(labels[0], wanted), rate=learned)]
 
 
 def _images(path: Path) -> Path:

@@ -6,10 +6,11 @@ so that a page can be made again without the data.
 inspection.json ("number" is {"value", "low", "high"}, the last two null where there is no interval; blocks count from 1):
 
     format       "datadam-inspection/1"
-    run          {"digest" (of images and labels), "data" (checksum), "net"}
+    run          {"digest" (of images, labels and rate), "data" (checksum), "net"}
     settings     {"features", "samples", "networks", "epochs" (of the trained network, else 0), "seed"}
     classes      the numbers of the classes looked at; `drawn`, of those that pictures show
-    neighbours   {"image", "real", "label", "distance" (lists of one length Q), "searched" (training images)}
+    neighbours   {"image" (that students learn from, numbered as the stored ones decode to them), "real", "label", "distance"
+                 (lists of one length Q), "searched" (training images of the data)}
     attention    null (the network has no blocks), or {"power", "images" (real images a class), "blocks": [{"block", "side",
                  "alike", "alike_random" or null, "stable_real", "stable", "stable_random" or null}] (numbers)}
     scatter      {"network" (words), "real" (images), "perplexity", "neighbours" (k), "draws" (of random images), "measures":

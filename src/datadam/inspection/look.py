@@ -42,12 +42,14 @@ class Looked:
 class Look:
     """Everything that is looked at, the same through every network.
 
-    Arguments: the set; the data, in the set's network space; the sample; `power`, p of attention maps.
+    Arguments: the set, whose training images are looked at; the data, in the set's network space; the sample; `power`, p of
+    attention maps.
     """
 
     def __init__(self, distilled: DistilledSet, real: RealData, sample: Sample, power: float) -> None:
-        self.distilled, self.real, self.sample, self.power = distilled, real, sample, power
-        own = [(distilled.labels == k).nonzero()[:, 0] for k in sample.classes]
+        self.real, self.sample, self.power = real, sample, power
+        self.images, numbers = distilled.training_images, distilled.training_numbers
+        own = [(numbers == k).nonzero()[:, 0] for k in sample.classes]
         sources = [sample.reference, own, *sample.draws]
         self.index = torch.cat([some for rows in sources for some in rows])
         sizes = torch.tensor([[len(some) for some in rows] for rows in sources])
@@ -86,6 +88,6 @@ class Look:
         for rows in torch.arange(len(self.index)).split(images_at_once(self.real.shape)):
             ours = self.group[rows] == Row.SYNTHETIC
             images = torch.empty(len(rows), *self.real.shape)
-            images[ours] = self.distilled.images[self.index[rows[ours]]]
+            images[ours] = self.images[self.index[rows[ours]]]
             images[~ours] = self.real.images(self.index[rows[~ours]])
             yield rows, images

@@ -1,6 +1,7 @@
 """The inspection from start to end: what is measured, kept, and found again.
 
-Letters: M synthetic images, K classes looked at, D of them drawn, R networks, G groups of images.
+Letters: M synthetic images (of a decoded set the training images), K classes looked at, D of them drawn, R networks, G groups of
+images.
 """
 
 import json
@@ -104,9 +105,9 @@ def inspect(
     began = time.monotonic()
     real = replace(real, transform=distilled.transform)
     recipe = distilled.card["recipe"]
-    sample = Sample.of(real, distilled.ipc, settings.samples, settings.seed)
+    sample = Sample.of(real, [distilled.decoder.each * n for n in distilled.counts], settings.samples, settings.seed)
     drawn = sample.classes[:DRAWN]
-    near = neighbours(distilled.pixels(), distilled.labels, real, settings.seed)
+    near = neighbours(distilled.pixels(), distilled.training_numbers, real, settings.seed)
     method = recipe.get("method")
     power = method.get("power") if isinstance(method, dict) else None
     look = Look(distilled, real, sample, float(power) if isinstance(power, int | float) and power >= 1 else POWER)
@@ -146,7 +147,7 @@ def inspect(
 def _run(distilled: DistilledSet) -> dict[str, Any]:
     card = distilled.card
     return {
-        "digest": digest(distilled.images, distilled.labels),
+        "digest": digest(distilled.images, distilled.labels, distilled.rate),
         "data": card["data"]["checksum"],
         "net": card["recipe"]["net"],
     }

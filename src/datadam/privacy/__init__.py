@@ -3,11 +3,12 @@ which classes pay. Measured; nothing is promised.
 
 `audit(distilled, real)` gives an `Audit`, which `save(RUN)` writes as RUN/audit.json and RUN/audit.safetensors.
 
-audit.json ("rate" is {"value", "low", "high"}: a share with its 95 % interval; images are numbered as in the run, from 0, real
-images as in the training part):
+audit.json ("rate" is {"value", "low", "high"}: a share with its 95 % interval; images are those that students learn from,
+numbered from 0 as in the run, or as the run's stored images decode to them; real images as in the training part):
 
     format          "datadam-audit/1"
-    run             {"of", "net", "ipc", "images", "classes", "data", "digest" (of the images, as in the card), "note"}
+    run             {"of", "net", "ipc", "images" (stored), "labels", "decoder", "training_images", "stored_bytes", "classes",
+                    "data", "digest" (of the images, as in the card), "note"}
     settings        {"students", "references", "samples", "protocol" (words), "training" (numbers), "seed", "precision",
                     "features" (the network, in words)}
     memorisation
@@ -40,9 +41,9 @@ images as in the training part):
     command         that made it; "" from Python
     seconds, made   of the audit; hardware, versions, commit, time, workers, threads
 
-audit.safetensors, for M images and P closest pairs: "nearest_pixels", "nearest_features" [M] int64 and "distance_pixels",
-"distance_features" [M] float64, the nearest training images; "origin" [M] int64, the training image that each began as, or is
-(-1: unknown); "closest_synthetic", "closest_real" [P, C, H, W] uint8.
+audit.safetensors, for M training images and P closest pairs: "nearest_pixels", "nearest_features" [M] int64 and
+"distance_pixels", "distance_features" [M] float64, the nearest training images of the data; "origin" [M] int64, the one that each
+began as, or is (-1: unknown); "closest_synthetic", "closest_real" [P, C, H, W] uint8.
 """
 
 from datadam.privacy.work import FORMAT, Audit, audit

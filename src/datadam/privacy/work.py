@@ -1,6 +1,7 @@
 """The audit from start to end: students, references, what they answer, what lies near.
 
-Letters: M synthetic images, N images, R references, K classes.
+What is compared and attacked are the images that students learn from: of a decoded set those that its stored images decode to.
+Letters: M synthetic training images, N images, R references, K classes.
 """
 
 import time
@@ -17,7 +18,7 @@ from datadam import machine, nets, parallel
 from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.errors import InvalidInput
-from datadam.evaluation.evaluate import Progress, require_fit
+from datadam.evaluation.evaluate import Progress, require_fit, source_of
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import Protocol
 from datadam.files.whole import write_json, write_tensors
@@ -26,7 +27,9 @@ from datadam.privacy import memorisation as near
 from datadam.privacy.balance import balance
 from datadam.privacy.membership import Answers, Attack, Ints, attacks, log_odds
 from datadam.rng import stream
+from datadam.sets.decoders import decoded
 from datadam.sets.distilled import DistilledSet
+from datadam.sets.kind import per_class
 from datadam.training.kept_students import KeptStudents
 from datadam.training.students import PRECISIONS, Rows, School, Source, Student, side_by_side
 
@@ -70,8 +73,8 @@ def audit(
 ) -> Audit:
     """Measure what a set tells of the real images it was made from.
 
-    Arguments: `distilled`; `real`, the data it was made from; `start` [M, C, H, W] in network space, the images it began with,
-    where they are known; `net`, of the students (None: the one it was made with); `protocol`, a name (then of 200 epochs) or an
+    Arguments: `distilled`; `real`, the data it was made from; `start`, in network space, the stored images it began with, where
+    they are known; `net`, of the students (None: the one it was made with); `protocol`, a name (then of 200 epochs) or an
     object; `students` on the set, and as many on random real images; `references`, networks on other random real images, at
     least 2; `samples`, how many training and how many test images are asked about, at most; `seed`; `device`; `precision` and
     `workers` as `evaluate`; `progress`, called after each epoch of a network; `keep`, a folder where networks are kept until the
@@ -86,8 +89,11 @@ def audit(
     work = _Work(distilled, real, nets.canonical(net or distilled.card["recipe"]["net"], real.shape), seed, device)
     began = time.monotonic()
     width = int(np.prod(real.shape))
-    asked = _Asked.draw(real, distilled.ipc, references, samples, seed)
-    synthetic, first = distilled.pixels().flatten(1), None if start is None else _pixels(distilled, start).flatten(1)
+    each = distilled.decoder.each
+    asked = _Asked.draw(real, [each * count for count in distilled.counts], references, samples, seed)
+    ours, began_with = distilled.training_images, None if start is None else decoded(distilled.decoder, start.float())
+    synthetic, first = (None if x is None else distilled.transform.to_pixels(x).flatten(1) for x in (ours, began_with))
+    assert synthetic is not None
     count = len(real.train)
     pixels = near.compare(
         near.pixels_of(real), count, width, synthetic=synthetic, start=first, train=asked.train,
@@ -98,26 +104,28 @@ def audit(
     taught, school, kept = work.teach(asked, protocol, students, precision, workers, progress, keep)
     networks = [work.network(one) for one in taught]
     membership = work.membership(asked, networks, students, origin, kind)
-    every = torch.arange(len(distilled.labels))
+    every = torch.arange(len(ours))
     # The first reference never saw the set. Its real images are drawn by themselves: some may be start images, or the rival's.
     features, wide = work.features(networks[2 * students])
     space = near.compare(
-        lambda chosen: features(chosen, real.images), count, wide, synthetic=features(every, distilled.images.__getitem__),
-        start=features(every, start.float().__getitem__) if start is not None else None, train=asked.train,
+        lambda chosen: features(chosen, real.images), count, wide, synthetic=features(every, ours.__getitem__),
+        start=features(every, began_with.__getitem__) if began_with is not None else None, train=asked.train,
         test=features(torch.from_numpy(asked.test), lambda chosen: real.images(chosen, "test")),
     )  # fmt: skip
-    closest = near.closest(pixels, space, distilled.labels.numpy(), real.train.labels, began_as)
+    closest = near.closest(pixels, space, distilled.training_numbers.numpy(), real.train.labels, began_as)
     card = distilled.card
     found = {
         "format": FORMAT,
         "run": {
             "of": _of(card), "net": work.net, "ipc": distilled.ipc, "images": len(distilled.labels),
-            "classes": list(real.classes), "data": real.name, "digest": card.get("digest"), "note": card.get("note", ""),
+            "labels": distilled.label_kind, "decoder": distilled.decoder.word, "training_images": len(ours),
+            "stored_bytes": distilled.stored_bytes, "classes": list(real.classes), "data": real.name,
+            "digest": card.get("digest"), "note": card.get("note", ""),
         },
         "settings": {
             "students": students, "references": references, "samples": samples, "protocol": _words(protocol),
             "training": protocol.to_card(), "seed": seed, "precision": precision,
-            "features": f"embedding of {work.net}, trained on {distilled.ipc} random real images per class (a reference)",
+            "features": f"embedding of {work.net}, trained on {_as_many(distilled)} random real images per class (a reference)",
         },
         "memorisation": {
             "pixels": pixels.to_json(),
@@ -132,7 +140,7 @@ def audit(
             "random": balance([one.counts for one in taught[students:]], seed),
         },
         "scores": None,
-        "notes": _notes(start, began_as, origin, real, asked),
+        "notes": _notes(distilled, start, began_as, origin, real, asked),
         "command": "",
         "seconds": round(time.monotonic() - began, 1),
         "made": {
@@ -150,16 +158,17 @@ def check(
     """Raise `InvalidInput` with every reason for which these cannot be audited; no work is done."""
     require_fit(distilled, real)
     faults = []
-    ipc = distilled.ipc
     if not len(real.test):
         faults.append("the data have no test part, and unseen real images are what all is held against; give one with --test")
     if len(real.classes) < 2:
         faults.append("the data have one class; what students answer about its images is always right and tells nothing")
-    smallest = min(range(len(real.classes)), key=lambda k: len(real.by_class[k]))
-    if (size := len(real.by_class[smallest])) < 2 * ipc:
+    counts = [distilled.decoder.each * count for count in distilled.counts]
+    scarcest = min(range(len(real.classes)), key=lambda k: len(real.by_class[k]) / counts[k])
+    if (size := len(real.by_class[scarcest])) < 2 * (ipc := counts[scarcest]):
+        stored = "" if distilled.decoder.each == 1 else f" ({distilled.counts[scarcest]} stored ones, decoded)"
         faults.append(
-            f"class {real.classes[smallest]!r} has {size} training images, and the set {ipc} a class; an audit compares it with "
-            f"random real images and needs twice as many, at least {2 * ipc}"
+            f"class {real.classes[scarcest]!r} has {size} training images, and the set {ipc} a class{stored}; an audit compares "
+            f"it with random real images and needs twice as many, at least {2 * ipc}"
         )
     if start is not None and (start.shape != distilled.images.shape or not start.isfinite().all()):
         faults.append("the start images are not finite numbers of the shape of the set; the snapshot is damaged")
@@ -187,16 +196,18 @@ class _Asked:
     references: tuple[Ints, ...]
 
     @classmethod
-    def draw(cls, real: RealData, ipc: int, references: int, samples: int, seed: int) -> "_Asked":
+    def draw(cls, real: RealData, counts: Sequence[int], references: int, samples: int, seed: int) -> "_Asked":
+        """So many of each class [K], for each that learns."""
+
         def some(part: str, count: int) -> Ints:
             order = torch.randperm(count, generator=stream(seed, "audit", "asked", part))
             return np.sort(order[:samples].numpy())
 
         def subset(*what: str | int) -> Ints:
             drawn = []
-            for name, members in zip(real.classes, real.by_class, strict=True):
+            for name, members, count in zip(real.classes, real.by_class, counts, strict=True):
                 order = torch.randperm(len(members), generator=stream(seed, "audit", *what, name))
-                drawn.append(members[order[:ipc].numpy()])
+                drawn.append(members[order[:count].numpy()])
             return np.concatenate(drawn)
 
         return cls(
@@ -219,9 +230,7 @@ class _Work:
         progress: Callable[[Progress], None] | None, keep: Path | None,
     ) -> tuple[list[Student], School, KeptStudents | None]:  # fmt: skip
         """Students on the set, as many on random real images, one on each reference set: in this order."""
-        real, small = self.real, self.distilled
-        labels = small.labels.numpy()
-        sources = [Source(0, Rows(small.images.numpy()), labels)]
+        real, sources = self.real, [source_of(0, self.distilled)]
         for number, chosen in enumerate((asked.random, *asked.references), 1):
             sources.append(Source(number, Rows(real.images(chosen).numpy()), real.train.labels[chosen]))
         school = School(
@@ -294,8 +303,9 @@ class _Work:
         return embed, network.head.in_features
 
 
-def _pixels(distilled: DistilledSet, images: Tensor) -> Tensor:
-    return distilled.transform.to_pixels(images.float())
+def _as_many(distilled: DistilledSet) -> str:
+    """As many images of a class as students of the set learn from, in words."""
+    return per_class(distilled.card, distilled.decoder.each).rpartition(" ")[0]
 
 
 def _of(card: dict[str, Any]) -> str:
@@ -321,13 +331,23 @@ def _origin(distilled: DistilledSet, began_as: Ints, copies: Ints) -> tuple[Ints
     return copies, "chosen" if (copies >= 0).any() else None
 
 
-def _notes(start: Tensor | None, began_as: Ints, origin: Ints, real: RealData, asked: _Asked) -> list[str]:
+def _notes(
+    distilled: DistilledSet, start: Tensor | None, began_as: Ints, origin: Ints, real: RealData, asked: _Asked
+) -> list[str]:  # fmt: skip
     """What a reader must be told beside the numbers."""
     notes = []
+    if distilled.decoder.each > 1:
+        notes.append(
+            f"images are those that {distilled.decoder.word} decodes the stored ones to, which is what students see: "
+            f"{distilled.decoder.each} of each stored image, side by side"
+        )
+    if distilled.soft:
+        notes.append("students of the set learn its soft labels, those of random real images class numbers")
     if start is None:
         notes.append("no start images are kept with the set, so nothing is told of them")
     elif not (began_as >= 0).any():
-        notes.append("none of the start images is a training image (noise, another whitening, or an earlier run)")
+        shrunk = ", real images shrunk to a part" if distilled.decoder.each > 1 else ""
+        notes.append(f"none of the start images is a training image (noise, another whitening, or an earlier run{shrunk})")
     if not (began_as >= 0).any() and (origin >= 0).any():
         notes.append(f"{int((origin >= 0).sum())} images of the set are training images; those are asked about as its own")
     if len(asked.test) < 100:
@@ -347,6 +367,6 @@ def _tensors(
         "distance_pixels": torch.from_numpy(pixels.synthetic.distance),
         "distance_features": torch.from_numpy(features.synthetic.distance),
         "origin": torch.from_numpy(origin.astype(np.int64)),
-        "closest_synthetic": (_pixels(distilled, distilled.images[ours]) * 255).round().to(torch.uint8),
+        "closest_synthetic": (distilled.transform.to_pixels(distilled.training_images[ours]) * 255).round().to(torch.uint8),
         "closest_real": torch.from_numpy(np.array(real.train.pixels[theirs])),
     }

@@ -1,7 +1,7 @@
 """A run folder, read and checked: the only door by which a report takes anything in.
 
-Letters: M images, K classes, C channels, H height, W width. Nothing in the files is trusted; all faults of a card or
-evaluation are told at once, as an ArtifactError.
+Letters: M stored images, N training images that they decode to, K classes, C channels, H height, W width. Nothing in the files
+is trusted; all faults of a card or evaluation are told at once, as an ArtifactError.
 """
 
 import json
@@ -18,6 +18,8 @@ from datadam.data.whitening import Transform
 from datadam.errors import ArtifactError
 from datadam.files.whole import read_json, read_tensors
 from datadam.sets.card import read_card
+from datadam.sets.decoders import decoded, decoder_named
+from datadam.sets.kind import Kind, counts_of, each_of
 
 Json = dict[str, Any]
 
@@ -26,7 +28,7 @@ Json = dict[str, Any]
 class Run:
     """One finished or interrupted run.
 
-    `labels`: the class of each of the M images; `shape`: (C, H, W); `metrics`: one dictionary an iteration told, in
+    `labels`: the class of each of the M stored images; `shape`: (C, H, W); `metrics`: one dictionary an iteration told, in
     order; `evaluations`: in the order of their file names; `snapshots`: (iteration, file), in order. Pixels are read
     when asked for.
     """
@@ -45,8 +47,35 @@ class Run:
         """The K names."""
         return list(self.card["data"]["classes"])
 
+    @property
+    def kind(self) -> Kind:
+        """Label kind and decoder."""
+        return Kind.of_card(self.card)
+
+    @property
+    def each(self) -> int:
+        """Training images of a stored one."""
+        return each_of(self.card)
+
+    @property
+    def training_labels(self) -> list[int]:
+        """The class of each of the N training images; those of one stored image stand side by side."""
+        return [label for label in self.labels for _ in range(self.each)]
+
     def pixels(self, indices: Iterable[int], snapshot: Path | None = None) -> torch.Tensor:
-        """True colours in [0, 1] of the images asked for, of the end or of a snapshot: [len(indices), C, H, W]."""
+        """True colours in [0, 1] of the stored images asked for, of the end or of a snapshot: [len(indices), C, H, W]."""
+        return self.transform.to_pixels(self._stored(indices, snapshot))
+
+    def training_pixels(self, indices: Iterable[int], snapshot: Path | None = None) -> torch.Tensor:
+        """Likewise of training images."""
+        wanted = list(indices)
+        rows = sorted({index // self.each for index in wanted})
+        place = {row: number * self.each for number, row in enumerate(rows)}
+        images = decoded(decoder_named(self.kind.decoder), self._stored(rows, snapshot))
+        return self.transform.to_pixels(images[[place[index // self.each] + index % self.each for index in wanted]])
+
+    def _stored(self, indices: Iterable[int], snapshot: Path | None) -> torch.Tensor:
+        """Stored images in network space."""
         file = snapshot or self.folder / "distilled.safetensors"
         with _tensors(file) as tensors:
             images = _images(tensors, file)
@@ -55,7 +84,7 @@ class Run:
             network = torch.cat([images[index : index + 1] for index in indices]).float()
         if not network.isfinite().all():
             raise ArtifactError(f"{file} holds NaN or infinite pixels: the run diverged, or the file is damaged.")
-        return self.transform.to_pixels(network)
+        return network
 
 
 def read(folder: Path) -> Run:
@@ -74,7 +103,8 @@ def read(folder: Path) -> Run:
     classes = len(card["data"]["classes"])
     if shape[1:] != card["data"]["shape"]:
         raise ArtifactError(f"{file}: images of shape {shape}, but card.json says {card['data']['shape']} for each.")
-    labels = labels.argmax(1) if labels.ndim == 2 else labels  # soft labels: the most likely class
+    if labels.ndim == 2 and sum(counts_of(card)) == shape[0]:  # soft labels: the class that each image stands for
+        labels = torch.arange(classes).repeat_interleave(torch.tensor(counts_of(card)))
     if labels.ndim != 1 or len(labels) != shape[0] or ((labels < 0) | (labels >= classes)).any():
         raise ArtifactError(f"{file}: labels must be {shape[0]} numbers of 0..{classes - 1}, one for each image.")
     return Run(
@@ -181,6 +211,9 @@ EVALUATION: list[Rule] = [
     ("note", _is_text, "text", False),
     ("words", _is_text, "text", False),
     ("images", _is_whole, "a number of images", False),
+    ("labels", lambda value: value in ("hard", "soft"), '"hard" or "soft"', False),
+    ("decoder", _is_text, "text", False),
+    ("stored_bytes", _is_whole, "a number of bytes", False),
     ("iteration", _is_whole, "a whole number", False),
     ("seconds_per_student", _is_positive, "a number", False),
     ("classes", _are_classes, "a list of different names", False),

@@ -1,6 +1,7 @@
 """The images of a run, cut out of one sheet for each frame of the way, and beside them the nearest real ones.
 
-Letters: M images, K classes, C channels, H height, W width, Q images whose nearest real image is known.
+Letters: M stored images, N training images that they decode to, K classes, C channels, H height, W width, Q images whose nearest
+real image is known.
 """
 
 from collections.abc import Mapping
@@ -50,12 +51,13 @@ class Gallery:
         return max(1, (66 if self.dense else 100) // self.width), max(1, 66 // self.width)
 
 
-def gallery(run: Run, inspected: Inspected | None, budget: int) -> Gallery:
-    """The images of the end and of the way there, as many and as large as the budget of bytes allows."""
+def gallery(run: Run, inspected: Inspected | None, budget: int, *, training: bool = False) -> Gallery:
+    """The images of the end and of the way there, as many and as large as the budget of bytes allows: the stored ones, or the
+    `training` images that they decode to, beside which alone the nearest real ones can stand."""
     done = run.card.get("iterations_done")
     earlier = [(iteration, file) for iteration, file in run.snapshots if done is None or iteration < done]
     members: dict[int, list[int]] = {}
-    for number, label in enumerate(run.labels):
+    for number, label in enumerate(run.training_labels if training else run.labels):
         members.setdefault(label, []).append(number)
     channels, height, width = run.shape
     channels, most = (3 if channels == 3 else 1), max(map(len, members.values()))
@@ -86,12 +88,13 @@ def gallery(run: Run, inspected: Inspected | None, budget: int) -> Gallery:
     columns = min(each, 10) if len(shown) > 1 else min(len(indices), 32)
     place = iter(range(len(indices)))
     near = _near(run, inspected, indices) if inspected else {}
+    pixels = run.training_pixels if training else run.pixels
     return Gallery(
         height=size[0],
         width=size[1],
         columns=columns,
         rows=-(-len(indices) // columns),
-        frames=[(label, data_uri(sheet(run.pixels(indices, file), columns, size))) for label, file in sources],
+        frames=[(label, data_uri(sheet(pixels(indices, file), columns, size))) for label, file in sources],
         tiles=[(run.classes[label], [next(place) for _ in numbers]) for label, numbers in shown.items()],
         remarks=[remark for remark, needed in remarks.items() if needed],
         nearest=data_uri(sheet(_real(inspected, indices), columns, size)) if inspected and near else "",

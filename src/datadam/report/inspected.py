@@ -16,6 +16,7 @@ from datadam.files.whole import read_json, read_tensors
 from datadam.report.cloud import cloud
 from datadam.report.folder import Json, Run
 from datadam.report.heat import columns_of, overlay
+from datadam.sets.kind import counts_of, per_class
 from datadam.wording import count, percent, plural
 
 FORMAT = "datadam-inspection/1"
@@ -72,7 +73,9 @@ def _check(run: Run, found: Json, tensors: dict[str, Tensor]) -> None:
     near, classes = found["neighbours"], len(run.classes)
     asked = len(near["image"])
     _require(all(len(near[name]) == asked for name in ("real", "label", "distance")), "lists of unequal length")
-    _require(all(type(n) is int and 0 <= n < len(run.labels) for n in near["image"]), "an image that the set does not have")
+    _require(
+        all(type(n) is int and 0 <= n < len(run.training_labels) for n in near["image"]), "an image that the set does not have"
+    )
     _require(all(type(n) is int and 0 <= n < classes for n in chain(near["label"], found["drawn"])), "an unknown class")
     _require(all(type(n) is int and n >= 0 for n in [*near["real"], near["searched"]]), "a number of a real image")
     _require(all(_is_number(d) and d >= 0 for d in near["distance"]), "a distance")
@@ -105,10 +108,11 @@ def attention(run: Run, inspected: Inspected) -> Json | None:
     if told is None:
         return None
     drawn = inspected.found["drawn"]
-    first = [run.labels.index(k) for k in drawn]
-    members = [[number for number, label in enumerate(run.labels) if label == k] for k in drawn]
-    ours = run.pixels(first)
-    means = torch.stack([run.pixels(numbers).mean(0) for numbers in members])
+    labels = run.training_labels
+    first = [labels.index(k) for k in drawn]
+    members = [[number for number, label in enumerate(labels) if label == k] for k in drawn]
+    ours = run.training_pixels(first)
+    means = torch.stack([run.training_pixels(numbers).mean(0) for numbers in members])
     images = [inspected.tensors["mean_real"] / 255, means, inspected.tensors["first_real"] / 255, ours]
     names = ("real", "synthetic", "first_real", "first_synthetic")
     sheets = [("Images alone", overlay(images, None))]
@@ -151,8 +155,8 @@ def features(run: Run, inspected: Inspected) -> Json:
         "points": count(int((kinds == 0).sum())),
         "real": count(told["real"]),
         "draws": told["draws"],
-        "ipc": plural(run.card["recipe"]["ipc"], "image"),
-        "few": run.card["recipe"]["ipc"] <= FEW,
+        "ipc": per_class(run.card, run.each),
+        "few": run.each * max(counts_of(run.card)) <= FEW,
         "rows": [
             {"name": name, "words": words, "synthetic": interval(told["measures"][key]["synthetic"], 2, key == "coverage"),
              "random": interval(told["measures"][key]["random"], 2, key == "coverage")}

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datadam.evaluation.ddranking import is_usual, standing
 from datadam.report import plots
 from datadam.report.folder import Json, Run
+from datadam.sets.kind import Kind
 from datadam.wording import THIN, count, duration, method_name, percent, plural, shorten
+from datadam.wording import size as in_bytes
 
 LARGEST_TABLE = 20  # classes of a confusion matrix that is shown whole
 COLUMNS = 4  # evaluations beside each other in the table of classes
@@ -23,7 +25,12 @@ def title(evaluation: Json) -> str:
     known = {"distilled": "Distilled images", "random": "Random real images", "whole": "Whole training set"}
     name = known.get(evaluation["of"], f"Coreset: {evaluation['of']}")
     when = "" if evaluation.get("iteration") is None else f", iteration {count(evaluation['iteration'])}"
-    return name + when + unusual(evaluation)
+    return name + when + marked(evaluation)
+
+
+def marked(evaluation: Json) -> str:
+    """What a row must say of its set and of its students where they are other than the usual; else ""."""
+    return Kind.of_evaluation(evaluation).words + unusual(evaluation)
 
 
 def unusual(evaluation: Json) -> str:
@@ -50,32 +57,42 @@ def headline(run: Run) -> Json | None:
 
 
 def rival(run: Run, of: str, own: Json) -> Json | None:
-    """What `own` is held against: random images ("random") or the whole set ("whole") under the same network and protocol, with
-    the same augmentation and precision; None where there is none."""
+    """What `own` is held against: random images of its kind ("random") or the whole set ("whole") under the same network and
+    protocol, with the same augmentation and precision; None where there is none."""
 
     def like(e: Json) -> tuple[object, ...]:
-        rule = e.get("protocol") or {}
-        return e["net"], rule.get("name"), rule.get("augment"), e.get("precision") or "float32"
+        rule, kind = e.get("protocol") or {}, None if of == "whole" else Kind.of_evaluation(e)
+        return e["net"], rule.get("name"), rule.get("augment"), e.get("precision") or "float32", kind
 
     return best([e for e in run.evaluations if e["of"] == of and e.get("iteration") is None and like(e) == like(own)], run.card)
 
 
 def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
-    """Plot and table of evaluations (with title, and whether it is the run's own), the best of a network first."""
+    """Plot and table of evaluations (with title, and whether it is the run's own), the best of a network and kind first."""
     if not told:
         return None
     nets = list(dict.fromkeys([e["net"] for e, _, own in told if own] + [e["net"] for e, _, _ in told]))
-    told = sorted(told, key=lambda entry: (nets.index(entry[0]["net"]), -entry[0]["mean"]))
+    kinds = list(dict.fromkeys([Kind.of_evaluation(e) for e, _, own in sorted(told, key=lambda entry: not entry[2])]))
+    told = sorted(
+        told, key=lambda entry: (nets.index(entry[0]["net"]), kinds.index(Kind.of_evaluation(entry[0])), -entry[0]["mean"])
+    )
     rules = list(dict.fromkeys(_words(e) for e, _, _ in told))
     rows, labels, table = [], [], []
     for evaluation, name, own in told:
         interval = evaluation.get("interval") or {}
         low, high = interval.get("low"), interval.get("high")
-        few, odd = plots.is_cut(low, high), unusual(evaluation)
+        few, odd, group = plots.is_cut(low, high), marked(evaluation), kinds.index(Kind.of_evaluation(evaluation))
         label, students = name.removesuffix(odd), ("only " if few else "") + _trained(evaluation)
         rows.append(
             plots.Row(
-                label, f"{evaluation['net']}{odd}, {students}", evaluation["accuracies"], evaluation["mean"], low, high, own
+                label,
+                f"{evaluation['net']}{odd}, {students}",
+                evaluation["accuracies"],
+                evaluation["mean"],
+                low,
+                high,
+                own,
+                group,
             )
         )
         more = f", {students}" if few else odd or (f", {evaluation['net']}" if len(nets) > 1 else "")
@@ -87,6 +104,8 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
             "own": own,
             "note": evaluation.get("note") or "",
             "images": evaluation.get("images") or "",
+            "stored": in_bytes(evaluation["stored_bytes"]) if evaluation.get("stored_bytes") else "",
+            "group": group,
             "net": evaluation["net"],
             "value": evaluation["mean"],
             "mean": percent(evaluation["mean"]),
@@ -101,6 +120,7 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
     narrow = [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
     return {
         "rules": rules,
+        "kinds": len(kinds),
         "plain": plain[0] if len(set(plain)) == 1 else "",
         "wide": plots.accuracy(rows, width=1120),
         "narrow": plots.accuracy(narrow, width=340),

@@ -16,9 +16,22 @@ from datadam.errors import InvalidInput
 from datadam.report import inspected, plots
 from datadam.report.folder import Json, Run, evaluations, read, repeats
 from datadam.report.gallery import gallery
-from datadam.report.judged import accuracy, across, by_standing, classes, confusions, headline, is_own, rival, title, unusual
+from datadam.report.judged import (
+    accuracy,
+    across,
+    by_standing,
+    classes,
+    confusions,
+    headline,
+    is_own,
+    marked,
+    rival,
+    title,
+    unusual,
+)
 from datadam.report.scored import scored
 from datadam.report.trust import trust
+from datadam.sets.kind import per_class, stored_bytes, told
 from datadam.wording import count, duration, method_name, percent, plural
 from datadam.wording import size as in_bytes
 
@@ -72,8 +85,11 @@ def _view(key: str, name: str, run: Run, budget: int, missing: str) -> Json:
         "data": card["data"]["name"],
         "method": method_name(card),
         "chosen": card["kind"] == "coreset",
-        "ipc": plural(card["recipe"]["ipc"], "image") + " per class",
+        "ipc": f"{per_class(card)} per class",
         "images": plural(len(run.labels), "image"),
+        "kind": run.kind.short,
+        "stored": in_bytes(stored_bytes(card)),
+        "told": told(card) if not run.kind.usual or card.get("rate") is not None else "",
         "real": count(card["data"]["train"]) if card["data"].get("train") else "",
         "preset": str(card["recipe"].get("preset") or ""),
         "note": card.get("note") or "",
@@ -81,7 +97,7 @@ def _view(key: str, name: str, run: Run, budget: int, missing: str) -> Json:
         "notes": card["data"].get("notes") or [],
         "facts": list(_facts(run)),
         "headline": _headline(run),
-        "gallery": gallery(run, seen, budget),
+        "galleries": list(_galleries(key, run, seen, budget)),
         "searched": count(seen.neighbours["searched"]) if seen else "",
         "accuracy": accuracy([(e, title(e), is_own(e, card)) for e in by_standing(run)]),
         "scores": scored(card, run.evaluations),
@@ -102,6 +118,18 @@ def _view(key: str, name: str, run: Run, budget: int, missing: str) -> Json:
     }
 
 
+def _galleries(key: str, run: Run, seen: inspected.Inspected | None, budget: int) -> Iterator[Json]:
+    """The images; of a decoded set those that are stored, and then those that students see."""
+    if run.each == 1:
+        yield {"key": key, "heading": "The images", "words": "", "shown": gallery(run, seen, budget)}
+        return
+    words = f"What is stored. The decoder {run.kind.decoder} makes {run.each} training images of each."
+    yield {"key": key, "heading": "The stored images", "words": words, "shown": gallery(run, None, budget // 2)}
+    words = "Those of one stored image stand side by side."
+    shown = gallery(run, seen, budget // 2, training=True)
+    yield {"key": f"{key}-training", "heading": "The training images: what students see", "words": words, "shown": shown}
+
+
 def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
     """The few numbers that matter: value, name, what it is to be compared with."""
     card, images = run.card, len(run.labels)
@@ -115,7 +143,15 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
         yield mine[0], f"to train a student{mine[1]}", f"whole training set: {theirs[0]}{theirs[1]}"
     pixels, real = prod(run.shape), card["data"].get("train")
     share = percent(images / real, 2 if images < 0.1 * real else 0) if real else ""
-    yield count(images), "image" if images == 1 else "images", f"{share} of {count(real)}" if real else ""
+    what, kind = ("stored image" if run.each > 1 else "image"), run.kind
+    yield count(images), what if images == 1 else f"{what}s", f"{share} of {count(real)}" if real else ""
+    if run.each > 1:
+        yield count(run.each * images), "training images", f"{run.each} of each stored one, decoded by {kind.decoder}"
+    if kind.labels == "soft":
+        yield "soft", "labels", f"logits at temperature {card.get('temperature', 1.0):g}"
+    if card.get("rate") is not None:
+        yield f"{card['rate']:.3g}", "rate of students", "learned"
+    yield in_bytes(stored_bytes(card)), "stored", "images as float32 and labels"
     yield in_bytes(images * pixels), "as 8-bit pixels", f"whole training set: {in_bytes(real * pixels)}" if real else ""
     if card.get("seconds") is not None:
         steps = card.get("iterations_done")
@@ -214,24 +250,26 @@ def _surroundings(card: Json) -> Iterator[tuple[str, str]]:
 
 
 def _overview(views: Sequence[Json], runs: Sequence[Run], folders: Sequence[tuple[Path, Path]]) -> Json:
-    """Several runs beside each other, with the evaluations that belong to all repeats of a run."""
-    told = [
+    """Several runs beside each other, in a group for each kind, with the evaluations that belong to all repeats of a run."""
+    judged = [
         (evaluation, *_label(view["name"], evaluation, is_own(evaluation, run.card)))
         for view, run in zip(views, runs, strict=True)
         for evaluation in by_standing(run)
     ]
     shared = Counter(folder for folder, part in folders if part != folder)
     together = {folder: evaluations(folder) for folder in shared}
-    told += [(e, *_label(folder.name, e, e["of"] == "distilled")) for folder, found in together.items() for e in found]
+    judged += [(e, *_label(folder.name, e, e["of"] == "distilled")) for folder, found in together.items() for e in found]
     first = {folder: run.card for (folder, _), run in reversed(list(zip(folders, runs, strict=True)))}
     ranked = [(folder.name, scored(first[folder], found)) for folder, found in together.items()]
-    return {"accuracy": accuracy(told), "scores": [(name, one) for name, one in ranked if one]}
+    kinds = list(dict.fromkeys(view["kind"] for view in views))
+    groups = [(kind, [view for view in views if view["kind"] == kind]) for kind in kinds]
+    return {"accuracy": accuracy(judged), "scores": [(name, one) for name, one in ranked if one], "groups": groups}
 
 
 def _label(name: str, evaluation: Json, own: bool) -> tuple[str, bool]:
     """The run's name for its own images, which are what the runs are compared by; else also what was judged."""
     plain = own and evaluation.get("iteration") is None
-    return (name + unusual(evaluation) if plain else f"{name}: {title(evaluation)}"), own
+    return (name + marked(evaluation) if plain else f"{name}: {title(evaluation)}"), own
 
 
 def _source_hash(script: str) -> str:

@@ -51,7 +51,8 @@ POINTS = 160  # a curve with more points than this is drawn as the mean of neigh
 
 @dataclass(frozen=True)
 class Row:
-    """One evaluation. `accuracies`: for each set a share of 1 for each student; `own`: drawn in the accent colour."""
+    """One evaluation. `accuracies`: for each set a share of 1 for each student; `own`: drawn in the accent colour; `group`: a
+    line parts it from those of another, which it is not to be compared with."""
 
     label: str
     detail: str
@@ -60,6 +61,7 @@ class Row:
     low: float | None
     high: float | None
     own: bool
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def accuracy(rows: Sequence[Row], *, width: int = 680) -> str:
         axes.set_ylim(0.5 - len(rows), 0.5)
         axes.grid(axis="x")
         for number, row in enumerate(rows):
+            if number and row.group != rows[number - 1].group:
+                axes.axhline(0.5 - number, color=QUIET, linewidth=0.8, linestyle=(0, (4, 4)))
             _points(axes, row, -number if wide else -number - 0.16)
             _names(axes, row, -number, wide)
         _bare(axes)

@@ -1,6 +1,6 @@
 """The table of a comparison as text, Markdown, CSV and a picture: the content of table.json in, words and points out.
 
-Bold, and a star in plain text: significantly above every other method of the column at that number of images.
+Bold, and a star in plain text: significantly above every other method of the column at that number of images and of that kind.
 """
 
 import csv
@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from datadam.sets.kind import Kind
 from datadam.wording import count, duration, plural, size
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ WIDEST = 10_000  # letters of a line of the table
 COLUMNS = (
     "method", "ipc", "images", "iterations", "batch_real", "zca", "matching_net", "seconds", "peak_memory_mb", "net", "status",
     "mean", "low", "high", "interval_over", "std", "sets", "students", "bold", "against", "difference", "difference_low",
-    "difference_high", "p", "pairs", "reason", "runs",
+    "difference_high", "p", "pairs", "reason", "runs", "labels", "decoder", "stored_bytes",
 )  # fmt: skip
 
 
@@ -74,9 +75,10 @@ def csv_text(table: Json) -> str:
                 "low": interval.get("low"), "high": interval.get("high"), "interval_over": interval.get("over"),
                 "std": cell["std"], "sets": len(cell["accuracies"]),
                 "students": len(cell["accuracies"][0]) if cell["accuracies"] else 0, "bold": int(cell["bold"]),
-                "against": table["reference"] if against else None, "difference": against.get("mean"),
+                "against": row.get("reference", table["reference"]) if against else None, "difference": against.get("mean"),
                 "difference_low": against.get("low"), "difference_high": against.get("high"), "p": against.get("p"),
                 "pairs": against.get("pairs"), "reason": cell["reason"], "runs": " ".join(run["folder"] for run in row["runs"]),
+                "labels": kind_of(row).labels, "decoder": kind_of(row).decoder, "stored_bytes": row.get("stored_bytes"),
             })  # fmt: skip
     return file.getvalue()
 
@@ -89,7 +91,9 @@ def _title(table: Json) -> str:
 
 def _grid(table: Json, dress: Callable[[str, bool], str]) -> tuple[list[str], list[list[str]], list[str]]:
     """Head and rows of the table of accuracies, and the reasons that its cells point to by number."""
-    head = ["method", "ipc", "images", "iterations x real", *table["nets"], "distilling", "peak memory"]
+    several, weighed = _several(table), any(row.get("stored_bytes") is not None for row in table["rows"])
+    middle = [*(["kind"] if several else []), *(["stored"] if weighed else [])]
+    head = ["method", "ipc", "images", *middle, "iterations x real", *table["nets"], "distilling", "peak memory"]
     reasons: dict[str, int] = {}
     rows = []
     usual = _usual(table)
@@ -107,8 +111,20 @@ def _grid(table: Json, dress: Callable[[str, bool], str]) -> tuple[list[str], li
         seconds = "–" if row["seconds"] is None else duration(row["seconds"])
         memory = "–" if row["peak_memory_mb"] is None else size(row["peak_memory_mb"] * 1e6)
         ipc = "–" if row["ipc"] is None else str(row["ipc"])
-        rows.append([row["method"], ipc, count(row["images"]), how, *cells, seconds, memory])
+        stored = "–" if row.get("stored_bytes") is None else size(row["stored_bytes"])
+        middle = [*([kind_of(row).short] if several else []), *([stored] if weighed else [])]
+        rows.append([row["method"], ipc, count(row["images"]), *middle, how, *cells, seconds, memory])
     return head, rows, [f"[{number}] {' '.join(reason.split())}" for reason, number in reasons.items()]
+
+
+def kind_of(row: Json) -> Kind:
+    """Label kind and decoder of a row's sets; tables of earlier versions have plain sets with hard labels alone."""
+    return Kind.of_evaluation(row)
+
+
+def _several(table: Json) -> bool:
+    """Whether a row must say of which kind it is."""
+    return any(not kind_of(row).usual for row in table["rows"])
 
 
 def _usual(table: Json) -> str:
@@ -128,15 +144,15 @@ def _accuracy(cell: Json, usual: str) -> str:
 
 
 def _tests(table: Json, dress: Callable[[str], str]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """The table of differences to the first method: title, head and rows; nothing where nothing could be tested."""
-    rows = []
+    """The tables of differences to the first method of each kind: title, head and rows; none where nothing could be tested."""
+    groups: dict[str, list[list[str]]] = {}
     for row in table["rows"]:
         cells = [row["cells"][net]["against"] for net in table["nets"]]
         if any(cells):
+            rows = groups.setdefault(row.get("reference", table["reference"]), [])
             rows.append([row["method"], str(row["ipc"]), *(dress(_difference(cell)) for cell in cells)])
-    if not rows:
-        return []
-    return [(f"Against {table['reference']}: difference in points, 95 % interval, p", ["method", "ipc", *table["nets"]], rows)]
+    head = ["method", "ipc", *table["nets"]]
+    return [(f"Against {first}: difference in points, 95 % interval, p", head, rows) for first, rows in groups.items()]
 
 
 def _difference(against: Json | None) -> str:
@@ -156,8 +172,8 @@ def _sentences(table: Json, mark: str) -> list[str]:
         told.append(
             f"After ±: half of the 95 % interval over {repeats} sets. Differences are paired by repeat (same repeat, same seed) "
             "and tested by Student's t; p values are not corrected for their number. "
-            f"{mark} what is significantly above every other method in its column at the same ipc: each paired 95 % interval "
-            "lies above zero."
+            f"{mark} what is significantly above every other method in its column at the same ipc"
+            f"{' and of the same kind' if _several(table) else ''}: each paired 95 % interval lies above zero."
         )
     else:
         after = "After ±: half of the 95 % interval over the students of the one set. " if table["students"] > 1 else ""
@@ -205,7 +221,11 @@ def picture(table: Json, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows, nets = table["rows"], table["nets"]
-    labels = [row["method"] + ("" if row["ipc"] is None else f", ipc {row['ipc']}") for row in rows]
+    labels = [
+        row["method"] + ("" if row["ipc"] is None else f", ipc {row['ipc']}")
+        + ("" if kind_of(row).usual else f" ({kind_of(row).short})")
+        for row in rows
+    ]  # fmt: skip
     left = 0.25 + 0.072 * max(len(label) for label in labels)
     wide, high = left + 2.6 * len(nets) + 0.2, 0.95 + 0.3 * len(rows)
     with rc_context({"font.size": 9.0, "text.parse_math": False}):
@@ -241,7 +261,7 @@ def _panel(axes: "Axes", rows: Sequence[Json], net: str, labels: Sequence[str]) 
             axes.plot([max(0, low), min(100, high)], [-number, -number], color=colour, linewidth=1.5)
         axes.plot([100 * cell["mean"]], [-number], "|", markersize=11, markeredgewidth=2, color=colour)
     for number in range(1, len(rows)):
-        if rows[number]["ipc"] != rows[number - 1]["ipc"]:
+        if (rows[number]["ipc"], kind_of(rows[number])) != (rows[number - 1]["ipc"], kind_of(rows[number - 1])):
             axes.axhline(0.5 - number, color="#cccccc", linewidth=0.8)
     axes.set_ylim(0.5 - len(rows), 0.5)
     axes.set_yticks([-number for number in range(len(rows))], labels)

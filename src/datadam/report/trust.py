@@ -53,7 +53,7 @@ def _view(run: Run, found: Json, tensors: dict[str, torch.Tensor]) -> Json:
         "features": str(told["features"]),
         "nearness": [_near(SPACES[space], kind, near[space]) for space in SPACES for kind in ("distance", "relative")],
         "copies": int(near["copies"]),
-        "images": len(run.labels),
+        "images": len(run.training_labels),
         "start": _start(near["start"]),
         "pairs": list(_pairs(run, near["closest"], tensors)),
         "attacks": _attacks(found["membership"]),
@@ -93,10 +93,11 @@ def _pairs(run: Run, closest: list[Json], tensors: dict[str, torch.Tensor]) -> A
     scale = min(1.0, LONGER / max(run.shape[1:]))
     size = max(1, round(run.shape[1] * scale)), max(1, round(run.shape[2] * scale))
     for row, pair in enumerate(closest[:PAIRS]):
-        number = 1 + run.labels[: pair["image"]].count(pair["label"])
+        stored, part = divmod(pair["image"], run.each)
+        number = 1 + run.labels[:stored].count(pair["label"])
         yield {
             "picture": data_uri(sheet(torch.stack([ours[row], theirs[row]]) / 255, 2, size)),
-            "ours": f"{run.classes[pair['label']]}, image {number}",
+            "ours": f"{run.classes[pair['label']]}, image {number}" + (f", part {part + 1}" if run.each > 1 else ""),
             "real": f"{run.classes[pair['real_label']]}, training image {count(int(pair['real']))}",
             "distance": percent(_number(pair["distance"]) / sqrt(prod(run.shape)), 0),
             "relative": f"{_number(pair['relative']):.2f}",

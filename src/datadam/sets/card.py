@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from datadam.data import RealData
-from datadam.errors import ArtifactError
+from datadam.errors import ArtifactError, InvalidInput
 from datadam.files.whole import read_json
+from datadam.sets.decoders import PLAIN, decoder_named
 from datadam.settings import finite
 
 FORMAT = "datadam/2"
@@ -77,10 +78,12 @@ def read_card(folder: Path) -> dict[str, Any]:
         and {"mean", "std", "zca"} <= set(transform)
         and card.get("kind") in ("distilled", "coreset", "imported")
         and card.get("labels", HARD) in (HARD, SOFT)
-        and isinstance(card.get("decoder", "plain"), str)
-        and ("counts" not in card or _sizes(card["counts"], len(data["classes"])))
+        and isinstance(card.get("decoder", PLAIN.word), str)
+        and recipe["ipc"] > 0
+        and ("counts" not in card or (_sizes(card["counts"], len(data["classes"])) and max(card["counts"]) == recipe["ipc"]))
         and finite(card.get("temperature", 1.0))
         and card.get("temperature", 1.0) > 0
+        and (card.get("rate") is None or (finite(card["rate"]) and card["rate"] > 0))
     )
     if sound and card["kind"] == "coreset":  # its method names the files of evaluations
         method = card["recipe"].get("method")
@@ -89,6 +92,10 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"{path} lacks parts that every card has (data, recipe, transform, kind); it was changed or is from another program"
         )
+    try:
+        decoder_named(card.get("decoder", PLAIN.word)).require_fit(tuple(card["data"]["shape"]))
+    except InvalidInput as error:
+        raise ArtifactError(f"{path}: {error}") from error
     return card
 
 

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datadam.errors import InvalidInput, UnknownName
+from datadam import machine
+from datadam.errors import InvalidInput, NotEnoughMemory, UnknownName
 
 
 class Decoder(Protocol):
@@ -117,8 +118,16 @@ def decoder_named(word: str) -> Decoder:
 
 
 def decoded(decoder: Decoder, stored: Tensor, at_once: int = 1024) -> Tensor:
-    """Training images [M*E, C, H, W] without a gradient, made in pieces of about `at_once` of them."""
+    """Training images [M*E, C, H, W] without a gradient, made in pieces of about `at_once` of them.
+
+    Raises `NotEnoughMemory` before the first where they do not fit.
+    """
     with torch.no_grad():
         if decoder.each == 1:
             return decoder(stored)
+        if (needed := stored.nbytes * decoder.each) > (free := machine.available_memory()):
+            raise NotEnoughMemory(
+                f"{len(stored)} stored images, decoded by {decoder.word}, take {needed} bytes, and {free} are free; take a "
+                "decoder of fewer parts, or free some memory"
+            )
         return torch.cat([decoder(piece) for piece in stored.split(max(1, at_once // decoder.each))])

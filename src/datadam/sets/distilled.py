@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datadam.data import Transform
-from datadam.errors import ArtifactError, InvalidInput
+from datadam.errors import ArtifactError
 from datadam.files.whole import all_finite, read_tensors, replacing, write_json, write_tensors, write_text
-from datadam.sets.card import FORMAT, HARD, SOFT, digest, read_card
+from datadam.sets.card import HARD, SOFT, digest, read_card
 from datadam.sets.decoders import PLAIN, Decoder, decoded, decoder_named
+from datadam.sets.kind import Kind, counts_of
 from datadam.sets.preview import preview
 from datadam.sets.readme import run_readme
 
@@ -50,7 +51,7 @@ class DistilledSet:
     @cached_property
     def counts(self) -> tuple[int, ...]:
         """Stored images of each class."""
-        return tuple(self.card.get("counts") or (self.ipc,) * len(self.classes))
+        return counts_of(self.card)
 
     @property
     def soft(self) -> bool:
@@ -61,6 +62,11 @@ class DistilledSet:
     def label_kind(self) -> str:
         """ "hard" or "soft": sets of different kinds are never ranked against each other."""
         return "soft" if self.soft else "hard"
+
+    @property
+    def kind(self) -> Kind:
+        """Label kind and decoder together."""
+        return Kind(self.decoder.word, self.label_kind)
 
     @property
     def temperature(self) -> float:
@@ -92,6 +98,11 @@ class DistilledSet:
         """Their class numbers [N], or their logits [N, K]."""
         return self.labels.repeat_interleave(self.decoder.each, 0)
 
+    @property
+    def training_numbers(self) -> Tensor:
+        """Their class numbers [N], whatever the labels are."""
+        return self.numbers.repeat_interleave(self.decoder.each)
+
     def pixels(self) -> Tensor:
         """The training images in true colours: [N, C, H, W] in [0, 1]."""
         return self.transform.to_pixels(self.training_images)
@@ -99,6 +110,17 @@ class DistilledSet:
     def stored_pixels(self) -> Tensor:
         """The stored images in true colours: [M, C, H, W] in [0, 1]."""
         return self.transform.to_pixels(self.images)
+
+    def as_plain(self) -> "DistilledSet":
+        """The set whose stored images are this one's training images; the same where each stored image is one already."""
+        each = self.decoder.each
+        if each == 1:
+            return self
+        images, labels = self.training_images, self.training_labels
+        recipe = self.card["recipe"] | {"ipc": self.ipc * each, "decoder": PLAIN.word}
+        counts = {"counts": [n * each for n in self.counts]} if "counts" in self.card else {}
+        plain = {"decoder": PLAIN.word, "digest": digest(images, labels, self.rate)}
+        return DistilledSet(images, labels, self.transform, self.card | plain | counts | {"recipe": recipe}, self.rate)
 
     def dataset(self) -> TensorDataset:
         """A torch `Dataset` of (training image in network space, class number or logits)."""
@@ -136,8 +158,7 @@ class DistilledSet:
         zca = read_tensors(folder / "zca.safetensors")[0] if card["transform"]["zca"] else None
         try:
             transform = Transform.from_card(card["transform"], zca)
-            decoder_named(card.get("decoder", PLAIN.word)).require_fit(tuple(card["data"]["shape"]))
-        except (ArtifactError, InvalidInput) as error:
+        except ArtifactError as error:
             raise ArtifactError(f"{folder / 'card.json'}: {error}") from error
         channels = card["data"]["shape"][0]
         if len(transform.mean) != channels:
@@ -148,7 +169,7 @@ class DistilledSet:
 def _faults(card: dict[str, Any], images: Tensor | None, labels: Tensor | None, rate: Tensor | None) -> list[str]:
     """What of the tensors is not as the card says."""
     shape, classes = tuple(card["data"]["shape"]), len(card["data"]["classes"])
-    counts = card.get("counts") or [card["recipe"]["ipc"]] * classes
+    counts = counts_of(card)
     faults = []
     if images is None or images.dtype != torch.float32 or images.ndim != 4 or tuple(images.shape[1:]) != shape:
         came = "none" if images is None else f"{images.dtype} {tuple(images.shape)}"
@@ -173,19 +194,13 @@ def _faults(card: dict[str, Any], images: Tensor | None, labels: Tensor | None, 
     elif len(labels) != sum(counts):
         each = f"{counts[0]} for each of {classes} classes" if len(set(counts)) == 1 else f"{sum(counts)}"
         faults.append(f"{len(labels)} images; the card says {each}")
-    elif "counts" in card and torch.bincount(labels, minlength=classes).tolist() != counts:
+    elif torch.bincount(labels, minlength=classes).tolist() != list(counts):
         faults.append("the classes have other numbers of images than the card says")
-    if rate is not None and (rate.dtype != torch.float32 or rate.ndim != 0 or not float(rate) > 0 or not all_finite(rate)):
+    told = card.get("rate")
+    if rate is None:
+        faults += [] if told is None else [f"it holds no rate of students; the card says {told:g}"]
+    elif rate.dtype != torch.float32 or rate.ndim != 0 or not float(rate) > 0 or not all_finite(rate):
         faults.append("the rate of students is no number above 0")
+    elif float(rate) != told:
+        faults.append(f"the rate of students is {float(rate):g}; the card says {'none' if told is None else told}")
     return faults
-
-
-def describe(card: dict[str, Any]) -> dict[str, Any]:
-    """What every page and table says of a set beside ipc: label kind and decoder."""
-    return {
-        "labels": "soft" if card.get("labels", HARD) == SOFT else "hard",
-        "decoder": card.get("decoder", PLAIN.word),
-    }
-
-
-__all__ = ["FORMAT", "DistilledSet", "describe"]

@@ -3,7 +3,10 @@
 import re
 from typing import Any
 
+from datadam.sets.decoders import PLAIN
+from datadam.sets.kind import Kind, counts_of, per_class, stored_bytes, training_count
 from datadam.wording import count, duration, method_name, plural
+from datadam.wording import size as in_bytes
 
 MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&])")  # what Markdown or HTML would read as more than itself
 LISTED = 30  # class names in the text
@@ -14,10 +17,10 @@ def run_readme(card: dict[str, Any]) -> str:
 
     Argument: `card`, the content of card.json. Names and notes in it appear as plain text, whatever they hold.
     """
-    data, recipe = card["data"], card["recipe"]
+    data = card["data"]
     chosen, imported = card["kind"] == "coreset", card["kind"] == "imported"
     classes = [_plain(name) for name in data["classes"]]
-    images = plural(recipe["ipc"] * len(classes), "image")
+    kind, stored = Kind.of_card(card), plural(sum(counts_of(card)), "image")
     channels, height, width = data["shape"]
     real = f"{count(data['train'])} " if data.get("train") else ""
     verb = "chosen" if chosen else "imported; made" if imported else "distilled"
@@ -29,14 +32,15 @@ def run_readme(card: dict[str, Any]) -> str:
     colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     warnings = [card.get("note"), *(card.get("warnings") or []), *(data.get("notes") or [])]
     parts = [
-        f"# {_plain(data['name'])}: {plural(recipe['ipc'], 'image')} per class",
+        f"# {_plain(data['name'])}: {per_class(card)} per class",
         *(f"> **Note:** {_plain(warning)}" for warning in warnings if warning),
-        f"{images}, {width} x {height}, {colours}, {origin}",
+        f"{stored}, {width} x {height}, {colours}, {origin}",
+        *_kept(card, kind),
         f"{plural(len(classes), 'class', 'classes')}: {', '.join(classes[:LISTED])}"
         + (f" and {len(classes) - LISTED} more." if len(classes) > LISTED else "."),
         "![The images, one row a class](preview.png)",
         "## Load them",
-        _fence(LOAD, "python"),
+        _fence(_load(kind), "python"),
         "`report.html`, where there is one, shows every image, the way to them, and how well networks learn from them.",
         "## How they were made",
         _origin(card) if imported else _making(card, chosen),
@@ -48,11 +52,37 @@ def run_readme(card: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-LOAD = """import datadam
+def _load(kind: Kind) -> str:
+    """How to get at the images, as Python."""
+    decoded = kind.decoder != PLAIN.word
+    what = "logits of its soft label" if kind.labels == "soft" else "class number"
+    return (
+        'import datadam\n\ndistilled = datadam.DistilledSet.load("path/to/this/folder")\n'
+        "distilled.pixels()   # true colours in [0, 1], one tensor [images, channels, height, width]"
+        f"{', of the training images' if decoded else ''}\n"
+        + ("distilled.stored_pixels()  # likewise, of the stored images\n" if decoded else "")
+        + f"distilled.dataset()  # a torch Dataset of ({'training ' if decoded else ''}image as networks see it, {what})"
+    )
 
-distilled = datadam.DistilledSet.load("path/to/this/folder")
-distilled.pixels()   # true colours in [0, 1], one tensor [images, channels, height, width]
-distilled.dataset()  # a torch Dataset of (image as networks see it, class number)"""
+
+def _kept(card: dict[str, Any], kind: Kind) -> list[str]:
+    """What is stored, where a stored image is not a training image with a class number; else only its bytes."""
+    size = in_bytes(stored_bytes(card))
+    words = [f"Stored in {size}: images as float32 and labels{' with the rate of students' if card.get('rate') else ''}."]
+    if kind.decoder != PLAIN.word:
+        words.append(
+            f"A stored image is no training image: the decoder {_plain(kind.decoder)} makes "
+            f"{plural(training_count(card), 'training image')} of the {plural(sum(counts_of(card)), 'stored one')}, and "
+            "images per class count stored ones."
+        )
+    if kind.labels == "soft":
+        words.append(
+            "The labels are soft, one number for each class: students learn their softmax at temperature "
+            f"{card.get('temperature', 1.0):g}."
+        )
+    if card.get("rate") is not None:
+        words.append(f"The rate of students was learned too: {card['rate']:.6g}.")
+    return [" ".join(words)]
 
 
 def _making(card: dict[str, Any], chosen: bool) -> str:

@@ -65,7 +65,7 @@ for (const where of document.querySelectorAll(".where")) {
 }
 for (const table of document.querySelectorAll("table.table")) { // on a phone a row is a block of label and value
   const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
-  for (const row of table.tBodies[0].rows) {
+  for (const row of [...table.tBodies].flatMap((body) => [...body.rows])) {
     [...row.cells].forEach((cell, column) => {
       cell.dataset.label = heads[column];
       cell.classList.toggle("empty", !cell.textContent.trim());
@@ -74,7 +74,7 @@ for (const table of document.querySelectorAll("table.table")) { // on a phone a 
   table.classList.add("labelled");
 }
 for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  const heads = [...table.tHead.rows[0].cells], bodies = [...table.tBodies]; // each is sorted by itself
   const value = (row, column) => {
     const cell = row.cells[column], text = cell.dataset.v ?? cell.textContent.trim();
     return text === "" || text === "–" ? null : Number.isNaN(+text) ? text : +text;
@@ -86,15 +86,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
     head.append(button);
     head.setAttribute("aria-sort", "none");
     button.onclick = () => {
-      const numeric = [...body.rows].some((row) => typeof value(row, column) === "number");
+      const numeric = bodies.flatMap((body) => [...body.rows]).some((row) => typeof value(row, column) === "number");
       const before = head.getAttribute("aria-sort");
       const up = before === "none" ? !numeric : before === "descending";
       for (const other of heads) other.setAttribute("aria-sort", "none");
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
-      const rows = [...body.rows].map((row) => [value(row, column), row]);
-      rows.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : compare(a, b) * (up ? 1 : -1));
-      body.append(...rows.map(([, row]) => row));
+      for (const body of bodies) {
+        const rows = [...body.rows].map((row) => [value(row, column), row]);
+        rows.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : compare(a, b) * (up ? 1 : -1));
+        body.append(...rows.map(([, row]) => row));
+      }
     };
   });
 }
