@@ -26,8 +26,8 @@ from torch import Tensor
 from datadam.methods.base import Method, Parts, State
 from datadam.methods.cost import Cost, Size, general
 from datadam.methods.draw import Draw
-from datadam.methods.networks import QUERY, STATISTICS, accuracy, keep, restore
-from datadam.nets import Features, Network
+from datadam.methods.networks import QUERY, STATISTICS, accuracy, features_of, keep, numbers, real_side, restore, tensor
+from datadam.nets import Features
 from datadam.nets.frozen import frozen_statistics
 from datadam.sets.synthetic import SyntheticSet
 from datadam.settings import finite, refuse, require
@@ -135,36 +135,6 @@ class CAFE(Method):
 def first_state(draw: Draw, number: int, *, at: int) -> State:
     """The state with a freshly drawn network: image steps `served`, and accuracies `seen` [W] after them."""
     return keep(draw.network(number), number, at=at, served=0, seen=tensor([]))
-
-
-def numbers(state: State, name: str) -> list[float]:
-    """The accuracies [W] that a state has by this name."""
-    found = state.get(name)
-    return found.tolist() if isinstance(found, Tensor) else []
-
-
-def tensor(accuracies: list[float]) -> Tensor:
-    """Accuracies [W] as a state holds them."""
-    return torch.tensor(accuracies, dtype=torch.float64)
-
-
-def features_of(network: Network, draw: Draw, k: int, images: Tensor) -> Features:
-    """The features of images of class k under its augmentation."""
-    augmentation = draw.augmentation(k)
-    return network.features(augmentation(images) if augmentation else images)
-
-
-@torch.no_grad()
-def real_side(network: Network, draw: Draw, k: int) -> tuple[list[Tensor], Tensor]:
-    """The mean of each layer over class k's real images, and their embeddings [B, D]."""
-    sums: list[Tensor] = []
-    embeddings = []
-    for images in draw.real_chunks(k):
-        features = features_of(network, draw, k, images)
-        part = [layer.sum(0) for layer in (*features.blocks, features.embedding)]
-        sums = [s + p for s, p in zip(sums, part, strict=True)] if sums else part
-        embeddings.append(features.embedding)
-    return [s / draw.real_count(k) for s in sums], torch.cat(embeddings)
 
 
 def discrimination(embeddings: list[Tensor], centres: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from datadam.nets import Network
+from datadam.nets import Features, Network
 from datadam.sets.synthetic import SyntheticSet
 from datadam.training.trainer import Training
 
@@ -109,3 +109,33 @@ def accuracy(network: Network, draw: Draw, classes: int, *what: str | int) -> fl
     right = [(network(draw.sample(k, QUERY, "query", *what)).argmax(1) == k).double().mean() for k in range(classes)]
     network.train()
     return float(torch.stack(right).mean())
+
+
+def numbers(state: State, name: str) -> list[float]:
+    """The accuracies [W] that a state has by this name."""
+    found = state.get(name)
+    return found.tolist() if isinstance(found, Tensor) else []
+
+
+def tensor(accuracies: list[float]) -> Tensor:
+    """Accuracies [W] as a state holds them."""
+    return torch.tensor(accuracies, dtype=torch.float64)
+
+
+def features_of(network: Network, draw: Draw, k: int, images: Tensor) -> Features:
+    """The features of images of class k under its augmentation."""
+    augmentation = draw.augmentation(k)
+    return network.features(augmentation(images) if augmentation else images)
+
+
+@torch.no_grad()
+def real_side(network: Network, draw: Draw, k: int) -> tuple[list[Tensor], Tensor]:
+    """The mean of each layer over class k's real images, and their embeddings [B, D]."""
+    sums: list[Tensor] = []
+    embeddings = []
+    for images in draw.real_chunks(k):
+        features = features_of(network, draw, k, images)
+        part = [layer.sum(0) for layer in (*features.blocks, features.embedding)]
+        sums = [s + p for s, p in zip(sums, part, strict=True)] if sums else part
+        embeddings.append(features.embedding)
+    return [s / draw.real_count(k) for s in sums], torch.cat(embeddings)
