@@ -9,9 +9,8 @@ import pytest
 from small import make_real
 
 import datadam
-from datadam.comparison import Comparison
 from datadam.comparison.grid import Row
-from datadam.comparison.table import _compare
+from datadam.comparison.table import Comparison, _compare
 from datadam.data import RealData
 from datadam.errors import InvalidInput
 from datadam.evaluation.panel import protocol_named
