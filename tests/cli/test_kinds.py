@@ -39,7 +39,7 @@ TOLD = "6 images, 2 for each of 3 classes; decoded by grid:2 to 24 training imag
 def test_every_verb_says_what_is_stored(cli: Command, grid: Path, pictures: Path, tmp_path: Path) -> None:
     again = cli("distill", pictures, "--ipc", 2, *TINY, "--set", "decoder=grid:2", "--out", tmp_path / "run")
     assert again.out.splitlines()[0] == f"{tmp_path / 'run'}: {TOLD}"
-    assert "stored    decoded by grid:2 to 24 training images; stored in 4.7" in cli("show", grid).out
+    assert "kind      decoded by grid:2 to 24 training images; stored in 4.7" in cli("show", grid).out
     exported = cli("export", tmp_path / "run", "--to", "npz", "--out", tmp_path / "npz", "--measure", *QUICK)
     assert f"the run: {TOLD}" in exported.out
     assert "+0.00 points" in exported.out

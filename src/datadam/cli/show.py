@@ -52,7 +52,10 @@ def list_names(
     *,
     json: Json = False,
 ) -> None:
-    """List data, methods, presets, nets, starts, decoders, protocols, formats, with those that installed packages add."""
+    """List data, methods, presets, nets, decoders and other names.
+
+    Those that installed packages add are among them.
+    """
     from datadam.cli.screen import result, say
 
     rows, methods, remarks = _names()
@@ -285,7 +288,7 @@ def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
     size = " x ".join(map(str, data["shape"]))
     facts = [
         ("images", f"{count}{per_class(card)} for each of {len(data['classes'])} classes, {size}, {ORIGIN[card['kind']]}"),
-        ("stored", told(card)),
+        ("kind", told(card)),
         ("data", f"{data['name']}, {data.get('train', '?')} training and {data.get('test', '?')} test images"),
         ("method", "  ".join([str(name), *(f"{key}={_shown(value)}" for key, value in method.items())])),
         ("settings", "  ".join(f"{key}={_shown(value)}" for key, value in settings)),

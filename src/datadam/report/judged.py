@@ -81,8 +81,9 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
     for evaluation, name, own in told:
         interval = evaluation.get("interval") or {}
         low, high = interval.get("low"), interval.get("high")
-        few, odd, group = plots.is_cut(low, high), marked(evaluation), kinds.index(Kind.of_evaluation(evaluation))
-        label, students = name.removesuffix(odd), ("only " if few else "") + _trained(evaluation)
+        kind, few = Kind.of_evaluation(evaluation), plots.is_cut(low, high)
+        odd, group = ("" if kind.usual else f", {kind.short}") + unusual(evaluation), kinds.index(kind)
+        label, students = name.removesuffix(marked(evaluation)), ("only " if few else "") + _trained(evaluation)
         rows.append(
             plots.Row(
                 label,
