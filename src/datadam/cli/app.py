@@ -18,6 +18,7 @@ from datadam.cli.evaluate import baseline, evaluate
 from datadam.cli.export import export
 from datadam.cli.import_ import import_
 from datadam.cli.pretrain import pretrain
+from datadam.cli.relabel import relabel
 from datadam.cli.report import report
 from datadam.cli.screen import complain
 from datadam.cli.show import list_names, show
@@ -44,7 +45,7 @@ app = App(
 )
 VERBS: dict[str, Callable[..., None]] = {
     "distill": distill, "watch": watch, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train,
-    "pretrain": pretrain,
+    "pretrain": pretrain, "relabel": relabel,
     "audit": audit, "report": report, "export": export, "import": import_, "show": show, "list": list_names,
 }  # fmt: skip
 for place, (name, verb) in enumerate(VERBS.items()):
