@@ -110,6 +110,22 @@ def test_no_scores_are_asked_for_where_none_can_be(cli: Command, data: RealData,
         assert "DD-Ranking" not in outcome.out
 
 
+def test_snapshots_of_learned_labels_need_the_labels_of_that_time(cli: Command, data: RealData, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    run = tmp_path / "run"
+    one = set_of_kind(data, **KINDS["soft"], iterations_done=9)
+    one.save(run)
+    (run / "snapshots").mkdir()
+    save_file({"images": one.images}, run / "snapshots/00000001.safetensors")
+    outcome = cli("evaluate", run, *QUICK, "--net", "convnet1:width=4", "--snapshots")
+    assert outcome.code != 0
+    assert "holds images without the soft labels of that time" in outcome.err
+    save_file({"images": one.images, "labels": one.labels}, run / "snapshots/00000001.safetensors")
+    end, then = cli("evaluate", run, *QUICK, "--net", "convnet1:width=4", "--snapshots", "--json").json
+    assert end["accuracies"] == then["accuracies"]
+
+
 def test_decoders_are_listed(cli: Command) -> None:
     lines = cli("list", "decoders").out.splitlines()
     assert [line.split()[0] for line in lines] == ["plain", "grid:2"]

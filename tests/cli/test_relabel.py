@@ -8,6 +8,7 @@ from cli.conftest import QUICK, TINY, Command
 
 from datadam.sets.distilled import DistilledSet
 
+LABELS = "soft labels of 2 networks convnet1:width=4"
 NET = ("--teacher", "convnet1:width=4", "--count", "2", "--epochs", "1")
 
 
@@ -16,7 +17,7 @@ def test_a_run_becomes_a_soft_labelled_one(cli: Command, run: Path, tmp_path: Pa
     outcome = cli("relabel", run, *NET, "--temperature", "4", "--out", out)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0] == f"{out}: 6 images, 2 for each of 3 classes; soft labels at temperature 4; stored in 4.7\u202fkB"
+    assert lines[0] == f"{out}: 6 images, 2 for each of 3 classes; {LABELS} at temperature 4; stored in 4.7\u202fkB"
     assert lines[1].startswith("teachers: 2 networks convnet1:width=4, trained for 1 epoch; they find ")
     before, after = DistilledSet.load(run), DistilledSet.load(out)
     assert torch.equal(before.images, after.images)
@@ -26,7 +27,7 @@ def test_a_run_becomes_a_soft_labelled_one(cli: Command, run: Path, tmp_path: Pa
     judged = cli("evaluate", run, out, *QUICK, "--json").json
     assert [one["labels"] for one in judged] == ["hard", "soft"]
     assert "soft labels" in cli("evaluate", out, *QUICK).out
-    assert "soft labels at temperature 4; stored in" in cli("show", out).out
+    assert f"{LABELS} at temperature 4; stored in" in cli("show", out).out
     assert cli("report", out, "--no-data").code == 0
 
 

@@ -145,6 +145,24 @@ def test_random_images_are_not_taken_for_the_set() -> None:
     assert scores(own, random, "run").ars == pytest.approx(ars(0, 0))
 
 
+def test_sets_are_held_against_random_images_of_their_decoder_alone() -> None:
+    grid = CARD | {"decoder": "grid:2"}
+    decoded = [e | {"decoder": "grid:2", "labels": "hard", "stored_bytes": 1} if e["of"] != "whole" else e for e in FULL]
+    assert scores(grid, FULL, "run").ior is None
+    assert scores(grid, decoded, "run").used == scores(CARD, FULL, "run").used
+    assert scores(CARD, decoded, "run").ior is None
+    mixed = [e if e["of"] == "random" else other for e, other in zip(FULL, decoded, strict=True)]
+    assert scores(grid, mixed, "run").ior is None
+    assert any("baseline" in command for command in scores(grid, mixed, "run").missing)
+
+
+@pytest.mark.parametrize("kind", [{"labels": "soft"}, {"counts": [9, *[10] * 9]}])
+def test_sets_of_soft_labels_or_unequal_classes_have_no_scores_and_miss_nothing(kind: dict[str, Any]) -> None:
+    found = scores(CARD | kind, FULL, "run")
+    assert (found.lrs, found.hlr, found.ior, found.ars, found.used, found.missing) == (None, None, None, None, {}, ())
+    assert found.to_json()["missing"] == []
+
+
 def test_the_usual_augmentation_is_that_of_every_protocol() -> None:
     assert set(USUAL) == {STRATEGY, strategy_for("mnist"), *(rule.training.augment for rule in CATALOG.values())}
 

@@ -331,11 +331,12 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
     for one, folder in zip(sets, folders, strict=True):
         file = folder / "snapshots" / f"{iteration:08d}.safetensors"
         kept = read_tensors(file)[0]
-        images, labels, rate = kept.get("images"), kept.get("labels", one.labels), kept.get("rate", one.rate)
-        sound = images is not None and images.shape == one.images.shape and bool(images.isfinite().all())
-        if images is None or not sound or labels.shape != one.labels.shape or not bool(labels.isfinite().all()):
+        images, labels = kept.get("images"), kept.get("labels") if one.soft else one.labels
+        if images is None or images.shape != one.images.shape or not images.isfinite().all():
             raise ArtifactError(f"{file} does not hold the run's images; it is damaged: remove it")
-        then.append(replace(one, images=images.float(), labels=labels, rate=rate))
+        if labels is None or labels.shape != one.labels.shape or not labels.isfinite().all():
+            raise ArtifactError(f"{file} holds images without the soft labels of that time; judge the end, without --snapshots")
+        then.append(replace(one, images=images.float(), labels=labels, rate=kept.get("rate")))
     return then
 
 

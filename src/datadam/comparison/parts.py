@@ -60,7 +60,8 @@ def parts_of(grid: Grid, real: RealData, device: str) -> list[Part]:
             word = f"{row.variant.word}, ipc {row.ipc}" + (f", repeat {r}" if grid.repeats > 1 else "")
             found.append(_making(row, i, r, word, real, device))
             for c, column in enumerate(grid.columns):
-                images = grid.students * (BACKWARD * row.ipc * len(real.classes) * column.protocol.training.epochs + test)
+                seen = row.ipc * row.recipe.each * len(real.classes)
+                images = grid.students * (BACKWARD * seen * column.protocol.training.epochs + test)
                 if not column.refused:
                     doing, key = f"{word}, judged by {column.label}", ("judge", column.label)
                     guess = _guess(column, images, real, device)

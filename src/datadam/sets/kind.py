@@ -79,14 +79,23 @@ def per_class(card: Mapping[str, Any], each: int = 1) -> str:
 
 
 def told(card: Mapping[str, Any]) -> str:
-    """Kind and budget in a clause: "stored in 24.6 kB"; "decoded by grid:2 to 24 training images; soft labels at temperature 4;
-    the rate of students is learned: 0.02; stored in 24.6 kB"."""
+    """Kind and budget in a clause: "stored in 24.6 kB"; "decoded by grid:2 to 24 training images; soft labels of 3 networks
+    convnet3 at temperature 4; the rate of students is learned: 0.02; stored in 24.6 kB"."""
     kind, parts = Kind.of_card(card), []
     if kind.decoder != PLAIN.word:
         parts.append(f"decoded by {kind.decoder} to {plural(training_count(card), 'training image')}")
     if kind.labels == "soft":
         temperature = card.get("temperature", 1.0)
-        parts.append("soft labels" + (f" at temperature {temperature:g}" if temperature != 1 else ""))
+        parts.append(f"soft labels{_teachers(card)}" + (f" at temperature {temperature:g}" if temperature != 1 else ""))
     if card.get("rate") is not None:
         parts.append(f"the rate of students is learned: {card['rate']:.3g}")
     return "; ".join([*parts, f"stored in {size(stored_bytes(card))}"])
+
+
+def _teachers(card: Mapping[str, Any]) -> str:
+    """Whose answers soft labels are, where the card of a relabelled set tells it."""
+    about = card.get("relabelled")
+    teacher = about.get("teacher") if isinstance(about, dict) else None
+    if not isinstance(teacher, dict) or type(teacher.get("networks")) is not int:
+        return ""
+    return f" of {plural(teacher['networks'], 'network')} {teacher.get('net', '')}".rstrip()
