@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datadam.distillation.shards.work import Shard, ShardProgress, ShardState, Work
+from datadam.distillation.shards.worker import Shard, ShardProgress, ShardState, ShardTask
 from datadam.parallel import Tell
 
 PATIENCE = 240.0  # seconds after which it goes on, so that a test that fails leaves nothing behind
 
 
 @dataclass(frozen=True)
-class Waits(Work):
+class Waits(ShardTask):
     """A shard's work that stops, once it has told where it stands and how far it is, until the file `signpost` is there.
 
     How far it is is told last, and makes the run that hears it take a step: a test that looks between steps finds what was told.

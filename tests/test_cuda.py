@@ -217,7 +217,7 @@ def test_students_learn_the_same_as_on_the_cpu(real, recipe, augment: str) -> No
 @needs_compiler
 def test_students_on_replayed_graphs_learn(real, recipe) -> None:
     """Weights of a compiled student against those of a plain one after the same steps, two batch sizes an epoch."""
-    from datadam.training.students import Rows, School, Source
+    from datadam.training.students import Rows, Source, StudentTrainer
 
     small = datadam.distill(real, recipe(ipc=5))
     source = Source(0, Rows(small.images.numpy()), small.labels.numpy())
@@ -225,7 +225,7 @@ def test_students_on_replayed_graphs_learn(real, recipe) -> None:
     weights = []
     with full_float32():
         for compiled in (False, True):
-            school = School(
+            school = StudentTrainer(
                 "convnet2:width=8",
                 (source,),
                 real.test,

@@ -157,7 +157,8 @@ def test_what_cannot_be_used_is_refused_with_package_and_entry_point(
 
 
 def test_a_network_without_features_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "from datadam.nets import Row\nfrom torch import nn\nTHING = Row('odd', lambda shape, classes: nn.Linear(1, 1), {})"
+    code = "from datadam.nets import Architecture\nfrom torch import nn\n"
+    code += "THING = Architecture('odd', lambda shape, classes: nn.Linear(1, 1), {})"
     offer(tmp_path, "nets", "bare", code, "bare-net")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(plugins, "LOADED", {})

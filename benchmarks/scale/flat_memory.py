@@ -23,7 +23,7 @@ import numpy as np
 
 import datadam
 from datadam.data import cache
-from datadam.data.real import Part, RealData
+from datadam.data.real import RealData, Split
 from datadam.data.whitening import Transform
 
 IMAGENET_A_CLASS = 1281
@@ -68,7 +68,7 @@ def make(classes: int, per_class: int, size: int, folder: Path) -> RealData:
         fill(k * per_class, k * per_class + 1, few[k : k + 1])
     names = tuple(f"class {k}" for k in range(classes))
     transform = Transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return RealData("noise", "", {}, names, Part(pixels, labels), Part(few, np.arange(classes)), transform)
+    return RealData("noise", "", {}, names, Split(pixels, labels), Split(few, np.arange(classes)), transform)
 
 
 def memory() -> dict[str, float]:

@@ -23,7 +23,7 @@ import torch
 import datadam
 from datadam import machine, parallel
 from datadam.augment.siamese import STRATEGY
-from datadam.data.real import Part, RealData
+from datadam.data.real import RealData, Split
 from datadam.data.whitening import Transform
 from datadam.distillation.begin import begin
 from datadam.distillation.shards import run as shards
@@ -51,7 +51,7 @@ def noise(classes: int) -> RealData:
     labels = np.repeat(np.arange(classes), 500)
     names = tuple(f"class {k}" for k in range(classes))
     transform = Transform((0.5,) * 3, (0.25,) * 3)
-    return RealData("noise", "", {}, names, Part(pixels, labels), Part(pixels[:10], labels[:10]), transform)
+    return RealData("noise", "", {}, names, Split(pixels, labels), Split(pixels[:10], labels[:10]), transform)
 
 
 def once(way: str, iterations: int) -> dict[str, float]:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from datadam import machine, nets, parallel
 from datadam.augment.siamese import STRATEGY, draw_augmentation
-from datadam.training.students import Rows, School, Source
+from datadam.training.students import Rows, Source, StudentTrainer
 from datadam.training.trainer import Training
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Enough(Exception):
 
 
 @dataclass
-class Timed(School):
+class Timed(StudentTrainer):
     """A school whose students give (epochs, seconds) of what they do while all `together` are at work for `span` seconds."""
 
     together: int = 1

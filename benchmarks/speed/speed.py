@@ -27,7 +27,7 @@ from torch import nn
 import datadam
 from datadam import machine
 from datadam.augment.siamese import STRATEGY
-from datadam.data.real import Part, RealData
+from datadam.data.real import RealData, Split
 from datadam.data.whitening import Transform
 from datadam.distillation.forecast import forecast
 from datadam.distillation.loop import Distillation
@@ -47,7 +47,7 @@ def noise(classes: int, per_class: int = 512) -> RealData:
     labels = np.repeat(np.arange(classes), per_class)
     transform = Transform((0.5,) * 3, (0.25,) * 3)
     names = tuple(f"class {k}" for k in range(classes))
-    return RealData("noise", "", {}, names, Part(pixels, labels), Part(pixels[:10], labels[:10]), transform)
+    return RealData("noise", "", {}, names, Split(pixels, labels), Split(pixels[:10], labels[:10]), transform)
 
 
 def begin(precision: str, classes: int = CLASSES, batch: int = B, ipc: int = IPC, zca: str = "none", **plan: Any) -> Distillation:

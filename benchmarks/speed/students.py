@@ -21,7 +21,7 @@ from speed import noise
 
 from datadam import machine, parallel
 from datadam.augment.siamese import STRATEGY
-from datadam.training.students import Rows, School, Source
+from datadam.training.students import Rows, Source, StudentTrainer
 from datadam.training.trainer import Training
 
 STUDENTS = 10
@@ -40,7 +40,7 @@ class Enough(Exception):
     """The epochs to time are over."""
 
 
-class Timed(School):
+class Timed(StudentTrainer):
     """A school whose students stop after EPOCHS epochs and give the seconds of all but the first."""
 
     def __call__(self, item: tuple[int, int], tell: Callable[[Any], None]) -> Any:

@@ -21,7 +21,7 @@ from datadam import machine, parallel
 from datadam.data import RealData
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.statistics import t95
-from datadam.training.students import Rows, School, Source
+from datadam.training.students import Rows, Source, StudentTrainer
 
 NET = "convnet3:width=32"
 WAYS: dict[str, dict[str, Any]] = {
@@ -37,7 +37,7 @@ def accuracies(real: RealData, students: int, epochs: int, *, workers: int = 1, 
     chosen = datadam.distill(real, datadam.preset("random", real, ipc=10))
     source = Source(0, Rows(chosen.images.numpy()), chosen.labels.numpy())
     protocol = protocol_named("honest", epochs=epochs, augment="color_crop_cutout_scale_rotate")
-    school = School(
+    school = StudentTrainer(
         NET, (source,), real.test, len(real.classes), real.transform, protocol.training, 0,
         threads=max(1, torch.get_num_threads() // workers), **way,
     )  # fmt: skip

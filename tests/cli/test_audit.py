@@ -12,7 +12,7 @@ import datadam
 from datadam.cli.audit import audit as verb
 from datadam.cli.audit import score_lines, text_of
 from datadam.evaluation.ddranking import scores
-from datadam.privacy.work import EPOCHS
+from datadam.privacy.auditing import EPOCHS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--students", "2", "--references", "2", "--epochs", "2", "--samples", "20")

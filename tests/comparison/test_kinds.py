@@ -9,7 +9,7 @@ import pytest
 from small import make_real
 
 import datadam
-from datadam.comparison.grid import Row
+from datadam.comparison.grid import MethodRow
 from datadam.comparison.table import Comparison, _compare
 from datadam.data import RealData
 from datadam.errors import InvalidInput
@@ -134,4 +134,4 @@ def test_a_decoder_in_a_word() -> None:
 def test_a_row_that_is_refused_has_no_kind_of_its_own(real: RealData) -> None:
     from datadam.comparison.variants import variant
 
-    assert Row(variant("dm"), 1, None, refused="why").kind == Kind()
+    assert MethodRow(variant("dm"), 1, None, refused="why").kind == Kind()

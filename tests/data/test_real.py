@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from datadam.data import Part, Raw, RealData, Transform, load
+from datadam.data import Raw, RealData, Split, Transform, load
 from datadam.data import real as module
 from datadam.data.real import hold_out, statistics
 from datadam.errors import DataError, InvalidInput
@@ -16,7 +16,7 @@ from datadam.errors import DataError, InvalidInput
 
 def part(n=12, k=3, shape=(2, 3, 4), seed=0):
     rng = np.random.default_rng(seed)
-    return Part(rng.integers(0, 256, (n, *shape), dtype=np.uint8), np.arange(n, dtype=np.int64) % k)
+    return Split(rng.integers(0, 256, (n, *shape), dtype=np.uint8), np.arange(n, dtype=np.int64) % k)
 
 
 NORMAL = Transform((0.25, 0.5), (0.5, 2.0))
@@ -28,15 +28,15 @@ def make(train=None, test=None, classes=("a", "b", "c"), transform=NORMAL):
     return RealData("toy", "", {}, classes, train, test, transform)
 
 
-def on_disk(given: Part, folder) -> Part:
+def on_disk(given: Split, folder) -> Split:
     file = folder / "map"
     given.pixels.tofile(file)
-    return Part(np.memmap(file, dtype=np.uint8, mode="r", shape=given.pixels.shape), given.labels)
+    return Split(np.memmap(file, dtype=np.uint8, mode="r", shape=given.pixels.shape), given.labels)
 
 
-def shuffled(given: Part, seed=3) -> Part:
+def shuffled(given: Split, seed=3) -> Split:
     order = np.random.default_rng(seed).permutation(len(given))
-    return Part(given.pixels[order], given.labels[order])
+    return Split(given.pixels[order], given.labels[order])
 
 
 def test_shape_and_classes():
@@ -47,7 +47,7 @@ def test_shape_and_classes():
 
 
 def test_classes_of_unequal_size():
-    uneven = Part(part(5).pixels, np.array([2, 0, 2, 1, 2]))
+    uneven = Split(part(5).pixels, np.array([2, 0, 2, 1, 2]))
     assert [indices.tolist() for indices in make(uneven).by_class] == [[1], [3], [0, 2, 4]]
 
 
@@ -125,14 +125,14 @@ def test_checksum_sees_everything_else():
     pixel = real.train.pixels.copy()
     pixel[5, 1, 2, 3] ^= 1
     label = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 2, 1])  # the last two exchanged
-    wide = [Part(p.pixels.reshape(-1, 2, 4, 3), p.labels) for p in (real.train, real.test)]
+    wide = [Split(p.pixels.reshape(-1, 2, 4, 3), p.labels) for p in (real.train, real.test)]
     others = [
-        make(Part(pixel, real.train.labels)),
-        make(Part(real.train.pixels, label)),
+        make(Split(pixel, real.train.labels)),
+        make(Split(real.train.pixels, label)),
         make(*wide),
         make(real.test, real.train),
         make(classes=("a", "b", "d")),
-        make(Part(np.concatenate([real.train.pixels, real.train.pixels[:1]]), np.append(real.train.labels, 0))),
+        make(Split(np.concatenate([real.train.pixels, real.train.pixels[:1]]), np.append(real.train.labels, 0))),
     ]
     assert len({real.checksum, *(other.checksum for other in others)}) == len(others) + 1
 
@@ -147,9 +147,9 @@ def test_checksum_is_computed_once(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"train": Part(part().pixels, part().labels + 1)}, r"0 \.\. 2 .*1 \.\. 3 came"),
-        ({"train": Part(part().pixels, part().labels - 1)}, r"-1 \.\. 1 came"),
-        ({"test": Part(part(6).pixels, part(6).labels + 1)}, "test labels"),
+        ({"train": Split(part().pixels, part().labels + 1)}, r"0 \.\. 2 .*1 \.\. 3 came"),
+        ({"train": Split(part().pixels, part().labels - 1)}, r"-1 \.\. 1 came"),
+        ({"test": Split(part(6).pixels, part(6).labels + 1)}, "test labels"),
         ({"classes": ("a", "b", "c", "d")}, "class d"),
         ({"classes": ("a", "b", "a")}, "more than once: a"),
         ({"train": part(0)}, "no training image"),
@@ -180,7 +180,7 @@ def test_several_faults_at_once():
 )
 def test_impossible_parts(pixels, labels):
     with pytest.raises(DataError, match="uint8"):
-        Part(pixels, labels)
+        Split(pixels, labels)
 
 
 def test_statistics_chunk_by_chunk(monkeypatch):
@@ -207,7 +207,7 @@ def test_subset_of_neighbours_copies_nothing():
     """Class shards of data that lies on the disk class after class stay on the disk."""
     given = part()
     order = np.argsort(given.labels, kind="stable")
-    real = make(Part(given.pixels[order], given.labels[order]))
+    real = make(Split(given.pixels[order], given.labels[order]))
     small = real.subset([1, 2])
     assert np.shares_memory(small.train.pixels, real.train.pixels)
     assert small.train.labels.tolist() == [0] * 4 + [1] * 4
@@ -220,17 +220,17 @@ def test_impossible_subsets(classes):
         make().subset(classes)
 
 
-def sizes(given: Part, k=3):
+def sizes(given: Split, k=3):
     return np.bincount(given.labels, minlength=k).tolist()
 
 
-def ids(given: Part):
+def ids(given: Split):
     return {image.tobytes() for image in given.pixels}
 
 
 def test_a_fifth_of_each_class_is_held_out():
     labels = np.repeat([0, 1, 2], [20, 10, 3])
-    raw = Raw(("a", "b", "c"), Part(part(33).pixels, labels), None, ("first",))
+    raw = Raw(("a", "b", "c"), Split(part(33).pixels, labels), None, ("first",))
     train, test, notes = hold_out(raw)
     assert (sizes(train), sizes(test)) == ([16, 8, 2], [4, 2, 1])
     assert ids(train) | ids(test) == ids(raw.train)
@@ -243,8 +243,8 @@ def test_a_fifth_of_each_class_is_held_out():
 def test_held_out_images_do_not_depend_on_other_classes():
     given = part(30)
     both = hold_out(Raw(("a", "b", "c"), given, None))[1]
-    alone = hold_out(Raw(("b",), Part(given.pixels[1::3], np.zeros(10, dtype=np.int64)), None))[1]
-    assert ids(alone) == ids(Part(both.pixels[both.labels == 1], both.labels[both.labels == 1]))
+    alone = hold_out(Raw(("b",), Split(given.pixels[1::3], np.zeros(10, dtype=np.int64)), None))[1]
+    assert ids(alone) == ids(Split(both.pixels[both.labels == 1], both.labels[both.labels == 1]))
     renamed = hold_out(Raw(("a", "x", "c"), given, None))[1]
     assert ids(renamed) != ids(both)
 
@@ -255,10 +255,10 @@ def test_a_test_part_is_left_alone():
 
 
 def test_a_class_of_one_image_stays_in_training():
-    train, test, _ = hold_out(Raw(("a", "b"), Part(part(3).pixels, np.array([0, 1, 1])), None))
+    train, test, _ = hold_out(Raw(("a", "b"), Split(part(3).pixels, np.array([0, 1, 1])), None))
     assert (sizes(train, 2), sizes(test, 2)) == ([1, 1], [0, 1])
     with pytest.raises(DataError, match="test="):
-        hold_out(Raw(("a", "b"), Part(part(2).pixels, np.array([0, 1])), None))
+        hold_out(Raw(("a", "b"), Split(part(2).pixels, np.array([0, 1])), None))
 
 
 def test_held_out_images_of_a_map_stay_on_the_disk(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ import datadam
 from datadam.data import RealData
 from datadam.data import resident as module
 from datadam.data.cache import pixels
-from datadam.data.real import Part
+from datadam.data.real import Split
 from datadam.data.resident import keep, take
 from datadam.distillation.recipe import Recipe
 from datadam.methods.plan import Plan
@@ -87,7 +87,7 @@ def test_a_memory_map_is_kept_in_memory(whitened: RealData) -> None:
 
     mapped = pixels(36, whitened.shape, fill, key="a test of kept", memory_limit=0)
     assert isinstance(mapped, np.memmap)
-    on_disk = dataclasses.replace(whitened, train=Part(mapped, whitened.train.labels))
+    on_disk = dataclasses.replace(whitened, train=Split(mapped, whitened.train.labels))
     for form in ("uint8", "float32"):
         assert torch.equal(keep(on_disk, form, CPU), keep(whitened, form, CPU))
 

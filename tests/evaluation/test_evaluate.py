@@ -15,13 +15,13 @@ from small import make_real
 import datadam
 from datadam import nets
 from datadam.errors import InvalidInput, RunFailed, UnknownName
-from datadam.evaluation.evaluate import Marks, Progress, evaluate, evaluate_whole, train_student
+from datadam.evaluation.evaluate import Progress, StudentResults, evaluate, evaluate_whole, train_student
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG
 from datadam.evaluation.result import Evaluation
 from datadam.evaluation.statistics import t95
 from datadam.parallel import Tell
-from datadam.training.students import PRECISIONS, School, Student
+from datadam.training.students import PRECISIONS, Student, StudentTrainer
 from datadam.training.trainer import Training, confusion, train
 
 NET = "convnet2:width=8"
@@ -140,9 +140,9 @@ def test_a_student_does_not_depend_on_how_many_there_are(real, recipe) -> None:
 def test_counts_are_added_up_as_they_come_and_no_student_is_held(real, recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand classes have eight megabytes of counts a student."""
     sets = [datadam.distill(real, recipe(iterations=0, seed=s)) for s in range(2)]
-    counts, seconds, held, teach = [], [], [], School._teach
+    counts, seconds, held, teach = [], [], [], StudentTrainer._train_student
 
-    def taught(school: School, item: tuple[int, int], tell: Tell) -> Student:
+    def taught(school: StudentTrainer, item: tuple[int, int], tell: Tell) -> Student:
         assert sum(one() is not None for one in held) == 0
         student = teach(school, item, tell)
         counts.append(student.counts.copy())
@@ -150,7 +150,7 @@ def test_counts_are_added_up_as_they_come_and_no_student_is_held(real, recipe, m
         held.append(weakref.ref(student))
         return student
 
-    monkeypatch.setattr(School, "_teach", taught)
+    monkeypatch.setattr(StudentTrainer, "_train_student", taught)
     e = evaluate(sets, real, protocol=quick(), students=3)
     assert e.confusion == tuple(map(tuple, np.sum(counts, axis=0).tolist()))
     assert [a for one in e.accuracies for a in one] == [float(one.trace() / one.sum()) for one in counts]
@@ -158,7 +158,7 @@ def test_counts_are_added_up_as_they_come_and_no_student_is_held(real, recipe, m
 
 
 def test_a_student_that_is_told_twice_counts_once() -> None:
-    marks, student = Marks(2, 2), Student(np.array([[3, 1], [0, 4]]), 2.0)
+    marks, student = StudentResults(2, 2), Student(np.array([[3, 1], [0, 4]]), 2.0)
     for number in (1, 1, 0):
         marks.add(number, student)
     assert marks.counts.tolist() == [[6, 2], [0, 8]]

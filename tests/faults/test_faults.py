@@ -34,8 +34,8 @@ STUCK = """
 import time
 import datadam.distillation.loop
 from datadam.data import cache
-from datadam.training.students import School
-step, teach, blocks = datadam.distillation.loop.Distillation._step, School._teach, cache._blocks
+from datadam.training.students import StudentTrainer
+step, teach, blocks = datadam.distillation.loop.Distillation._step, StudentTrainer._train_student, cache._blocks
 def stepping(run):
     if run.state.iteration == {iteration}:
         time.sleep(300)
@@ -49,7 +49,7 @@ def building(*what):
         if number == {block}:
             time.sleep(300)
         yield block
-datadam.distillation.loop.Distillation._step, School._teach, cache._blocks = stepping, teaching, building
+datadam.distillation.loop.Distillation._step, StudentTrainer._train_student, cache._blocks = stepping, teaching, building
 """  # a process that comes to one of these points stays there until it is killed: it cannot end before
 
 
@@ -128,7 +128,7 @@ def test_a_distillation_killed_three_times_is_bit_equal(cases: ModuleType, tmp_p
 
 
 def test_an_evaluation_loses_the_student_in_progress_alone(cases: ModuleType, tmp_path: Path, monkeypatch) -> None:
-    from datadam.training.students import School
+    from datadam.training.students import StudentTrainer
 
     case, place = next(case for case in cases.CASES if case.name == "evaluate"), tmp_path / "place"
     place.mkdir()
@@ -142,8 +142,10 @@ def test_an_evaluation_loses_the_student_in_progress_alone(cases: ModuleType, tm
     killed(driver, arguments, lambda: len(list(second.glob("*/*.safetensors"))) >= 2, place, cases.environment(place))
     kept = {path.name for path in second.glob("*/[!.]*.safetensors")}
     assert kept == {"0-0.safetensors", "0-1.safetensors"}
-    taught, teach = [], School._teach
-    monkeypatch.setattr(School, "_teach", lambda school, item, tell: (taught.append(item), teach(school, item, tell))[1])
+    taught, teach = [], StudentTrainer._train_student
+    monkeypatch.setattr(
+        StudentTrainer, "_train_student", lambda school, item, tell: (taught.append(item), teach(school, item, tell))[1]
+    )
     torn = next(second.glob("*/0-1.safetensors"))
     torn.write_bytes(torn.read_bytes()[:-3])
     with torch.random.fork_rng():

@@ -24,7 +24,7 @@ from datadam.distillation import loop
 from datadam.distillation.loop import Distillation
 from datadam.files.whole import read_tensors
 from datadam.sets.distilled import DistilledSet
-from datadam.training.students import School
+from datadam.training.students import StudentTrainer
 
 TINY = ("--ipc", "2", "--net", "convnet1:width=4", "--batch-real", "4", "--iterations", "40", "--snapshots", "20,30")
 QUICK = ("--students", "1", "--epochs", "1", "--workers", "1")
@@ -151,7 +151,7 @@ def test_a_disk_that_fills_up_costs_what_came_since_the_last_checkpoint(
 def idle(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What was distilled or taught nevertheless."""
     worked: list[object] = []
-    for kind, name in ((Distillation, "_step"), (School, "_teach")):
+    for kind, name in ((Distillation, "_step"), (StudentTrainer, "_train_student")):
         monkeypatch.setattr(kind, name, lambda *what: worked.append(what))
     return worked
 
@@ -198,7 +198,7 @@ def test_a_folder_that_is_read_only_is_refused_before_any_work(
         assert app.run(["distill", str(data), *TINY, "--out", done]) == 0
         subprocess.run(["mount", "-o", "remount,ro", str(closed)], check=True)
         stopped[:] = range(40)  # whatever works on is noticed
-        monkeypatch.setattr(School, "_teach", lambda *what: stopped.append(-1))
+        monkeypatch.setattr(StudentTrainer, "_train_student", lambda *what: stopped.append(-1))
         before = {path: path.stat().st_mtime_ns for path in closed.rglob("*")}
         commands = (
             ["distill", str(data), *TINY, "--out", str(closed / "new")], ["distill", "--resume", begun],

@@ -6,10 +6,10 @@ import torch
 from small import make_real
 
 from datadam.inspection.attention import Means, correlation, maps_of, stability
+from datadam.inspection.inspecting import number
 from datadam.inspection.neighbours import first_of_each, neighbours
 from datadam.inspection.sample import Sample
 from datadam.inspection.scatter import measures, picture
-from datadam.inspection.work import number
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

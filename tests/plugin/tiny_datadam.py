@@ -11,11 +11,10 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from datadam.data import Asked, Layout, Raw, from_arrays
-from datadam.data import Row as DataRow
+from datadam.data import Asked, Layout, NamedData, Raw, from_arrays
 from datadam.errors import InvalidInput
 from datadam.methods import FeatureMatching
-from datadam.nets import Features, Network, Row
+from datadam.nets import Architecture, Features, Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class TinyNet(Network):
         return Features((maps,), self.pool(maps).flatten(1), x)
 
 
-TINYNET = Row("one convolution", TinyNet, {"width": 8})
+TINYNET = Architecture("one convolution", TinyNet, {"width": 8})
 
 
 def read(folder: Path, asked: Asked) -> Raw:
@@ -77,7 +76,7 @@ def read(folder: Path, asked: Asked) -> Raw:
     return from_arrays(arrays)
 
 
-TINYDATA = DataRow(
+TINYDATA = NamedData(
     title="bars: 3 classes, 1 x 8 x 8, 60 + 30",
     shape=(1, 8, 8),
     layouts=(Layout("tinydata", Path(__file__).name, read),),

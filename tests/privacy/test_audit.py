@@ -10,14 +10,14 @@ from small import make_real
 
 import datadam
 from datadam.data import RealData
-from datadam.data.real import Part
+from datadam.data.real import Split
 from datadam.errors import InvalidInput
 from datadam.evaluation.panel import protocol_named
 from datadam.files.whole import read_json, read_tensors
 from datadam.parallel import Tell
 from datadam.privacy import Audit, audit
 from datadam.sets.distilled import DistilledSet
-from datadam.training.students import School, Student
+from datadam.training.students import Student, StudentTrainer
 
 QUICK = {"students": 2, "references": 3, "samples": 60}
 RULE = protocol_named("honest", epochs=120, augment="none")
@@ -82,15 +82,15 @@ def test_an_audit_that_was_killed_trains_only_what_is_missing(
 ) -> None:
     images, whole = chosen
     taught: list[tuple[int, int]] = []
-    teach = School._teach
+    teach = StudentTrainer._train_student
 
-    def counted(self: School, item: tuple[int, int], tell: Tell) -> Student:
+    def counted(self: StudentTrainer, item: tuple[int, int], tell: Tell) -> Student:
         if len(taught) == 3:
             raise KeyboardInterrupt
         taught.append(item)
         return teach(self, item, tell)
 
-    monkeypatch.setattr(School, "_teach", counted)
+    monkeypatch.setattr(StudentTrainer, "_train_student", counted)
     options = {"start": images.images, "protocol": HARD, "keep": tmp_path / "evaluations", **QUICK}
     with pytest.raises(KeyboardInterrupt):
         audit(images, real, **options)
@@ -182,7 +182,7 @@ def test_wrong_settings_are_refused(real: RealData, settings, words: str) -> Non
 def test_data_that_tell_nothing_are_refused(real: RealData) -> None:
     images = small(real)
     with pytest.raises(InvalidInput, match="no test part"):
-        audit(images, replace(real, test=Part(real.test.pixels[:0], real.test.labels[:0])))
+        audit(images, replace(real, test=Split(real.test.pixels[:0], real.test.labels[:0])))
     few = make_real(per_class=(40, 11, 40))
     with pytest.raises(InvalidInput, match=r"class '1' has 11 training images.* at least 12"):
         audit(small(few), few)

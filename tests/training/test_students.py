@@ -17,12 +17,12 @@ import datadam
 from datadam import machine, nets, parallel
 from datadam.data import RealData
 from datadam.data.cache import pixels
-from datadam.data.real import Part
+from datadam.data.real import Split
 from datadam.errors import RunFailed
 from datadam.evaluation.evaluate import Progress, evaluate
 from datadam.evaluation.panel import protocol_named
 from datadam.training import students
-from datadam.training.students import Rows, School, Source, Student, side_by_side
+from datadam.training.students import Rows, Source, Student, StudentTrainer, side_by_side
 from datadam.training.trainer import COMPILING_PAYS, Training
 
 ITEMS = [(s, student) for s in range(2) for student in range(2)]
@@ -32,14 +32,14 @@ def silent(epoch: int) -> None:
     """Nobody listens."""
 
 
-def school(real: RealData, net: str = "convnet2:width=4", precision: str = "float64", **settings: object) -> School:
+def school(real: RealData, net: str = "convnet2:width=4", precision: str = "float64", **settings: object) -> StudentTrainer:
     """Two sets of two images a class, 20 steps on each."""
     sources = tuple(
         Source(s, Rows(real.images([i for members in real.by_class for i in members[2 * s : 2 * s + 2]]).numpy()), labels)
         for s, labels in enumerate([np.repeat(np.arange(3), 2)] * 2)
     )
     training = Training(epochs=20, lr=0.05, augment="color_crop")
-    made = School(net, sources, real.test, 3, real.transform, training, 5, precision=precision, keep_weights=True)
+    made = StudentTrainer(net, sources, real.test, 3, real.transform, training, 5, precision=precision, keep_weights=True)
     return dataclasses.replace(made, **settings)
 
 
@@ -47,7 +47,7 @@ def same(one: Student, other: Student) -> bool:
     return np.array_equal(one.counts, other.counts) and all(np.array_equal(one.weights[n], other.weights[n]) for n in one.weights)
 
 
-def loss(of: School, student: Student, number: int = 0) -> float:
+def loss(of: StudentTrainer, student: Student, number: int = 0) -> float:
     """The cross-entropy of a student on what it learned from."""
     net = nets.build(of.net, shape=of.shape, classes=3).double()
     net.load_state_dict({name: torch.from_numpy(value) for name, value in student.weights.items()})
@@ -168,7 +168,7 @@ def test_a_test_part_on_the_disk_travels_too(real) -> None:
 
     mapped = pixels(len(real.test), real.shape, fill, key="a test of students", memory_limit=0)
     assert isinstance(mapped, np.memmap)
-    taught = school(real, test=Part(mapped, real.test.labels))
+    taught = school(real, test=Split(mapped, real.test.labels))
     arrived = pickle.loads(ForkingPickler.dumps(taught))
     assert np.array_equal(arrived((0, 0), silent).counts, school(real)((0, 0), silent).counts)
 
@@ -191,7 +191,7 @@ def test_coarser_arithmetic_learns_nearly_the_same(real, precision: str) -> None
 @pytest.mark.parametrize("precision", students.PRECISIONS)
 def test_the_precision_is_that_of_products_and_bfloat16_of_them_alone(real, precision: str) -> None:
     taught = school(real, precision=precision)
-    network, forward = taught._desk(taught.sources[0])
+    network, forward = taught._student_network(taught.sources[0])
     inside = set()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
@@ -220,18 +220,18 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_compiling_pays_for_a_long_student_whatever_their_number(real, forwards: list[str], steps: int, expected: int) -> None:
     taught = school(real, training=Training(epochs=steps, batch=6))
     for _ in range(2):
-        taught._desk(taught.sources[0])
+        taught._student_network(taught.sources[0])
     assert len(forwards) == expected
     for epochs, asked in ((1, True), (10_000, False)):
         told = school(real, training=Training(epochs=epochs), compiled=asked)
-        told._desk(told.sources[0])
+        told._student_network(told.sources[0])
     assert len(forwards) == expected + 1
 
 
 def test_nothing_is_compiled_where_that_cannot_be(real, forwards: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "can_compile", lambda device: False)
     taught = school(real, training=Training(epochs=10_000))
-    taught._desk(taught.sources[0])
+    taught._student_network(taught.sources[0])
     assert forwards == []
     assert not taught.compiles
     assert "no compiler works here" in taught.remark

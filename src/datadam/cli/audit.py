@@ -47,7 +47,7 @@ def audit(
     from datadam.evaluation.ddranking import scores
     from datadam.files.whole import require_writable
     from datadam.privacy import audit as measure
-    from datadam.privacy.work import check
+    from datadam.privacy.auditing import check
     from datadam.sets.distilled import DistilledSet
     from datadam.wording import plural
 

@@ -15,7 +15,7 @@ import torch
 from datadam import machine, parallel
 from datadam.comparison.grid import Grid
 from datadam.comparison.store import Store
-from datadam.data.parcel import Sent
+from datadam.data.sending import SentData
 from datadam.errors import RunFailed
 from datadam.files.whole import write_text
 from datadam.parallel import Ray, Tell, in_worker
@@ -23,15 +23,15 @@ from datadam.where import Where
 
 if TYPE_CHECKING:
     from datadam.comparison.making import Making
-    from datadam.comparison.parts import Part
+    from datadam.comparison.parts import Piece
 
 SIGN = ".seen"  # a file by which a worker knows the folder that is meant
 
 
-class Ended(NamedTuple):
+class PieceEnded(NamedTuple):
     """What became of a part: whether it came to its end, what to tell of it, its seconds, and what was refused or failed."""
 
-    part: "Part"
+    part: "Piece"
     ended: bool
     remark: str
     seconds: float
@@ -39,19 +39,19 @@ class Ended(NamedTuple):
     failed: dict[tuple[int, int, int], str]
 
 
-class Far(NamedTuple):
+class PieceProgress(NamedTuple):
     """A part is done to this share."""
 
-    part: "Part"
+    part: "Piece"
     share: float
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellTask:
     """The task: everything that the cells have in common; an item is the parts of a cell that are to do. Fields as `compare`."""
 
     grid: Grid
-    real: Sent
+    real: SentData
     out: str
     sign: str
     device: str
@@ -60,7 +60,7 @@ class Cells:
     note: str
     command: str
 
-    def __call__(self, parts: "list[Part]", tell: Tell) -> None:
+    def __call__(self, parts: "list[Piece]", tell: Tell) -> None:
         """Do the parts of a cell one after another."""
         from datadam.comparison.making import Making
 
@@ -72,19 +72,19 @@ class Cells:
             raise RunFailed(f"a worker does not see the folder {self.out}; choose one with --out that all machines share")
         where = Where(device=self.device, memory_limit=self.memory_limit)
         work = Making(self.grid, Store(Path(self.out), self.real.open()), where, self.note, self.command)
-        work.progress = lambda p: tell(Far(work.todo[0], p.share))
+        work.progress = lambda p: tell(PieceProgress(work.todo[0], p.share))
         work.changed = False  # the table is not ours to write
         work.todo = [part for part in parts if part in work.todo]  # without what was done before a worker was lost
         while work.todo:
             part, began = work.todo[0], time.monotonic()
             ended, remark = work.attempt(part)
-            tell(Ended(part, ended, remark, time.monotonic() - began, work.results.refused, work.results.failed))
+            tell(PieceEnded(part, ended, remark, time.monotonic() - began, work.results.refused, work.results.failed))
             work.todo = [other for other in work.todo[1:] if not work.is_lost(other)]
 
 
 def on_workers(work: "Making", engine: Ray, workers: int | None) -> None:
     """Do all that is to do of a comparison on a cluster. Raises `InvalidInput`, `RunFailed`."""
-    cells: dict[tuple[int, ...], list[Part]] = {}
+    cells: dict[tuple[int, ...], list[Piece]] = {}
     for part in work.todo:
         place = (part.row, part.repeat) if part.kind != "whole" else (-1, 0, part.column)
         cells.setdefault(place, []).append(part)
@@ -95,9 +95,9 @@ def on_workers(work: "Making", engine: Ray, workers: int | None) -> None:
     out = work.store.out.resolve()
     sign = out / SIGN
     write_text(sign, machine.now())
-    task = Cells(
+    task = CellTask(
         work.grid,
-        Sent.of(work.real),
+        SentData.of(work.real),
         str(out),
         sign.read_text(),
         work.where.device,

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """A method at one number of images per class: its `recipe` (of repeat 0) and `forecast`, or why it was `refused`."""
 
     variant: Variant
@@ -79,7 +79,7 @@ class Grid:
     `asked`, all of it in words.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
     columns: tuple[Column, ...]
     repeats: int
     seed: int
@@ -128,7 +128,7 @@ def plan(
     settings = {
         "iterations": iterations, "batch_real": batch_real, "precision": precision, "net": net, "zca": zca, "seed": seed,
     }  # fmt: skip
-    rows: list[Row] = []
+    rows: list[MethodRow] = []
     if not any(fault.startswith(("ipc", "seed", "no number")) for fault in faults):
         counts = list(dict.fromkeys(counts))
         rows = [row for one in variants for row in _rows(one, real, counts, settings, device, memory_limit, faults)]
@@ -198,24 +198,24 @@ def _column(text: str, real: RealData, rule: Protocol, whole: bool, whole_epochs
 def _rows(
     one: Variant, real: RealData, counts: list[int], settings: dict[str, Any], device: str, memory_limit: int | None,
     faults: list[str],
-) -> list[Row]:  # fmt: skip
+) -> list[MethodRow]:  # fmt: skip
     """A variant's rows; what its method cannot do is written there. What is wrong at every ipc is noted as a fault of the word,
     and there are no rows."""
-    rows: list[Row] = []
+    rows: list[MethodRow] = []
     wrong: list[str] = []
     for ipc in counts:
         try:
             recipe = _recipe(one, real, ipc, settings)
         except InvalidInput as error:
-            rows.append(Row(one, ipc, None, refused=str(error)))
+            rows.append(MethodRow(one, ipc, None, refused=str(error)))
             wrong += () if isinstance(error, CannotDo) else error.faults
             continue
         try:
             if recipe.networks != RANDOM and (bucket := open_bucket(recipe.networks, whitened(real, recipe.zca), recipe.net)):
                 recipe = replace(recipe, networks=bucket.spec)
-            rows.append(Row(one, ipc, recipe, check(real, recipe, device=device, memory_limit=memory_limit)))
+            rows.append(MethodRow(one, ipc, recipe, check(real, recipe, device=device, memory_limit=memory_limit)))
         except InvalidInput as error:
-            rows.append(Row(one, ipc, recipe, refused=str(error)))
+            rows.append(MethodRow(one, ipc, recipe, refused=str(error)))
     if wrong and all(row.recipe is None for row in rows):
         faults += wrong
         return []
@@ -239,7 +239,7 @@ def _recipe(one: Variant, real: RealData, ipc: int, settings: dict[str, Any]) ->
     return replace(recipe, net=nets.canonical(recipe.net, real.shape))
 
 
-def _twins(rows: list[Row]) -> list[str]:
+def _twins(rows: list[MethodRow]) -> list[str]:
     """A fault for each two words that say the same."""
     seen: dict[str, str] = {}
     faults = []

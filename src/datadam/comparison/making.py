@@ -12,9 +12,9 @@ import torch
 
 from datadam import machine
 from datadam.comparison.clock import Clock
-from datadam.comparison.cluster import Ended, Far, on_workers
+from datadam.comparison.cluster import PieceEnded, PieceProgress, on_workers
 from datadam.comparison.grid import Grid
-from datadam.comparison.parts import Part, expected, left, long_words, parts_of, seconds_of
+from datadam.comparison.parts import Piece, expected, left, long_words, parts_of, seconds_of
 from datadam.comparison.store import Store, of_recipe
 from datadam.comparison.table import Comparison, Results, assemble, over_sets
 from datadam.data import RealData
@@ -89,10 +89,10 @@ class Making:
             comparison = self._save(picture=True)
         return comparison
 
-    def hear(self, told: Ended | Far) -> None:
+    def hear(self, told: PieceEnded | PieceProgress) -> None:
         """A worker tells of a part: how far it is, or what became of it; then its files are there."""
         part = told.part
-        if isinstance(told, Far):
+        if isinstance(told, PieceProgress):
             self._tell(part, told.share, None)
             return
         if told.ended:
@@ -103,7 +103,7 @@ class Making:
         self.changed = True
         self._tell(part, 1.0, 0.0, told.remark)
 
-    def say(self, part: Part, remark: str) -> None:
+    def say(self, part: Piece, remark: str) -> None:
         """Tell something once."""
         self._tell(part, 0.0, None, remark)
 
@@ -122,7 +122,7 @@ class Making:
         for remark in (words, *long.values()):
             self.progress(GridProgress(done, len(self.parts), "", 0.0, rest, remark))
 
-    def _is_done(self, part: Part) -> bool:
+    def _is_done(self, part: Piece) -> bool:
         """Whether the folder holds this part; if so it joins the results, and teaches the clock."""
         results, grid = self.results, self.grid
         if part.kind == "make":
@@ -142,7 +142,7 @@ class Making:
         self._learn(part, seconds)
         return True
 
-    def _learn(self, part: Part, seconds: float) -> None:
+    def _learn(self, part: Piece, seconds: float) -> None:
         """Teach the clock: a part took so many seconds, of a choice only its own ones, and what it rests on once."""
         if not part.behind:
             self.clock.learn(part.key, part.units, seconds)
@@ -156,7 +156,7 @@ class Making:
                     self.clock.learn(one.key, one.units, then["seconds"])
         self.known |= {one.who for one in part.behind}
 
-    def _evaluation(self, part: Part) -> tuple[Path, str, Protocol, int, int]:
+    def _evaluation(self, part: Piece) -> tuple[Path, str, Protocol, int, int]:
         """Where an evaluation is kept, and its network, protocol, students and seed."""
         column, seed = self.grid.columns[part.column], self.grid.seed + part.repeat
         if part.kind == "whole":
@@ -169,7 +169,7 @@ class Making:
         path = self.store.evaluation_file(run, of, column.spec, protocol, students, seed)
         return path, column.spec, protocol, students, seed
 
-    def _keep(self, part: Part, evaluation: dict[str, Any], path: Path) -> None:
+    def _keep(self, part: Piece, evaluation: dict[str, Any], path: Path) -> None:
         """Let an evaluation join the results; when it completes a row of repeats, write the one over sets."""
         place = (part.row, part.repeat, part.column)
         self.results.files[place] = str(path.relative_to(self.store.out))
@@ -182,7 +182,7 @@ class Making:
             name = f"{path.stem.removesuffix(f'-seed{self.grid.seed + part.repeat}')}-sets{self.grid.repeats}.json"
             together.save(path.parents[2] / "evaluations" / name)
 
-    def attempt(self, part: Part) -> tuple[bool, str]:
+    def attempt(self, part: Piece) -> tuple[bool, str]:
         """Do a part. Returns whether it came to its end, and what to tell of it."""
         try:
             return True, {"make": self._make, "judge": self._judge, "whole": self._judge_whole}[part.kind](part)
@@ -196,13 +196,13 @@ class Making:
             self.results.failed[part.row, part.repeat, part.column] = why
             return False, f"{part.doing}: failed: {why}"
 
-    def is_lost(self, part: Part) -> bool:
+    def is_lost(self, part: Piece) -> bool:
         """Whether a part cannot be done since what it needs was refused or failed."""
         if part.kind == "whole":
             return False
         return part.row in self.results.refused or (part.row, part.repeat, -1) in self.results.failed
 
-    def _make(self, part: Part) -> str:
+    def _make(self, part: Piece) -> str:
         row = self.grid.rows[part.row]
         recipe, folder = row.of_repeat(part.repeat), self.store.run(row.folder, part.repeat)
         began = time.monotonic()
@@ -230,7 +230,7 @@ class Making:
         card = self.results.cards[part.row, part.repeat] = run.result().card
         return "; ".join(f"{part.doing}: {warning}" for warning in card["warnings"])
 
-    def _judge(self, part: Part) -> str:
+    def _judge(self, part: Piece) -> str:
         path, net, protocol, students, seed = self._evaluation(part)
         row = self.grid.rows[part.row]
         distilled = DistilledSet.load(self.store.run(row.folder, part.repeat))
@@ -242,7 +242,7 @@ class Making:
             ),
         )  # fmt: skip
 
-    def _judge_whole(self, part: Part) -> str:
+    def _judge_whole(self, part: Piece) -> str:
         path, net, protocol, students, seed = self._evaluation(part)
         real = whitened(self.real, "kornia") if self.grid.zca else self.real
         return self._judged(
@@ -253,12 +253,12 @@ class Making:
             ),
         )  # fmt: skip
 
-    def _judged(self, part: Part, path: Path, evaluation: Evaluation) -> str:
+    def _judged(self, part: Piece, path: Path, evaluation: Evaluation) -> str:
         evaluation.save(path)
         self._keep(part, evaluation.to_json(), path)
         return f"{part.doing}: {100 * evaluation.mean:.2f} %"
 
-    def _watch_choice(self, part: Part) -> Callable[[str, int, int | None], None]:
+    def _watch_choice(self, part: Piece) -> Callable[[str, int, int | None], None]:
         """What shows how far a choice is: in all that it rests on, and then in itself."""
         places = {one.doing: place for place, one in enumerate(part.behind)}
         work = sum(one.units for one in part.behind)
@@ -279,7 +279,7 @@ class Making:
 
         return show
 
-    def _watch(self, part: Part) -> Callable[[Judging], None]:
+    def _watch(self, part: Piece) -> Callable[[Judging], None]:
         began = time.monotonic()
 
         def show(p: Judging) -> None:
@@ -288,7 +288,7 @@ class Making:
 
         return show
 
-    def _tell(self, part: Part, share: float, rest: float | None, remark: str = "", doing: str = "") -> None:
+    def _tell(self, part: Piece, share: float, rest: float | None, remark: str = "", doing: str = "") -> None:
         """Tell how far it is, and keep the table up to date; `rest`, the seconds that the running part still takes."""
         if self.changed and time.monotonic() - self.saved > TABLE_SECONDS:
             self._save(picture=time.monotonic() - self.pictured > PICTURE_SECONDS)
@@ -298,7 +298,7 @@ class Making:
             GridProgress(done, len(self.parts), doing or part.doing, share, self._left(part, rest if share else foreseen), remark)
         )
 
-    def _left(self, running: Part | None = None, rest: float | None = None) -> float | None:
+    def _left(self, running: Piece | None = None, rest: float | None = None) -> float | None:
         """Seconds until all is done, or None while too little is known."""
         return left(self.clock, self.todo, self.known, running, rest)
 

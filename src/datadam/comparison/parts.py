@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from datadam import machine
 from datadam.comparison.clock import Clock, Key
-from datadam.comparison.grid import Column, Grid, Row
+from datadam.comparison.grid import Column, Grid, MethodRow
 from datadam.comparison.table import WHOLE
 from datadam.data import RealData
 from datadam.distillation.forecast import PROBED, SECONDS_MATTER, passes_a_second
@@ -20,7 +20,7 @@ from datadam.training.insight import TRAINING, Requirement
 from datadam.wording import duration, size
 
 
-class Shared(NamedTuple):
+class SharedPiece(NamedTuple):
     """Work that choices rest on and that is done once: `who`, which no other such work equals; `key` and `units` for the clock,
     and a `prior` guess of its seconds; `doing`, what progress says of it."""
 
@@ -32,10 +32,10 @@ class Shared(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class Piece:
     """A piece of work: to "make" the run of a row and repeat, to "judge" it by students of a column, to judge the "whole" set.
 
-    `key`, `units` and `prior` as `Shared`, without what is `behind` it.
+    `key`, `units` and `prior` as `SharedPiece`, without what is `behind` it.
     """
 
     kind: str
@@ -46,10 +46,10 @@ class Part:
     key: Key
     units: float
     prior: float | None = None
-    behind: tuple[Shared, ...] = ()
+    behind: tuple[SharedPiece, ...] = ()
 
 
-def parts_of(grid: Grid, real: RealData, device: str) -> list[Part]:
+def parts_of(grid: Grid, real: RealData, device: str) -> list[Piece]:
     """Everything, in the order in which it is done: a whole table of one repeat first, then the next repeat."""
     found = []
     test, train = len(real.test), len(real.train)
@@ -65,30 +65,30 @@ def parts_of(grid: Grid, real: RealData, device: str) -> list[Part]:
                 if not column.refused:
                     doing, key = f"{word}, judged by {column.label}", ("judge", column.label)
                     guess = _guess(column, images, real, device)
-                    found.append(Part("judge", i, r, c, doing, key, column.flops * images, guess))
+                    found.append(Piece("judge", i, r, c, doing, key, column.flops * images, guess))
     for c, column in enumerate(grid.columns):
         if column.whole and not column.refused:
             images, doing = BACKWARD * train * column.whole.training.epochs + test, f"{WHOLE}, judged by {column.label}"
             key, guess = ("whole", column.label), _guess(column, images, real, device)
-            found.append(Part("whole", -1, 0, c, doing, key, column.flops * images, guess))
+            found.append(Piece("whole", -1, 0, c, doing, key, column.flops * images, guess))
     return found
 
 
-def _making(row: Row, i: int, r: int, word: str, real: RealData, device: str) -> Part:
+def _making(row: MethodRow, i: int, r: int, word: str, real: RealData, device: str) -> Piece:
     recipe, foreseen, train = row.of_repeat(r), row.forecast, len(real.train)
     if not recipe.method.chooses:
         units = 1.0 if foreseen is None else foreseen.flops * max(1, recipe.iterations)
         seconds = foreseen.seconds if foreseen else 0.0
-        return Part("make", i, r, -1, word, ("make", row.variant.word), units, seconds or None)
+        return Piece("make", i, r, -1, word, ("make", row.variant.word), units, seconds or None)
     rate, a_pass = (foreseen.rate, foreseen.a_pass) if foreseen else (0.0, 0.0)
     behind = []
     for one in recipe.method.behind:
         passes = passes_behind(one, train, device)
         key = ("train" if one.what == TRAINING else "look", f"{one.what} {recipe.net}")
         prior = passes / rate if rate else 0.0
-        behind.append(Shared((recipe.seed, recipe.net, recipe.zca, one), key, a_pass * passes, prior, one.doing))
+        behind.append(SharedPiece((recipe.seed, recipe.net, recipe.zca, one), key, a_pass * passes, prior, one.doing))
     looks = recipe.method.looks * train / rate if rate else 0.0
-    return Part("make", i, r, -1, word, ("choose", row.variant.word), 1.0, looks, tuple(behind))
+    return Piece("make", i, r, -1, word, ("choose", row.variant.word), 1.0, looks, tuple(behind))
 
 
 def _guess(column: Column, images: int, real: RealData, device: str) -> float | None:
@@ -99,18 +99,18 @@ def _guess(column: Column, images: int, real: RealData, device: str) -> float | 
     return images / passes_a_second(column.spec, real.shape, count, device, 4)
 
 
-def seconds_of(clock: Clock, one: Part | Shared) -> float | None:
+def seconds_of(clock: Clock, one: Piece | SharedPiece) -> float | None:
     """Seconds of a piece of work alone; None while too little is known."""
     return clock.expect(one.key, one.units, one.prior)
 
 
-def expected(clock: Clock, part: Part, known: Set[object]) -> float | None:
+def expected(clock: Clock, part: Piece, known: Set[object]) -> float | None:
     """Seconds of a part with what it rests on, save what is `known`; None while too little is."""
     return _sum([seconds_of(clock, part), *(seconds_of(clock, one) for one in part.behind if one.who not in known)])
 
 
 def left(
-    clock: Clock, todo: list[Part], known: Set[object], running: Part | None = None, rest: float | None = None
+    clock: Clock, todo: list[Piece], known: Set[object], running: Piece | None = None, rest: float | None = None
 ) -> float | None:
     """Seconds of all that is to do, of the `running` part only the `rest`; what several rest on counts once."""
     seconds, found = [], set(known)
@@ -129,7 +129,7 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
     return total
 
 
-def long_words(row: Row, part: Part, seconds: float) -> str:
+def long_words(row: MethodRow, part: Piece, seconds: float) -> str:
     """What to tell of a run that takes so many seconds."""
     memory = f" and about {size(row.forecast.whole)} of memory" if row.forecast else ""
     cure = "--iterations shortens it"

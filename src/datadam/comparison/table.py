@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from datadam.comparison.grid import Column, Grid, Row
+from datadam.comparison.grid import Column, Grid, MethodRow
 from datadam.comparison.store import of_recipe
 from datadam.data import RealData
 from datadam.errors import UnknownName
@@ -162,7 +162,7 @@ def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
     }  # fmt: skip
 
 
-def _cell(grid: Grid, results: Results, real: RealData, i: int, row: Row, c: int, column: Column) -> Json:
+def _cell(grid: Grid, results: Results, real: RealData, i: int, row: MethodRow, c: int, column: Column) -> Json:
     found = {r: e for (j, r, d), e in sorted(results.evaluations.items()) if (j, d) == (i, c)}
     failed = {r: why for (j, r, d), why in sorted(results.failed.items()) if j == i and d in (-1, c)}
     refused = row.refused or column.refused or results.refused.get(i, "")

@@ -2,9 +2,9 @@
 
 from datadam.data.arrays import from_arrays
 from datadam.data.catalog import CATALOG, load
-from datadam.data.named import Download, Layout, Row, default_root
+from datadam.data.named import Download, Layout, NamedData, default_root
 from datadam.data.official import Asked
-from datadam.data.real import Part, Raw, RealData
+from datadam.data.real import Raw, RealData, Split
 from datadam.data.whitening import ZCA, Transform, fit_zca
 
 __all__ = [
@@ -13,10 +13,10 @@ __all__ = [
     "Asked",
     "Download",
     "Layout",
-    "Part",
+    "NamedData",
     "Raw",
     "RealData",
-    "Row",
+    "Split",
     "Transform",
     "default_root",
     "fit_zca",

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datadam.data.real import Part, Raw
+from datadam.data.real import Raw, Split
 from datadam.errors import DataError
 
 LAYOUTS = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
@@ -126,16 +126,16 @@ def checked_labels(labels: npt.NDArray[Any], what: str = "labels") -> npt.NDArra
     return labels.astype(np.int64)
 
 
-def _part(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[Any], what: str) -> Part:
+def _part(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[Any], what: str) -> Split:
     checked = checked_labels(labels, what)
     if not len(pixels):
         raise DataError(f"there is no {what} image.")
     if len(pixels) != len(checked):
         raise DataError(f"{what}: each image needs a label; {len(pixels)} images and {len(checked)} labels came.")
-    return Part(np.ascontiguousarray(pixels), checked)
+    return Split(np.ascontiguousarray(pixels), checked)
 
 
-def _raw(parts: Sequence[Part], names: tuple[str, ...] | None, notes: Iterable[str]) -> Raw:
+def _raw(parts: Sequence[Split], names: tuple[str, ...] | None, notes: Iterable[str]) -> Raw:
     k = int(parts[0].labels.max()) + 1
     if names is not None and len(names) < k:
         raise DataError(f"the data set names {len(names)} classes, and its labels go up to {k - 1}.")

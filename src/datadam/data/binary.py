@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from datadam.data.real import Part, Raw
+from datadam.data.real import Raw, Split
 from datadam.errors import DataError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -51,7 +51,7 @@ def read_mnist(folder: Path, classes: Sequence[str]) -> Raw:
             raise DataError(
                 f"{folder}: {part} needs images [N, H, W] and as many labels; {images.shape} and {labels.shape} came."
             )
-        parts[part] = Part(images[:, None], labels.astype(np.int64))
+        parts[part] = Split(images[:, None], labels.astype(np.int64))
     return Raw(tuple(classes), parts["train"], parts["t10k"])
 
 
@@ -108,7 +108,7 @@ class _ArraysOnly(pickle.Unpickler):
         raise DataError(f"{self.path} is refused: it asks for {module}.{name}, and a file of images needs nothing but arrays.")
 
 
-def _cifar_rows(files: Sequence[Path], label_bytes: int) -> Part:
+def _cifar_rows(files: Sequence[Path], label_bytes: int) -> Split:
     """Rows of label bytes (the last one counts) and 3 072 pixels."""
     width = label_bytes + CIFAR_BYTES
     sizes = [file.stat().st_size if file.exists() else 0 for file in files]
@@ -123,10 +123,10 @@ def _cifar_rows(files: Sequence[Path], label_bytes: int) -> Part:
         stop = start + len(rows)
         labels[start:stop], pixels[start:stop] = rows[:, label_bytes - 1], rows[:, label_bytes:]
         start = stop
-    return Part(pixels.reshape(n, *CIFAR_SHAPE), labels)
+    return Split(pixels.reshape(n, *CIFAR_SHAPE), labels)
 
 
-def _cifar_pickles(files: Sequence[Path], key: bytes) -> Part:
+def _cifar_pickles(files: Sequence[Path], key: bytes) -> Split:
     pixels, labels = [], []
     for file in files:
         batch = read_pickle(file)
@@ -138,7 +138,7 @@ def _cifar_pickles(files: Sequence[Path], key: bytes) -> Part:
             raise DataError(f"{file}: data must be uint8 [N, {CIFAR_BYTES}] with N labels; {data.dtype} {data.shape} came.")
         pixels.append(data)
         labels.append(given.astype(np.int64))
-    return Part(np.concatenate(pixels).reshape(-1, *CIFAR_SHAPE), np.concatenate(labels))
+    return Split(np.concatenate(pixels).reshape(-1, *CIFAR_SHAPE), np.concatenate(labels))
 
 
 def _pickled_names(path: Path, key: bytes) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from datadam import plugins
 from datadam.data import arrays, binary, official
-from datadam.data.named import Download, Fit, Layout, Progress, Row, absolute, default_root, read_named, refuse
+from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
-from datadam.data.real import Part, Raw, RealData, hold_out, statistics
+from datadam.data.real import Raw, RealData, Split, hold_out, statistics
 from datadam.data.whitening import Transform, Variant, check_variant
 from datadam.errors import DataError, InvalidInput, UnknownName
 
@@ -48,8 +48,8 @@ def _imagenet(folders: tuple[str, ...], classes: Mapping[str, str] | None) -> tu
     return tuple(Layout(folder, "train", read) for folder in folders)
 
 
-CATALOG: dict[str, Row] = {
-    "mnist": Row(
+CATALOG: dict[str, NamedData] = {
+    "mnist": NamedData(
         title="MNIST: 10 digits, 1 x 28 x 28, 60 000 + 10 000 (comes with datadam)",
         shape=(1, 28, 28),
         layouts=_idx(("MNIST/raw", "raw"), DIGITS),
@@ -57,7 +57,7 @@ CATALOG: dict[str, Row] = {
         std=(0.3081,),
         packaged=Path(__file__).parent / "mnist",
     ),
-    "fashion-mnist": Row(
+    "fashion-mnist": NamedData(
         title="Fashion-MNIST: 10 kinds of clothes, 1 x 28 x 28, 60 000 + 10 000",
         shape=(1, 28, 28),
         layouts=_idx(("FashionMNIST/raw", "raw"), FASHION),
@@ -71,7 +71,7 @@ CATALOG: dict[str, Row] = {
             )
         ),
     ),
-    "cifar10": Row(
+    "cifar10": NamedData(
         title="CIFAR-10: 10 classes, 3 x 32 x 32, 50 000 + 10 000",
         shape=(3, 32, 32),
         layouts=(
@@ -82,7 +82,7 @@ CATALOG: dict[str, Row] = {
         std=(0.2470, 0.2435, 0.2616),
         downloads=(Download(f"{TORONTO}/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530"),),
     ),
-    "cifar100": Row(
+    "cifar100": NamedData(
         title="CIFAR-100: 100 classes (the fine labels), 3 x 32 x 32, 50 000 + 10 000",
         shape=(3, 32, 32),
         layouts=(
@@ -93,7 +93,7 @@ CATALOG: dict[str, Row] = {
         std=(0.2673, 0.2564, 0.2762),
         downloads=(Download(f"{TORONTO}/cifar-100-binary.tar.gz", "md5:03b5dce01913d631647c71ecec9e9cb8"),),
     ),
-    "tiny-imagenet": Row(
+    "tiny-imagenet": NamedData(
         title="Tiny ImageNet: 200 classes, 3 x 64 x 64, 100 000 + 10 000 (the validation part)",
         shape=(3, 64, 64),
         layouts=(Layout("tiny-imagenet-200", "wnids.txt", official.read_tiny_imagenet),),
@@ -104,7 +104,7 @@ CATALOG: dict[str, Row] = {
         fit="squash",
         downloads=(Download("https://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de"),),
     ),
-    "imagenet-1k": Row(
+    "imagenet-1k": NamedData(
         title="ImageNet-1K: 1 000 classes, resized to 3 x 64 x 64, 1 281 167 + 50 000 (the validation part)",
         shape=(3, 64, 64),
         layouts=_imagenet(("ILSVRC",), None),
@@ -115,7 +115,7 @@ CATALOG: dict[str, Row] = {
         fit="squash",
         ask=ASK_IMAGENET,
     ),
-    "imagenette": Row(
+    "imagenette": NamedData(
         title="ImageNette: 10 assorted classes of ImageNet, 3 x 128 x 128, 9 469 + 3 925",
         shape=(3, 128, 128),
         layouts=_imagenet(("imagenette2-128", "imagenette2-160", "imagenette2-320", "imagenette2"), official.IMAGENETTE),
@@ -126,7 +126,7 @@ CATALOG: dict[str, Row] = {
         fit="crop",
         downloads=(Download(f"{FASTAI}/imagenette2-160.tgz", "md5:e793b78cc4c9e9a4ccc0c1155377a412"),),
     ),
-    "imagewoof": Row(
+    "imagewoof": NamedData(
         title="ImageWoof: 10 breeds of dogs of ImageNet, 3 x 128 x 128, 9 025 + 3 929",
         shape=(3, 128, 128),
         layouts=_imagenet(("imagewoof2-128", "imagewoof2-160", "imagewoof2-320", "imagewoof2"), official.IMAGEWOOF),
@@ -137,7 +137,7 @@ CATALOG: dict[str, Row] = {
         fit="crop",
         downloads=(Download(f"{FASTAI}/imagewoof2-160.tgz"),),
     ),
-    "imagesquawk": Row(
+    "imagesquawk": NamedData(
         title="ImageSquawk: 10 birds of ImageNet, 3 x 128 x 128, read from the folders of ImageNet-1K",
         shape=(3, 128, 128),
         layouts=_imagenet(("imagesquawk", "ILSVRC"), official.IMAGESQUAWK),
@@ -148,7 +148,7 @@ CATALOG: dict[str, Row] = {
         fit="crop",
         ask=ASK_IMAGENET,
     ),
-    "mhist": Row(
+    "mhist": NamedData(
         title="MHIST: 2 kinds of colorectal polyps, 3 x 224 x 224, 2 175 + 977",
         shape=(3, 224, 224),
         layouts=(Layout("mhist", "annotations.csv", official.read_mhist),),
@@ -224,7 +224,7 @@ def load(
     return real.with_zca(zca) if zca else real
 
 
-def row_named(name: str) -> Row | None:
+def row_named(name: str) -> NamedData | None:
     """The row of a named data set: ours, else that of an installed package unless a folder or file is called so.
 
     Raises `InvalidInput` where a package's row cannot be used.
@@ -234,14 +234,14 @@ def row_named(name: str) -> Row | None:
     return None if name not in plugins.names("data") or Path(name).exists() else plugins.find("data", name, _checked)
 
 
-def listed() -> plugins.Listed[Row]:
+def listed() -> plugins.Listed[NamedData]:
     """Our data sets and those of installed packages."""
     return plugins.listed("data", CATALOG, _checked)
 
 
-def _checked(name: str, loaded: object) -> Row:
+def _checked(name: str, loaded: object) -> NamedData:
     """What a package offers under this name, if it is the row of a data set. Raises `InvalidInput`."""
-    if not isinstance(loaded, Row):
+    if not isinstance(loaded, NamedData):
         raise InvalidInput(f"it must be a datadam.data.Row, and is {loaded!r}")
     if not loaded.layouts:
         raise InvalidInput("its row has no layout, so that nothing says where its files lie and who reads them")
@@ -279,7 +279,7 @@ def _holds_parquet(path: Path) -> bool:
     return any(any(path.glob(f"{inside}*.parquet")) for inside in ("", "data/", "train/"))
 
 
-def _normalisation(row: Row | None, train: Part) -> Transform:
+def _normalisation(row: NamedData | None, train: Split) -> Transform:
     if row is not None and row.mean is not None and row.std is not None:
         return Transform(row.mean, row.std)
     return Transform(*statistics(train.pixels))

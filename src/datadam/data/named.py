@@ -36,7 +36,7 @@ class Download:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class NamedData:
     """A named data set; `shape`, (C, H, W) of an image. `size` and `fit` apply to image files only; `mean` None: computed on
     the training pixels."""
 
@@ -58,7 +58,7 @@ def default_root() -> Path:
     return absolute(os.environ.get("DATADAM_ROOT") or "~/.cache/datadam")
 
 
-def read_named(name: str, row: Row, root: Path, asked: Asked, download: bool) -> Raw:
+def read_named(name: str, row: NamedData, root: Path, asked: Asked, download: bool) -> Raw:
     refuse(name, {"test": asked.test}, "It has a test part of its own.")
     if not row.image_files:
         refuse(
@@ -81,7 +81,7 @@ def read_named(name: str, row: Row, root: Path, asked: Asked, download: bool) ->
     return layout.read(place, asked)
 
 
-def _tidy(row: Row, root: Path) -> None:
+def _tidy(row: NamedData, root: Path) -> None:
     """Remove what a download left that was killed when the set was whole already; its lock is the sign."""
 
     place, lock = root / "downloads", row.layouts[0].folder.replace("/", "-")
@@ -93,7 +93,7 @@ def _tidy(row: Row, root: Path) -> None:
                 (place / name).unlink(missing_ok=True)
 
 
-def _find(row: Row, root: Path) -> tuple[Layout, Path] | None:
+def _find(row: NamedData, root: Path) -> tuple[Layout, Path] | None:
     """The first layout under `root`; else `root` may be a layout's folder itself."""
     inside = [(layout, root / layout.folder) for layout in row.layouts]
     for layout, place in [*inside, *((layout, root) for layout in row.layouts)]:
@@ -102,7 +102,7 @@ def _find(row: Row, root: Path) -> tuple[Layout, Path] | None:
     return None
 
 
-def _fetch(row: Row, root: Path, progress: Progress | None) -> tuple[Layout, Path] | None:
+def _fetch(row: NamedData, root: Path, progress: Progress | None) -> tuple[Layout, Path] | None:
     """Download the set under `root`, unless another process has just done it."""
     from datadam.data import download as net
 

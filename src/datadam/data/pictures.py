@@ -19,7 +19,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from datadam.data import cache
-from datadam.data.real import Part, Raw
+from datadam.data.real import Raw, Split
 from datadam.errors import DataError, InvalidInput, UnknownName
 from datadam.files import kept
 
@@ -104,7 +104,7 @@ def decode(
     labels = pictures.labels[good]
     end = n if pictures.train is None else pictures.train
     cut = int(good[:end].sum())
-    parts = [Part(pixels[:cut], labels[:cut]), Part(pixels[cut:], labels[cut:])]
+    parts = [Split(pixels[:cut], labels[:cut]), Split(pixels[cut:], labels[cut:])]
     _check_skipped(pictures, good, end)
     return Raw(pictures.classes, parts[0], None if pictures.train is None else parts[1], (*notes, *remarks))
 

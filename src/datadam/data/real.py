@@ -29,7 +29,7 @@ CHUNK = 1 << 22  # bytes of pixels read at a time, wherever memory must not grow
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Split:
     """Training or test part: `pixels` uint8 [N, C, H, W], maybe a read-only memory map, and `labels` int64 [N]."""
 
     pixels: npt.NDArray[np.uint8]
@@ -47,12 +47,12 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: npt.NDArray[np.int64]) -> "Part":
+    def take(self, indices: npt.NDArray[np.int64]) -> "Split":
         """The images of these ascending indices: a view where they follow one another, else a copy in memory."""
         if len(indices) and indices[-1] - indices[0] == len(indices) - 1:
             run = slice(int(indices[0]), int(indices[-1]) + 1)
-            return Part(self.pixels[run], self.labels[run])
-        return Part(gather(self.pixels, indices), self.labels[indices])
+            return Split(self.pixels[run], self.labels[run])
+        return Split(gather(self.pixels, indices), self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +60,8 @@ class Raw:
     """What a reader of files returns: decoded images, before a missing test part or normalisation are seen to."""
 
     classes: tuple[str, ...]
-    train: Part
-    test: Part | None
+    train: Split
+    test: Split | None
     notes: tuple[str, ...] = ()
 
 
@@ -79,8 +79,8 @@ class RealData:
     source: str
     options: dict[str, Any]
     classes: tuple[str, ...]
-    train: Part
-    test: Part
+    train: Split
+    test: Split
     transform: Transform
     notes: tuple[str, ...] = field(default=())
 
@@ -123,7 +123,7 @@ class RealData:
         digests = np.frombuffer(b"".join(_digests(self.train)), dtype=">u8").reshape(-1, 4)
         return np.lexsort(digests.T[::-1]).astype(np.int64)
 
-    def part(self, name: Literal["train", "test"]) -> Part:
+    def part(self, name: Literal["train", "test"]) -> Split:
         """The training or the test part, by its name."""
         if name not in ("train", "test"):
             raise InvalidInput(f"unknown part {name!r}. Known: train, test.")
@@ -157,7 +157,7 @@ class RealData:
         new = np.full(len(self.classes), -1, dtype=np.int64)
         new[wanted] = np.arange(len(wanted))
         chosen = [part.take(np.flatnonzero(new[part.labels] >= 0)) for part in (self.train, self.test)]
-        train, test = (Part(part.pixels, new[part.labels]) for part in chosen)
+        train, test = (Split(part.pixels, new[part.labels]) for part in chosen)
         return replace(self, classes=tuple(self.classes[k] for k in wanted), train=train, test=test)
 
     def with_zca(self, variant: Variant) -> "RealData":
@@ -216,7 +216,7 @@ def statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[
     return mean, tuple(math.sqrt(s) / count / 255 if s else 1.0 for s in spread)
 
 
-def hold_out(raw: Raw) -> tuple[Part, Part, tuple[str, ...]]:
+def hold_out(raw: Raw) -> tuple[Split, Split, tuple[str, ...]]:
     """Training part, test part and notes; where there is no test part, a fifth of each class, always the same images.
 
     A class keeps at least one training image, and one of two or more images gives at least one.
@@ -239,8 +239,8 @@ def hold_out(raw: Raw) -> tuple[Part, Part, tuple[str, ...]]:
     return train, test, (*raw.notes, note)
 
 
-def _split(part: Part, indices: npt.NDArray[np.int64]) -> Part:
-    """As `Part.take`; what lay on the disk because memory is short stays there."""
+def _split(part: Split, indices: npt.NDArray[np.int64]) -> Split:
+    """As `Split.take`; what lay on the disk because memory is short stays there."""
     if not isinstance(part.pixels, np.memmap):
         return part.take(indices)
     source = part.pixels
@@ -250,10 +250,10 @@ def _split(part: Part, indices: npt.NDArray[np.int64]) -> Part:
 
     chosen = hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
     key = f"images {chosen} of {source.filename}"
-    return Part(pixels_of(len(indices), source.shape[1:], fill, key=key, memory_limit=0), part.labels[indices])
+    return Split(pixels_of(len(indices), source.shape[1:], fill, key=key, memory_limit=0), part.labels[indices])
 
 
-def _faults_of_classes(classes: Sequence[str], train: Part, test: Part) -> Iterable[str]:
+def _faults_of_classes(classes: Sequence[str], train: Split, test: Split) -> Iterable[str]:
     k = len(classes)
     twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     if twice:
@@ -273,7 +273,7 @@ def _faults_of_classes(classes: Sequence[str], train: Part, test: Part) -> Itera
         yield f"no training image of class {', '.join(empty[:10])}{more}. Remove it, or number labels without gaps."
 
 
-def _digests(part: Part) -> Iterable[bytes]:
+def _digests(part: Split) -> Iterable[bytes]:
     labels = part.labels.astype("<i8")
     for i in range(len(part)):
         digest = hashlib.sha256(labels[i].tobytes())

@@ -23,7 +23,7 @@ from datadam.nets import Network
 from datadam.parallel import Ray, Tell
 from datadam.sets.distilled import DistilledSet
 from datadam.training.kept_students import KeptStudents
-from datadam.training.students import Rows, School, Source, Student, require_memory, side_by_side
+from datadam.training.students import Rows, Source, Student, StudentTrainer, require_memory, side_by_side
 from datadam.where import Where
 
 
@@ -38,18 +38,18 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Telling:
+class TellingTrainer:
     """A school that tells each student and returns nothing, so that none is held to the end. It can be sent to another
     process."""
 
-    school: School | KeptStudents
+    school: StudentTrainer | KeptStudents
 
     def __call__(self, item: tuple[int, int], tell: Tell) -> None:
         """As the school."""
         tell(self.school(item, tell))
 
 
-class Marks:
+class StudentResults:
     """What students gave: the `counts` [K, K] of all, `accuracies` and `seconds` of each [n], and the `last` one whole."""
 
     def __init__(self, students: int, classes: int) -> None:
@@ -197,7 +197,7 @@ def _judge(
     together = min(protocol.training.batch, max(len(source.labels) for source in sources))
     require_memory(panel.net, real.shape, len(real.classes), together, device)
     began, epochs = time.monotonic(), protocol.training.epochs
-    school = School(
+    school = StudentTrainer(
         panel.net, sources, real.test, len(real.classes), real.transform, protocol.training, panel.seed, device, panel.precision,
         keep_weights=keep_weights,
     )  # fmt: skip
@@ -207,7 +207,7 @@ def _judge(
     else:
         workers, school.threads = side_by_side(school, len(items), workers)
     done = [0] * len(items)
-    marks = Marks(len(items), len(real.classes))
+    marks = StudentResults(len(items), len(real.classes))
 
     def tell(item: int, told: int | Student) -> None:
         if isinstance(told, Student):
@@ -228,7 +228,7 @@ def _judge(
     kept = None
     if keep is not None and where.engine is None:  # on a cluster, workers have other disks
         kept = KeptStudents(keep, school, real.checksum)
-    parallel.run(Telling(kept or school), items, workers=workers, report=tell, engine=where.engine, threads=school.threads)
+    parallel.run(TellingTrainer(kept or school), items, workers=workers, report=tell, engine=where.engine, threads=school.threads)
     accuracies = marks.accuracies
     evaluation = Evaluation(
         net=panel.net, protocol=protocol, precision=panel.precision,

@@ -22,6 +22,6 @@ synthetic); and with attention, for D drawn classes: "first_real", "mean_real" [
 "synthetic_b", "first_real_b", "first_synthetic_b" [D, h, w] float32.
 """
 
-from datadam.inspection.work import FILE, FORMAT, Inspection, Settings, inspect, is_fresh
+from datadam.inspection.inspecting import FILE, FORMAT, Inspection, Settings, inspect, is_fresh
 
 __all__ = ["FILE", "FORMAT", "Inspection", "Settings", "inspect", "is_fresh"]

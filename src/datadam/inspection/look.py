@@ -1,6 +1,6 @@
 """What one network sees: features and attention maps of synthetic images, of real ones, and of random real sets of equal count.
 
-Letters: N images looked at, K classes, D of them drawn, G groups (see `Row`), E numbers of the embedding.
+Letters: N images looked at, K classes, D of them drawn, G groups (see `LookRow`), E numbers of the embedding.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from datadam.sets.distilled import DistilledSet
 DRAWN = 10  # classes that pictures show
 
 
-class Row(IntEnum):
+class LookRow(IntEnum):
     """Groups of images; those above are draws of random real images."""
 
     REAL = 0
@@ -57,7 +57,7 @@ class Look:
         self.group = torch.arange(groups).repeat_interleave(sizes.sum(1))
         self.place = torch.arange(classes).repeat(groups).repeat_interleave(sizes.flatten())
         starts = (sizes.flatten().cumsum(0) - sizes.flatten()).view(groups, classes)
-        self.firsts = starts[: Row.SYNTHETIC + 1, :DRAWN]  # [2, D]
+        self.firsts = starts[: LookRow.SYNTHETIC + 1, :DRAWN]  # [2, D]
         self.shape = groups, classes
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class Look:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         for rows in torch.arange(len(self.index)).split(images_at_once(self.real.shape)):
-            ours = self.group[rows] == Row.SYNTHETIC
+            ours = self.group[rows] == LookRow.SYNTHETIC
             images = torch.empty(len(rows), *self.real.shape)
             images[ours] = self.images[self.index[rows[ours]]]
             images[~ours] = self.real.images(self.index[rows[~ours]])

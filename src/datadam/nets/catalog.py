@@ -29,7 +29,7 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Row:
+class Architecture:
     """One architecture. `options`: each one's values, default first, or its default where any positive number does."""
 
     description: str
@@ -37,18 +37,18 @@ class Row:
     options: Mapping[str, tuple[str, ...] | int]
 
 
-CATALOG: dict[str, Row] = {
-    "convnet3": Row(
+CATALOG: dict[str, Architecture] = {
+    "convnet3": Architecture(
         "ConvNet, the field's usual network; any depth: convnet1, convnet2, ...; auto chooses it by the image size",
         ConvNet,
         {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS},
     ),
-    "mlp": Row("Three linear layers on the pixels; has no blocks to match", MLP, {"width": 128}),
-    "lenet": Row("LeNet-5 with ReLU and max pooling", LeNet, {}),
-    "alexnet": Row("AlexNet for small images", AlexNet, {"norm": ("none", "instance", "batch", "layer", "group")}),
-    "vgg11": Row("VGG-11 for small images", VGG11, {"norm": NORMS}),
-    "resnet18": Row("ResNet-18 for small images", ResNet18, {"norm": NORMS}),
-    "vit": Row("small vision transformer", ViT, {"patch": 4, "width": 128, "depth": 6, "heads": 4}),
+    "mlp": Architecture("Three linear layers on the pixels; has no blocks to match", MLP, {"width": 128}),
+    "lenet": Architecture("LeNet-5 with ReLU and max pooling", LeNet, {}),
+    "alexnet": Architecture("AlexNet for small images", AlexNet, {"norm": ("none", "instance", "batch", "layer", "group")}),
+    "vgg11": Architecture("VGG-11 for small images", VGG11, {"norm": NORMS}),
+    "resnet18": Architecture("ResNet-18 for small images", ResNet18, {"norm": NORMS}),
+    "vit": Architecture("small vision transformer", ViT, {"patch": 4, "width": 128, "depth": 6, "heads": 4}),
 }
 
 
@@ -90,14 +90,14 @@ def canonical(spec: str, shape: Shape) -> str:
     return name + "".join(f":{key}={value}" for key, value in sorted(options.items()) if value != defaults[key])
 
 
-def listed() -> plugins.Listed[Row]:
+def listed() -> plugins.Listed[Architecture]:
     """Our networks and those of installed packages."""
     return plugins.listed("nets", CATALOG, _checked)
 
 
-def _checked(name: str, loaded: object) -> Row:
+def _checked(name: str, loaded: object) -> Architecture:
     """What a package offers under this name, if it is the row of a network. Raises `InvalidInput`."""
-    if not isinstance(loaded, Row):
+    if not isinstance(loaded, Architecture):
         raise InvalidInput(f"it must be a datadam.nets.Row, and is {loaded!r}")
     if name == "auto" or CONVNET.fullmatch(name):
         raise InvalidInput("the name is that of a network of datadam itself")
@@ -130,7 +130,7 @@ def _parse(spec: str, shape: Shape) -> tuple[str, dict[str, str | int]]:
     return name, options
 
 
-def _row(name: str) -> tuple[Row, dict[str, Any]]:
+def _row(name: str) -> tuple[Architecture, dict[str, Any]]:
     """A name's row, and the depth where the name carries it."""
     convnet = CONVNET.fullmatch(name)
     if convnet:
@@ -142,7 +142,7 @@ def _row(name: str) -> tuple[Row, dict[str, Any]]:
     return row, {}
 
 
-def _value(name: str, row: Row, option: str, text: str) -> str | int:
+def _value(name: str, row: Architecture, option: str, text: str) -> str | int:
     """One option's value, checked."""
     if option not in row.options:
         cure = "Options are written name=value." if row.options else f"{name} has no options."

@@ -46,6 +46,6 @@ audit.safetensors, for M training images and P closest pairs: "nearest_pixels", 
 began as, or is (-1: unknown); "closest_synthetic", "closest_real" [P, C, H, W] uint8.
 """
 
-from datadam.privacy.work import FORMAT, Audit, audit
+from datadam.privacy.auditing import FORMAT, Audit, audit
 
 __all__ = ["FORMAT", "Audit", "audit"]

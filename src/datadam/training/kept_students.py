@@ -15,7 +15,7 @@ import torch
 from datadam import machine
 from datadam.files.kept import Record, Store
 from datadam.parallel import Tell
-from datadam.training.students import Rows, School, Source, Student
+from datadam.training.students import Rows, Source, Student, StudentTrainer
 
 PLACE = ".partial"
 FORMAT = "datadam-students/2"
@@ -30,7 +30,7 @@ class KeptStudents:
     data.
     """
 
-    def __init__(self, folder: Path, school: School, data: str) -> None:
+    def __init__(self, folder: Path, school: StudentTrainer, data: str) -> None:
         self.school, self.key = school, _key(school, data)
         name = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:32]
         self.store = Store(folder.absolute() / PLACE / name, FORMAT)
@@ -56,7 +56,7 @@ class KeptStudents:
             self.store.folder.parent.parent.rmdir()  # unless there is one: of folders, only empty ones can be removed
 
 
-def _key(school: School, data: str) -> dict[str, Any]:
+def _key(school: StudentTrainer, data: str) -> dict[str, Any]:
     """Everything that decides what students learn, how they are tested and, to the last bits, how their numbers are rounded."""
     zca = school.transform.zca
     return {

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datadam import machine, nets
 from datadam.data import Transform
-from datadam.data.real import Part, gather
+from datadam.data.real import Split, gather
 from datadam.errors import NotEnoughMemory
 from datadam.nets import Network
 from datadam.parallel import Tell, in_worker
@@ -62,7 +62,7 @@ class Student:
 
 
 @dataclass
-class School:
+class StudentTrainer:
     """Trains students one by one; as many schools may work side by side as there are processes.
 
     Arguments: `net`, their network; `sources`, the sets; `test`, bytes and labels they are tested on, and `classes` (K);
@@ -73,7 +73,7 @@ class School:
 
     net: str
     sources: tuple[Source, ...]
-    test: Part
+    test: Split
     classes: int
     transform: Transform
     training: Training
@@ -90,11 +90,11 @@ class School:
             torch.set_num_threads(self.threads or torch.get_num_threads())
             machine.tune_allocator()
         with machine.telling_full_memory("use fewer --workers, or a smaller batch or net"), machine.repeatable(self.device):
-            return self._teach(item, tell)
+            return self._train_student(item, tell)
 
-    def _teach(self, item: tuple[int, int], tell: Tell) -> Student:
+    def _train_student(self, item: tuple[int, int], tell: Tell) -> Student:
         source = self.sources[item[0]]
-        network, forward = self._desk(source)
+        network, forward = self._student_network(source)
         what = ("student", source.number, item[1])
         nets.initialise(network, stream(self.seed, *what, "init"))
         labels, began = torch.from_numpy(source.labels), time.monotonic()
@@ -116,7 +116,7 @@ class School:
         there = torch.from_numpy(source.images.images).to(self.device)
         return lambda chosen: there[carry(chosen, there.device)]
 
-    def _desk(self, source: Source) -> tuple[Network, Callable[[Tensor], Tensor]]:
+    def _student_network(self, source: Source) -> tuple[Network, Callable[[Tensor], Tensor]]:
         """The network whose weights are drawn anew for each student, and how it is called in training; made once a process."""
         if not hasattr(self, "_made"):
             network = nets.build(self.net, shape=self.shape, classes=self.classes).to(self.device)
@@ -188,7 +188,7 @@ def require_memory(spec: str, shape: tuple[int, int, int], classes: int, togethe
         )
 
 
-def side_by_side(school: School, students: int, workers: int | None = None) -> tuple[int, int]:
+def side_by_side(school: StudentTrainer, students: int, workers: int | None = None) -> tuple[int, int]:
     """Processes for so many students, `workers` where asked, and the threads of each.
 
     Unasked as many as pay: one a thread, one process for short work. The threads, which decide how a student rounds, follow

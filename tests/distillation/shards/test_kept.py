@@ -18,7 +18,7 @@ from datadam.distillation.checkpoint import Checkpoint, RunState
 from datadam.distillation.shards import run as shards
 from datadam.distillation.shards.records import Records
 from datadam.distillation.shards.run import Sharded
-from datadam.distillation.shards.work import ShardImages, ShardLine, ShardState
+from datadam.distillation.shards.worker import ShardImages, ShardLine, ShardState
 from datadam.errors import RunFailed
 from datadam.methods.plan import Plan
 from datadam.parallel.spread import Places, Spread

@@ -19,7 +19,7 @@ import datadam
 from datadam import parallel
 from datadam.cli.app import run as cli
 from datadam.data import RealData
-from datadam.data.parcel import Mapped, Parcel, Sent
+from datadam.data.sending import ClassData, Mapped, SentData
 from datadam.distillation import loop
 from datadam.distillation.begin import begin, resume
 from datadam.distillation.shards import run as shards
@@ -231,11 +231,11 @@ def test_workers_hold_only_their_classes(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "cache.bin"
     file.write_bytes(b"\0" * 4096 + real.train.pixels[order].tobytes())
     whole = np.memmap(file, np.uint8, "r", 4096, real.train.pixels.shape)
-    part = datadam.data.real.Part
+    part = datadam.data.real.Split
     sorted_ = datadam.data.real.replace(real, train=part(whole, real.train.labels[order]))
     shuffled = datadam.data.real.replace(real, train=part(whole, real.train.labels[order][::-1].copy()))
     for data, mapped in ((real, False), (sorted_, True), (shuffled, True)):
-        parcel = Parcel.of(data, 1, 3)
+        parcel = ClassData.of(data, 1, 3)
         assert isinstance(parcel.pixels, Mapped) == mapped
         opened, subset = parcel.open(real.transform), data.subset([1, 2])
         assert opened.classes == subset.classes == data.classes[1:3]
@@ -244,8 +244,8 @@ def test_workers_hold_only_their_classes(tmp_path: Path, monkeypatch: pytest.Mon
         assert len(opened.test) == 0
         if not mapped:
             assert len(parcel.pixels) == len(opened.train)
-    assert isinstance(Parcel.of(sorted_, 1, 3).open(real.transform).train.pixels, np.memmap)  # still on the disk
-    sent = Sent.of(sorted_)
+    assert isinstance(ClassData.of(sorted_, 1, 3).open(real.transform).train.pixels, np.memmap)  # still on the disk
+    sent = SentData.of(sorted_)
     assert isinstance(sent.parts[0][0], Mapped)
     assert np.array_equal(sent.open().train.pixels, sorted_.train.pixels)
     assert sent.open().checksum == sorted_.checksum
@@ -254,7 +254,7 @@ def test_workers_hold_only_their_classes(tmp_path: Path, monkeypatch: pytest.Mon
     assert np.array_equal(view.open(), whole[4:8])
     file.unlink()
     with pytest.raises(RunFailed, match="DATADAM_CACHE to a folder that all machines share"):
-        Parcel.of(sorted_, 1, 3).open(real.transform)
+        ClassData.of(sorted_, 1, 3).open(real.transform)
 
 
 def test_processes_one_of_which_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

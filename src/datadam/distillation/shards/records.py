@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from datadam.distillation.checkpoint import flush
-from datadam.distillation.shards.work import ShardImages, ShardLine, ShardState, tensor
+from datadam.distillation.shards.worker import ShardImages, ShardLine, ShardState, tensor
 from datadam.errors import ArtifactError, RunFailed
 from datadam.files.whole import read_tensors, write_tensors, write_text
 

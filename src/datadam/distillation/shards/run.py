@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from datadam import machine, parallel
-from datadam.data.parcel import Parcel
+from datadam.data.sending import ClassData
 from datadam.distillation.checkpoint import Checkpoint, RunState
 from datadam.distillation.loop import Supply, supply_of
 from datadam.distillation.optimisers import Optimisers
@@ -24,7 +24,7 @@ from datadam.distillation.recorder import Line, Nowhere, Recorder
 from datadam.distillation.run import Run, Step
 from datadam.distillation.setup import Frame
 from datadam.distillation.shards.records import Range, Records, Whole, rows_of
-from datadam.distillation.shards.work import Shard, ShardImages, ShardLine, ShardProgress, ShardState, Work, array, tensor
+from datadam.distillation.shards.worker import Shard, ShardImages, ShardLine, ShardProgress, ShardState, ShardTask, array, tensor
 from datadam.errors import RunFailed
 from datadam.methods.plan import Plan
 from datadam.parallel.spread import Places, cut
@@ -123,7 +123,7 @@ class Sharded(Run):
             assert self.recorder.out is not None
             start = rows_of(Checkpoint(self.recorder.out).snapshot(0), rows)
         left = None if until is None else until - time.monotonic()
-        return Shard(Parcel.of(self.frame.real, first, last), array(start), stand, left)
+        return Shard(ClassData.of(self.frame.real, first, last), array(start), stand, left)
 
     def steps(self, time_limit: float | None = None) -> Generator[Step, None, None]:
         """As of any run; a step is told now and then, when a shard has come further, and not for each iteration.
@@ -136,7 +136,7 @@ class Sharded(Run):
                 self.save()
             return
         size = 2 * state.images.numel() * state.images.element_size()
-        work = Work(
+        work = ShardTask(
             self.recipe, self.classes, self.frame.real.transform, self.plan, str(self.device), self.bucket, self.frame.snapshots,
             min(MOST_PAUSE, max(LEAST_PAUSE, size / BYTES_A_SECOND)),
         )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from datadam.data import RealData, Transform
-from datadam.data.real import Part
+from datadam.data.real import Split
 from datadam.errors import RunFailed
 
 
@@ -46,7 +46,7 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class ClassData:
     """The training images of the classes `names`, ready to be sent: `pixels`, or where they lie, and which ones; `labels` [N]."""
 
     name: str
@@ -56,7 +56,7 @@ class Parcel:
     labels: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, real: RealData, first: int, last: int) -> "Parcel":
+    def of(cls, real: RealData, first: int, last: int) -> "ClassData":
         """Those of the classes first .. last - 1, in the order in which they lie."""
         chosen = np.sort(np.concatenate(real.by_class[first:last]))
         labels = real.train.labels[chosen] - first
@@ -71,13 +71,13 @@ class Parcel:
         """
         pixels = opened(self.pixels)
         if self.chosen is not None:
-            pixels = Part(pixels, np.zeros(len(pixels), np.int64)).take(self.chosen).pixels
-        train, none = Part(pixels, self.labels), Part(pixels[:0], self.labels[:0])
+            pixels = Split(pixels, np.zeros(len(pixels), np.int64)).take(self.chosen).pixels
+        train, none = Split(pixels, self.labels), Split(pixels[:0], self.labels[:0])
         return RealData(self.name, "", {}, self.names, train, none, transform)
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentData:
     """All of the data, ready to be sent: arrays by value, pixels in a file of the cache by where they lie."""
 
     fields: dict[str, Any]
@@ -86,7 +86,7 @@ class Sent:
     checksum: str
 
     @classmethod
-    def of(cls, real: RealData) -> "Sent":
+    def of(cls, real: RealData) -> "SentData":
         """These data."""
         parts = tuple((lie(part.pixels), part.labels) for part in (real.train, real.test))
         fields = {name: getattr(real, name) for name in ("name", "source", "options", "classes", "notes")}
@@ -94,7 +94,7 @@ class Sent:
 
     def open(self) -> RealData:
         """The data again. Raises `RunFailed` where a file cannot be seen."""
-        train, test = (Part(opened(pixels), labels) for pixels, labels in self.parts)
+        train, test = (Split(opened(pixels), labels) for pixels, labels in self.parts)
         real = RealData(**self.fields, train=train, test=test, transform=rebuilt(self.transform))
         vars(real)["checksum"] = self.checksum  # known, and long to find
         return real

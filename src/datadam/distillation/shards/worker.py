@@ -18,7 +18,7 @@ from torch import Tensor
 
 from datadam import machine
 from datadam.data import Transform
-from datadam.data.parcel import Parcel, plain, rebuilt
+from datadam.data.sending import ClassData, plain, rebuilt
 from datadam.distillation.checkpoint import RunState
 from datadam.distillation.loop import Distillation, Supply
 from datadam.distillation.recipe import Recipe
@@ -72,14 +72,14 @@ class ShardState(NamedTuple):
 class Shard:
     """Some classes of a run: their `data`, the images they started from, where they stand, seconds `left` (None: no limit)."""
 
-    data: Parcel
+    data: ClassData
     start: Array
     stand: ShardState
     left: float | None = None
 
 
 @dataclass(frozen=True)
-class Work:
+class ShardTask:
     """The task: everything that the shards of a run have in common.
 
     Arguments: `classes`, of the whole run; `plan`, decided for all of them; `bucket`, trained networks (None: random ones);
@@ -117,7 +117,7 @@ class Work:
         frame = Frame(shard.data.open(self.transform), self.recipe, snapshots=self.snapshots)
         run = Distillation(
             frame, self.plan, spread_of(start), RunState(tensors, buffers, stand.iteration), torch.device(self.device),
-            Telling(tell, start), Supply(self.classes, self.bucket),
+            ShardRecorder(tell, start), Supply(self.classes, self.bucket),
         )  # fmt: skip
         run.pause = self.pause
         return run
@@ -130,7 +130,7 @@ class Work:
         vars(self).update(state | {"transform": rebuilt(state["transform"])})
 
 
-class Telling:
+class ShardRecorder:
     """The recorder of a shard: tells the driver what another run would write."""
 
     out: Path | None = None

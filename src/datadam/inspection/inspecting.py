@@ -22,7 +22,7 @@ from datadam.evaluation.statistics import t95
 from datadam.files.whole import read_json, write_json, write_tensors
 from datadam.inspection import scatter
 from datadam.inspection.attention import correlation, stability
-from datadam.inspection.look import DRAWN, Look, Looked, Row
+from datadam.inspection.look import DRAWN, Look, Looked, LookRow
 from datadam.inspection.neighbours import neighbours
 from datadam.inspection.networks import EPOCHS, random_networks, trained_network
 from datadam.inspection.sample import Sample
@@ -189,8 +189,8 @@ def _measures(spaces: list[Looked], look: Look, sample: Sample) -> dict[str, Any
     """Spread and bias of the set over the networks, and of random real images over draws."""
     told: list[list[dict[str, float]]] = []
     for space in spaces:
-        real = look.of(space, Row.REAL)
-        told.append([scatter.measures(real, look.of(space, row)) for row in range(Row.SYNTHETIC, 2 + len(sample.draws))])
+        real = look.of(space, LookRow.REAL)
+        told.append([scatter.measures(real, look.of(space, row)) for row in range(LookRow.SYNTHETIC, 2 + len(sample.draws))])
     found = {}
     for name in scatter.MEASURES:
         draws = [[one[name] for one in row[1:]] for row in told]
@@ -205,10 +205,10 @@ def _points(space: Looked, classes: int, sample: Sample, seed: int) -> tuple[dic
     """Places of the drawn classes' images under one network, real ones first."""
     each = max(2, POINTS // classes)
     chosen: list[Tensor] = []
-    for row in (Row.REAL, Row.SYNTHETIC):
+    for row in (LookRow.REAL, LookRow.SYNTHETIC):
         for place in range(classes):
             here = ((space.group == row) & (space.place == place)).nonzero()[:, 0]
-            chosen.append(here[:each] if row == Row.REAL else here)
+            chosen.append(here[:each] if row == LookRow.REAL else here)
     which = torch.cat(chosen)
     places, perplexity = scatter.picture(space.embedding[which], seed)
     labels = torch.tensor(sample.classes)[space.place[which]]
@@ -229,8 +229,8 @@ def _pictures(seen: list[Looked], real: RealData, sample: Sample, drawn: int) ->
         means = torch.stack([one.means[block] for one in seen]).mean(0)
         singles = torch.stack([one.singles[block] for one in seen]).mean(0)
         named = {
-            "real": means[Row.REAL],
-            "synthetic": means[Row.SYNTHETIC],
+            "real": means[LookRow.REAL],
+            "synthetic": means[LookRow.SYNTHETIC],
             "first_real": singles[0],
             "first_synthetic": singles[1],
         }

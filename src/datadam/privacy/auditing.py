@@ -31,7 +31,7 @@ from datadam.sets.decoders import decoded
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.kind import per_class
 from datadam.training.kept_students import KeptStudents
-from datadam.training.students import PRECISIONS, Rows, School, Source, Student, side_by_side
+from datadam.training.students import PRECISIONS, Rows, Source, Student, StudentTrainer, side_by_side
 
 FORMAT = "datadam-audit/1"
 STUDENTS, REFERENCES, EPOCHS, SAMPLES = 3, 4, 200, 2000
@@ -86,7 +86,7 @@ def audit(
         protocol = protocol.with_augment(strategy_for(real.name))
     check(distilled, real, start, students, references, samples, precision, workers)
     real = replace(real, transform=distilled.transform)
-    work = _Work(distilled, real, nets.canonical(net or distilled.card["recipe"]["net"], real.shape), seed, device)
+    work = _Audit(distilled, real, nets.canonical(net or distilled.card["recipe"]["net"], real.shape), seed, device)
     began = time.monotonic()
     width = int(np.prod(real.shape))
     each = distilled.decoder.each
@@ -217,7 +217,7 @@ class _Asked:
 
 
 @dataclass
-class _Work:
+class _Audit:
     distilled: DistilledSet
     real: RealData
     net: str
@@ -228,12 +228,12 @@ class _Work:
     def teach(
         self, asked: _Asked, protocol: Protocol, students: int, precision: str, workers: int | None,
         progress: Callable[[Progress], None] | None, keep: Path | None,
-    ) -> tuple[list[Student], School, KeptStudents | None]:  # fmt: skip
+    ) -> tuple[list[Student], StudentTrainer, KeptStudents | None]:  # fmt: skip
         """Students on the set, as many on random real images, one on each reference set: in this order."""
         real, sources = self.real, [source_of(0, self.distilled)]
         for number, chosen in enumerate((asked.random, *asked.references), 1):
             sources.append(Source(number, Rows(real.images(chosen).numpy()), real.train.labels[chosen]))
-        school = School(
+        school = StudentTrainer(
             self.net, tuple(sources), real.test, len(real.classes), real.transform, protocol.training, self.seed, self.device,
             precision, keep_weights=True,
         )  # fmt: skip
