@@ -117,7 +117,7 @@ def _kind(run: dict[str, Any]) -> str:
     from datadam.sets.kind import Kind
     from datadam.wording import size
 
-    kind, training = Kind.of_evaluation(run), run["training_images"]
+    kind, training = Kind.of_evaluation(run), run.get("training_images", run["images"])
     return f"{kind.words}{f' ({training} training images)' if training != run['images'] else ''}, {size(run['stored_bytes'])}"
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def replacing(path: Path) -> Iterator[Path]:
             f"cannot write {path}: {error}. Free space or choose another folder; what stood there before is untouched"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it may lie where nothing can: in a file that was taken for a folder
+            partial.unlink(missing_ok=True)
 
 
 def _umask() -> int:
