@@ -197,9 +197,9 @@ def inside(data: bytes, rng: np.random.Generator) -> bytes:
             if name == victim and deed < 0.05:
                 continue
             record = changed(record, rng) if name == victim and deed < 0.9 else record
-            made.writestr(name, record, zipfile.ZIP_DEFLATED if deed > 0.95 else zipfile.ZIP_STORED)
+            made.writestr(zipfile.ZipInfo(name), record, zipfile.ZIP_DEFLATED if deed > 0.95 else zipfile.ZIP_STORED)
             if name == victim and 0.9 <= deed < 0.95:
-                made.writestr(name + ".more", record)
+                made.writestr(zipfile.ZipInfo(name + ".more"), record)
     return out.getvalue()
 
 
