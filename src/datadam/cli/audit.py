@@ -118,7 +118,9 @@ def _kind(run: dict[str, Any]) -> str:
     from datadam.wording import size
 
     kind, training = Kind.of_evaluation(run), run.get("training_images", run["images"])
-    return f"{kind.words}{f' ({training} training images)' if training != run['images'] else ''}, {size(run['stored_bytes'])}"
+    parts = [f"{kind.words}{f' ({training} training images)' if training != run['images'] else ''}"]
+    parts += [size(run["stored_bytes"])] if "stored_bytes" in run else []  # audits of before kinds do not say it
+    return ", ".join(parts)
 
 
 def _memorisation(found: dict[str, Any]) -> list[str]:
