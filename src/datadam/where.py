@@ -16,13 +16,12 @@ class Where:
 
     Arguments: `device`, "cpu", "cuda", ...; `workers`, processes side by side, which share the threads (None: as many as pay; a
     program that asks for several keeps its start behind `if __name__ == "__main__"`); `engine`, a Ray cluster that has the
-    workers (None: this machine); `threads` of each worker (0: as many as there are for it); `memory_limit` in bytes (None: what
+    workers (None: this machine); `memory_limit` in bytes (None: what
     is free); `progress`, called on the way, with what the function that is given this object says.
     """
 
     device: str = "cpu"
     workers: int | None = 1
     engine: Ray | None = None
-    threads: int = 0
     memory_limit: int | None = None
     progress: Callable[..., Any] | None = None

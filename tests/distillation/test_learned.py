@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from here import Here
@@ -15,13 +16,17 @@ from safetensors.torch import load_file, save_file
 import datadam
 from datadam import parallel
 from datadam.distillation.checkpoint import _checksum
+from datadam.distillation.forecast import size_of
 from datadam.distillation.optimisers import Optimisers
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.methods.base import Group, Method, Parts, State
 from datadam.methods.catalog import CATALOG
 from datadam.methods.draw import Draw
 from datadam.parallel.spread import Spread
+from datadam.sets.decoders import Grid
 from datadam.sets.synthetic import SyntheticSet
+from datadam.training.kept_students import _source
+from datadam.training.students import Rows, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,3 +261,95 @@ def test_sgd_clips_and_holds_within_bounds() -> None:
         optimisers.step({"images": torch.tensor([0.0, 40.0], dtype=torch.float64)})
     assert float(x[1]) == -10.0
     assert x.grad is None
+
+
+def test_a_cafe_run_of_the_first_format_goes_on_training_its_network(real, recipe, tmp_path: Path) -> None:
+    """Its checkpoints held the network as it was after the training that now comes before the next image step."""
+    asked = recipe("cafe", iterations=6, most_epochs=2)
+    straight = datadam.distill(real, asked)
+    steps = datadam.begin(real, asked, out=tmp_path / "run").steps()
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    run = datadam.resume(tmp_path / "run", real)
+    *_, state = asked.method.between(run.state.method, run.synthetic, run.draws.at(3))
+    run.state.method = {name: value for name, value in state.items() if name != "at"}
+    run.kept = False
+    run.save()
+    again = datadam.resume(tmp_path / "run", real)
+    list(again.steps())
+    assert torch.equal(again.result().images, straight.images)
+    assert again.state.method["at"] == 5
+
+
+def test_networks_on_the_way_train_towards_the_softmax_of_learned_labels() -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.0, 3.0]])
+    learned = SyntheticSet({"images": torch.zeros(2, 1, 2, 2), "labels": logits}, ("a", "b"), (1, 1))
+    assert torch.equal(learned.targets(), logits.softmax(1))
+    hard = SyntheticSet({"images": torch.zeros(2, 1, 2, 2)}, ("a", "b"), (1, 1), Grid(2))
+    assert hard.targets().tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_terms_that_look_at_labels_alone_and_labels_learned_alone(real, everything, tmp_path: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Labels(Apart):
+        """Labels alone."""
+
+        learns: ClassVar[frozenset[str]] = frozenset({"labels"})
+
+        def groups(self, images: Group) -> tuple[Group, ...]:
+            return (Group(tensors=("labels",), lr=0.1),)
+
+        def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
+            yield {"labels": synthetic.labels().square().sum()[None], "cubes": synthetic.labels().abs().pow(3).sum()[None]}
+
+    @dataclass(frozen=True, kw_only=True)
+    class Both(Apart):
+        """A first term that does not look at the images."""
+
+        def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
+            yield {"labels": synthetic.labels().square().sum()[None], "images": synthetic.images().square().sum()[None]}
+
+    for method in (Labels(), Both()):
+        made = datadam.distill(real, everything(method, iterations=3), out=tmp_path / type(method).__name__)
+        assert float(made.labels.abs().max()) < 1.0
+        lines = (tmp_path / type(method).__name__ / "metrics.jsonl").read_text().splitlines()
+        norms = {name: term["grad_norm"] for name, term in json.loads(lines[0])["terms"].items()}
+        assert norms["labels"] == pytest.approx(2 * 6**0.5)  # of 6 ones, by hand
+
+
+def test_what_cannot_be_learned_is_refused_with_the_cure(real, everything) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Unstepped(Apart):
+        def groups(self, images: Group) -> tuple[Group, ...]:
+            return (images,)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Unstarted(Apart):
+        def start_values(self, synthetic: SyntheticSet, given: object) -> dict[str, torch.Tensor]:
+            return {}
+
+    @dataclass(frozen=True, kw_only=True)
+    class Clipped(Apart):
+        def groups(self, images: Group) -> tuple[Group, ...]:
+            return replace(images, clip=1.0), Group(tensors=("labels",), lr=0.1)
+
+    for method, words in ((Unstepped(), "`groups` must name each once"), (Unstarted(), "`start_values` give nothing")):
+        with pytest.raises(InvalidInput, match=words):
+            datadam.begin(real, everything(method))
+    with pytest.raises(InvalidInput, match="cuts the gradient of all classes together"):
+        datadam.begin(real, everything(Clipped()), spread=Spread(workers=1))
+
+
+def test_the_rate_of_a_source_tells_kept_students_apart() -> None:
+    images = Rows(np.zeros((1, 1, 2, 2), np.float32))
+    one, other = (Source(0, images, np.zeros(1, np.int64), lr) for lr in (0.1, None))
+    assert _source(one) != _source(other)
+    assert len(_source(other)) == 2  # students kept before sets had a rate are found
+
+
+def test_training_on_the_way_is_foreseen_in_memory(real, recipe) -> None:
+    size = size_of(recipe("dm", network_steps=5), (5, 5, 5))
+    blocks = replace(size, blocks=(1000,), chunk=1)
+    assert blocks.trains
+    assert recipe("dm").method.cost(blocks).bytes > recipe("dm").method.cost(replace(blocks, trains=False, trained=0.0)).bytes

@@ -142,11 +142,16 @@ def test_insight_trains_nothing_before_it_is_asked(pools: Path) -> None:
     assert len(told) == 2
 
 
-@pytest.mark.parametrize("networks", ["random", "own", "none", "experts"])
+@pytest.mark.parametrize("networks", ["random", "own", "none"])
 def test_others_are_made_by_nobody_here(networks: str, pools: Path) -> None:
-    needs = Needs("experts", Training(epochs=1), 1) if networks == "experts" else Needs(networks)  # type: ignore[arg-type]
+    needs = Needs(networks)  # type: ignore[arg-type]
     assert prepare(needs, data(), net=NET, seed=0) is None
     assert not pools.parent.exists()
+
+
+def test_experts_are_refused_until_something_makes_them() -> None:
+    with pytest.raises(InvalidInput, match="nothing makes experts yet"):
+        prepare(Needs("experts", Training(epochs=1), 1), data(), net=NET, seed=0)
 
 
 def test_the_cost_is_three_passes_a_step_of_each_image() -> None:

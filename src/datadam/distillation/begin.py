@@ -15,6 +15,7 @@ from datadam.data.real import require_members
 from datadam.distillation.checkpoint import Checkpoint, RunState, check_folder, clear_folder
 from datadam.distillation.forecast import Forecast, forecast
 from datadam.distillation.loop import Distillation, supply_of
+from datadam.distillation.optimisers import require_learnable
 from datadam.distillation.presets import remarks
 from datadam.distillation.recipe import Recipe
 from datadam.distillation.recorder import Folder, Nowhere
@@ -32,7 +33,6 @@ from datadam.sets.decoders import decoder_named
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
 from datadam.training.insight import Insight, Progress
-from datadam.training.pool import open_bucket
 
 OFFICIAL_EVERY = 2000  # iterations after which the released code judges
 
@@ -59,7 +59,7 @@ def begin(
     on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`,
     images [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the
     quarters); `memory_limit` in bytes, for this process and its workers on this machine together; `note` and `command`, words for
-    the card; `progress(what, done, total)`, called while a coreset trains the networks it chooses by;
+    the card; `progress(what, done, total)`, called while networks are trained that the method needs first;
     `spread`, over which workers the classes go (None: this process).
     Raises `InvalidInput`, `NotEnoughMemory`.
     """
@@ -75,17 +75,17 @@ def begin(
         foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier, workers=here)
     recipe = replace(recipe, precision=foreseen.precision)
     real = whitened(real, recipe.zca)
-    if bucket := open_bucket(recipe.networks, real, recipe.net):
-        recipe = replace(recipe, networks=bucket.spec)
+    if out is not None and recipe.method.needs.networks not in ("random", "none"):
+        require_writable(Path(out))  # before a training of minutes, and not after
+    supply = supply_of(real, recipe, device, progress)
+    if supply.bucket:  # the card says which networks, and a resumed run draws the same
+        recipe = replace(recipe, networks=supply.bucket.spec)
     if snapshots is None and recipe.protocol == "official":
         snapshots = tuple(range(0, recipe.iterations + 1, OFFICIAL_EVERY))
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
     decoder, seconds, facts = decoder_named(recipe.decoder), 0.0, {}
-    if out is not None and recipe.method.needs.networks not in ("random", "none"):
-        require_writable(Path(out))  # before a training of minutes, and not after
-    supply = supply_of(real, recipe, device, progress)
     if isinstance(insight := supply.given, Insight):
         began = time.monotonic()
         chosen = recipe.method.choose(insight, recipe.ipc * decoder.each)
@@ -102,6 +102,7 @@ def begin(
     first = start if checkpoint else start.clone()  # which is kept on disk: a thousand classes of images are held once
     synthetic = SyntheticSet({"images": first}, real.classes, recipe.counts(real), decoder)
     learned = {name: value.to(dtype) for name, value in recipe.method.start_values(synthetic, supply.given).items()}
+    require_learnable(recipe, synthetic.tensors | learned)
     state = RunState(synthetic.tensors | learned, seconds=seconds, peak_mb=peak)
     parts = (frame, plan or foreseen.plan, spread_of(start), state, torch.device(device))
     recorder = Folder(checkpoint) if checkpoint else Nowhere(start)

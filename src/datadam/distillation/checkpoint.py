@@ -1,10 +1,10 @@
 """A run's state on disk: written whole or not at all, read back bit-equal.
 
 RUN/checkpoint/run.json             what stays fixed: recipe, data, words; written last: with it there is a run to go on with
-RUN/checkpoint/state.safetensors    learned tensors, optimisers' buffers, method state; iteration, plan and checksum in its
-metadata RUN/checkpoint/before.safetensors   the state before that, used where the last one is torn
-RUN/snapshots/00000000.safetensors  images after an iteration; number 0 is the start RUN/metrics.jsonl                   one
-line each few iterations
+RUN/checkpoint/state.safetensors    learned tensors, optimisers' buffers, method state; iteration, plan, checksum in its metadata
+RUN/checkpoint/before.safetensors   the state before that, used where the last one is torn
+RUN/snapshots/00000000.safetensors  stored images after an iteration; number 0 is the start
+RUN/metrics.jsonl                   one line each few iterations
 """
 
 import hashlib
@@ -273,6 +273,8 @@ def _of_the_first_format(state: RunState, tensors: dict[str, Tensor]) -> None:
         state.buffers["images/momentum_buffer"] = tensors["momentum"]
     if network := _under("network/", tensors):
         state.method |= {"trained": state.iteration - 1} | {WEIGHTS + name: value for name, value in network.items()}
+    if "served" in state.method:  # CAFE's, whose network was then always ready for the next image step
+        state.method.setdefault("at", state.iteration)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

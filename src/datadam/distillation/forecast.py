@@ -138,7 +138,8 @@ def size_of(recipe: Recipe, drawn: tuple[int, ...], *, couples: bool = False, de
     """The size of a run that draws so many real images of each class, as far as its recipe alone says it."""
     synthetic = (recipe.ipc * recipe.each,) * len(drawn)
     trained = recipe.on_the_way.images(sum(synthetic), recipe.iterations_per_network)
-    return Size(real=drawn, synthetic=synthetic, trained=trained, couples=couples, device=device)
+    trains = bool(recipe.on_the_way)
+    return Size(real=drawn, synthetic=synthetic, trained=trained, trains=trains, couples=couples, device=device)
 
 
 def passes_of(recipe: Recipe, drawn: Sequence[int]) -> float:

@@ -53,11 +53,10 @@ def supply_of(real: RealData, recipe: Recipe, device: str = "cpu", progress: Pro
 
     `progress(what, done, total)` is called while networks train. Raises `InvalidInput`, `ArtifactError`, `RunFailed`.
     """
-    bucket = open_bucket(recipe.networks, real, recipe.net)
+    if bucket := open_bucket(recipe.networks, real, recipe.net):  # also the one that was made when the run began
+        return Supply(len(real.classes), bucket, bucket)
     given = prepare(recipe.method.needs, real, net=recipe.net, seed=recipe.seed, device=device, progress=progress)
-    if bucket is None and isinstance(given, Bucket):
-        bucket = given
-    return Supply(len(real.classes), bucket, given)
+    return Supply(len(real.classes), given if isinstance(given, Bucket) else None, given)
 
 
 class Distillation(Run):

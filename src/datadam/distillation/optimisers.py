@@ -1,11 +1,18 @@
 """Optimisers: how learned tensors are stepped, by torch's own rules, with buffers that a checkpoint can hold."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from datadam.errors import InvalidInput
 from datadam.methods.base import Group
+
+if TYPE_CHECKING:
+    from datadam.distillation.recipe import Recipe
 
 SECOND = 0.999  # beta_2 of Adam and AdamW
 BUFFERS = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq")}
@@ -60,5 +67,27 @@ class Optimisers:
 def _rule(group: Group, tensors: list[Tensor]) -> torch.optim.Optimizer:
     if group.rule == "sgd":  # with a buffer also where the momentum is 0: a checkpoint holds the same whatever the settings
         return torch.optim.SGD(tensors, lr=group.lr, momentum=group.momentum, foreach=False)
-    kind = torch.optim.Adam if group.rule == "adam" else torch.optim.AdamW
-    return kind(tensors, lr=group.lr, betas=(group.momentum, SECOND), foreach=False)
+    options: dict[str, Any] = {"lr": group.lr, "betas": (group.momentum, SECOND), "foreach": False, "weight_decay": group.decay}
+    return torch.optim.Adam(tensors, **options) if group.rule == "adam" else torch.optim.AdamW(tensors, **options)
+
+
+def require_learnable(recipe: Recipe, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `InvalidInput`, with the cure, unless what the recipe's method learns is there and each of it stepped once."""
+    method = recipe.method
+    stepped = [name for group in method.groups(recipe.group) for name in group.tensors] if method.learns else []
+    if method.learns and sorted(stepped) != sorted(method.learns):
+        raise InvalidInput(
+            f"{method.name} learns {_names(method.learns)}, and its groups step {_names(stepped)}; `groups` must name each once"
+        )
+    if missing := method.learns - tensors.keys():
+        raise InvalidInput(
+            f"{method.name} learns {_names(missing)}, and its `start_values` give {_names(set(tensors) - {'images'})}; give them"
+        )
+    if method.streams and method.learns > {"images"}:
+        raise InvalidInput(
+            f"{method.name} matches features, which moves images alone, and learns {_names(method.learns)} as well"
+        )
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"

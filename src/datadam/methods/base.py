@@ -31,6 +31,7 @@ class Group:
     """What one optimiser steps.
 
     Arguments: `tensors`, names of learned tensors; `rule`; `lr`; `momentum` of SGD, beta_1 of Adam and AdamW (beta_2 is 0.999);
+    `decay`, weight decay of Adam and AdamW;
     `clip`, the largest norm of the group's gradient (None: any); `bounds`, between which the tensors are held after a step.
     """
 
@@ -38,6 +39,7 @@ class Group:
     rule: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float
     momentum: float = 0.0
+    decay: float = 0.0
     clip: float | None = None
     bounds: tuple[float, float] | None = None
 
@@ -48,11 +50,11 @@ class Method:
 
     Class variables: `name`, as written on the command line; `family`; `description`; `citation`, BibTeX; `learns`, the tensors
     of the synthetic set that it learns (none: it chooses or samples); `separable`, whether a class's loss reads only that
-    class's images (with a network that couples no images); `needs_network`, whether it reads more of an image than its pixels;
-    `trains_networks`, whether it decides itself when its networks train, so that a recipe must not; `real_gradient`, whether
-    gradients are taken on the real side, for which bfloat16 is too coarse; `streams`, whether real images need no gradient, so
-    that they go through compiled code in pieces of any size; `chooses`, whether it chooses real images and so has no
-    iterations; `looks`, forward passes of each real image that every choice makes anew.
+    class's images, and not its number (with a network that couples no images); `needs_network`, whether it reads more of an
+    image than its pixels; `trains_networks`, whether it decides itself when its networks train, so that a recipe must not;
+    `real_gradient`, whether gradients are taken on the real side, for which bfloat16 is too coarse; `streams`, whether real
+    images need no gradient, so that they go through compiled code in pieces of any size; `chooses`, whether it chooses real
+    images and so has no iterations; `looks`, forward passes of each real image that every choice makes anew.
     """
 
     name: ClassVar[str]

@@ -108,7 +108,7 @@ class CAFE(Method):
 
     def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
         """Train the network on, or draw the next one; `at` says for which iteration a state is ready."""
-        if state.get("at", draw.iteration) == draw.iteration:  # states of the first format were always ready
+        if state["at"] == draw.iteration:
             return
         at, draw = draw.iteration, draw.source.at(draw.iteration - 1)  # all is named by the image step before
         (network, number), served, count = restore(state, draw), int(state["served"]), len(synthetic.classes)
@@ -118,7 +118,7 @@ class CAFE(Method):
             if served + 1 >= self.most_steps or (len(watched) == WATCHED and max(watched) - min(watched) < self.outer_change):
                 yield first_state(draw, number + 1, at=at)
                 return
-        with draw.training(synthetic.images().detach(), synthetic.labels(), self.most_epochs) as trainer:
+        with draw.training(synthetic.images().detach(), synthetic.targets().detach(), self.most_epochs) as trainer:
             if under_way := inside("training", {name: value for name, value in state.items() if isinstance(value, Tensor)}):
                 trainer.load(under_way)
             while trainer.done < trainer.steps:

@@ -1,7 +1,5 @@
 """The methods by name, as the command line and a card write them."""
 
-from dataclasses import is_dataclass
-
 from datadam import plugins
 from datadam.errors import InvalidInput, UnknownName
 from datadam.methods.base import Method
@@ -58,10 +56,11 @@ def _checked(name: str, loaded: object) -> type[Method]:
         raise InvalidInput(f"its class lacks {', '.join(lacking)}")
     if loaded.name != name:
         raise InvalidInput(f"its class says the name {loaded.name!r}; the two names must be the same")
-    if not is_dataclass(loaded):
+    parameters = vars(loaded).get("__dataclass_params__")  # of its own, and not those that it inherits
+    if parameters is None or not parameters.frozen:
         raise InvalidInput("its class must be a frozen dataclass, as every method is")
     try:
         loaded()
-    except TypeError as error:
+    except Exception as error:  # somebody else's code
         raise InvalidInput(f"each of its settings needs a default: {error}") from error
     return loaded

@@ -5,6 +5,7 @@ Letters: K classes.
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Gradient:
     """`of`, the gradient of the loss with respect to each learned tensor, by name; `terms`, each term of the loss, one number a
-    class [K] or [1]; `norms`, the norm of the images' gradient of each term alone (empty unless asked for; the last term's is
+    class [K] or [1]; `norms`, the norm of the gradient of each term alone (empty unless asked for; the last term's is
     what the others leave of the whole)."""
 
     of: dict[str, Tensor]
@@ -41,27 +42,31 @@ def differentiate(method: Method, state: State, synthetic: SyntheticSet, draw: D
     names = [name for name in LEARNABLE if name in method.learns]
     learned = [leaf.tensors[name] for name in names]
     whole = {name: torch.zeros_like(tensor) for name, tensor in zip(names, learned, strict=True)}
-    norms = norms and "images" in whole
-    alone: dict[str, Tensor] = {}
+    alone: dict[str, list[Tensor]] = {}
     terms: dict[str, list[Tensor]] = {}
     with closing(method.loss(state, leaf, draw)) as parts:
         for part in parts:
             *others, _ = part
             for name in others if norms else ():
-                own = torch.autograd.grad(part[name].sum(), leaf.stored, retain_graph=True)[0]
-                alone[name] = alone[name] + own if name in alone else own
+                own = _gradients(part[name].sum(), learned, retain=True)
+                alone[name] = [a + o for a, o in zip(alone[name], own, strict=True)] if name in alone else own
             total = torch.stack([term.sum() for term in part.values()]).sum()
-            for name, gradient in zip(names, torch.autograd.grad(total, learned, allow_unused=len(names) > 1), strict=True):
-                if gradient is not None:
-                    whole[name] += gradient
+            for name, gradient in zip(names, _gradients(total, learned), strict=True):
+                whole[name] += gradient
             for name, term in part.items():
                 terms.setdefault(name, []).append(term.detach())
             del part, term, total  # and with them the graph
     if norms:
-        *_, last = terms
-        alone[last] = whole["images"] - sum(alone.values(), torch.zeros_like(whole["images"]))
+        *others, last = terms
+        alone[last] = [whole[name] - sum(alone[other][i] for other in others) for i, name in enumerate(names)]
     return Gradient(
         whole,
         {name: torch.cat(values) for name, values in terms.items()},
-        {name: float(alone[name].norm()) for name in terms if norms},
+        {name: math.hypot(*(float(part.norm()) for part in alone[name])) for name in terms if norms},
     )
+
+
+def _gradients(loss: Tensor, learned: list[Tensor], *, retain: bool = False) -> list[Tensor]:
+    """The gradient of one number with respect to each learned tensor, zero for those that it does not look at."""
+    found = torch.autograd.grad(loss, learned, retain_graph=retain, allow_unused=True)
+    return [torch.zeros_like(tensor) if g is None else g for tensor, g in zip(learned, found, strict=True)]

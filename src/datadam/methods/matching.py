@@ -63,10 +63,11 @@ class Engine:
         gradient = torch.empty_like(synthetic.stored)
         terms: dict[str, list[Tensor]] = {}
         squares: dict[str, float] = {}
+        training_counts = synthetic.training_counts
         for first, last in self._groups(synthetic, draw, network):
             augmentations = [draw.augmentation(k) for k in range(first, last)]
             real = self._real_means(draw, network, first, last, augmentations)
-            rows, counts = synthetic.rows(first, last), synthetic.training_counts[first:last]
+            rows, counts = synthetic.rows(first, last), training_counts[first:last]
             stored = synthetic.stored[rows].detach().requires_grad_()
 
             def compare(

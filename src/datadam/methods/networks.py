@@ -63,8 +63,8 @@ def train_drawn(state: State, synthetic: SyntheticSet, draw: Draw) -> Iterator[S
     if done:
         return
     if draw.starts_network == (way.when == "drawn"):
-        labels = synthetic.labels().detach()
-        with draw.training(synthetic.images().detach(), labels, way.epochs or way.steps) as trainer:
+        targets = synthetic.targets().detach()
+        with draw.training(synthetic.images().detach(), targets, way.epochs or way.steps) as trainer:
             for _ in range(way.steps or trainer.steps):  # a pass has at least one step
                 trainer.step()
     yield {"trained": draw.iteration, **weights_of(network)}

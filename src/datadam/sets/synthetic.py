@@ -4,6 +4,7 @@ Letters: K classes, M stored images, N training images that they decode to, C ch
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 import torch
@@ -33,15 +34,18 @@ class SyntheticSet:
         """The stored images [M, C, H, W]."""
         return self.tensors["images"]
 
-    @property
+    @cached_property
     def training_counts(self) -> tuple[int, ...]:
         """Training images of each class."""
         return tuple(count * self.decoder.each for count in self.counts)
 
     def rows(self, first: int, last: int) -> slice:
         """The rows of stored images of the classes first..last-1."""
-        edges = [0, *accumulate(self.counts)]
-        return slice(edges[first], edges[last])
+        return slice(self._edges[first], self._edges[last])
+
+    @cached_property
+    def _edges(self) -> list[int]:
+        return [0, *accumulate(self.counts)]
 
     def images(self, first: int = 0, last: int | None = None) -> Tensor:
         """The training images [N, C, H, W] of the classes first..last-1 (of all), differentiable."""
@@ -55,6 +59,11 @@ class SyntheticSet:
             return self.tensors["labels"][self.rows(first, last)].repeat_interleave(self.decoder.each, 0)
         counts = torch.tensor(self.training_counts[first:last], device=self.stored.device)
         return torch.arange(first, last, device=self.stored.device).repeat_interleave(counts)
+
+    def targets(self, first: int = 0, last: int | None = None) -> Tensor:
+        """What a network trains towards: class numbers [N], or probabilities [N, K], the softmax of learned logits."""
+        labels = self.labels(first, last)
+        return labels.softmax(1) if "labels" in self.tensors else labels
 
     def with_tensors(self, tensors: dict[str, Tensor]) -> "SyntheticSet":
         """The same set with other tensors in their places."""

@@ -60,7 +60,7 @@ def _key(school: StudentTrainer, data: str) -> dict[str, Any]:
     """Everything that decides what students learn, how they are tested and, to the last bits, how their numbers are rounded."""
     zca = school.transform.zca
     return {
-        "net": school.net, "sources": [(one.number, _of(one)) for one in school.sources], "data": data,
+        "net": school.net, "sources": [_source(source) for source in school.sources], "data": data,
         "transform": school.transform.to_card(), "zca": _sum(zca.matrix.numpy(), zca.mean.numpy()) if zca else None,
         "training": asdict(school.training), "seed": school.seed, "device": school.device, "precision": school.precision,
         "weights": school.keep_weights, "threads": school.threads, "compiled": school.compiles,
@@ -68,8 +68,9 @@ def _key(school: StudentTrainer, data: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _of(source: Source) -> str:
-    return _sum(source.images.images, source.labels) if isinstance(source.images, Rows) else "the whole set"
+def _source(source: Source) -> list[Any]:
+    learned = _sum(source.images.images, source.labels) if isinstance(source.images, Rows) else "the whole set"
+    return [source.number, learned, *([] if source.lr is None else [source.lr])]
 
 
 def _sum(*arrays: Any) -> str:

@@ -76,6 +76,8 @@ def prepare(
 
     Raises `InvalidInput` when the cache cannot be written or the data give no pool, `RunFailed` when a training fails.
     """
+    if needs.networks == "experts":
+        raise InvalidInput("nothing makes experts yet; a method can need a pool of networks instead")
     net = nets.canonical(net, real.shape)
     if needs.networks == "insight":
         return Insight(real, seed, net, device, progress)

@@ -25,6 +25,10 @@ def require_separable(recipe: Recipe, real: RealData) -> None:
             f"{method.name} keeps a state of its own from one iteration to the next, which is of all classes, so these cannot be "
             f"spread over workers; {alone}"
         )
+    if any(group.clip is not None for group in method.groups(recipe.group)):
+        raise InvalidInput(
+            f"{method.name} cuts the gradient of all classes together to a norm, so these cannot be spread over workers; {alone}"
+        )
     if "rate" in method.learns:
         raise InvalidInput(
             f"{method.name} learns one rate of students for all classes, so they cannot be spread over workers; {alone}"

@@ -31,17 +31,11 @@ class Coreset(Method):
     learns: ClassVar[frozenset[str]] = frozenset()
     real_gradient: ClassVar[bool] = False
     chooses: ClassVar[bool] = True
-    looks: ClassVar[float] = 0.0
 
     @property
     def needs(self) -> Needs:
         """What networks know of the real images."""
         return Needs("insight")
-
-    @property
-    def behind(self) -> tuple[Requirement, ...]:
-        """What the choice rests on and the cache keeps, so that choices of one seed, network and whitening share it."""
-        return ()
 
     def cost(self, size: Size) -> Cost:
         """Nothing an iteration, for there is none; trainings and looks before."""
