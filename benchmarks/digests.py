@@ -6,12 +6,9 @@
 
 Digests rest on how a processor, a number of threads and a version of torch sum, so they can only be compared on one machine;
 FILE.json says which, and others are refused. Runs are made through the public names of the package and its command line alone, so
-that one script reads old code and new. A case is named by its words, "dm start=noise", and its digests by what they are of:
-
-    images, pixels, snapshots, card    the card's digest; true colours, read again; images on the way; what the card found
-    checkpoint, state, steps, metrics  images and momentum; the rest of the state; each step's loss; lines of metrics.jsonl
-
-What differs from call to call is left out (seconds, memory, times, versions). "failed: ..." stands where a case breaks.
+that one script reads old code and new. A case is named by its words, "dm start=noise", and its digests by what they are of, or
+"failed: ..." where it breaks. What differs from call to call is left out, and the state of a method: runs that are broken off and
+resumed tell of it.
 """
 
 import argparse
@@ -24,13 +21,11 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatch
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,7 +42,6 @@ NET = "convnet2:width=8"
 SMALL = {"net": NET, "iterations": "12", "batch_real": "8", "seed": "3"}
 CORESETS = ("random", "kcenter", "kmeans", "herding", "forgetting", "el2n", "grand")
 PRESETS = (*CORESETS, "datadam", "dm", "pixel", "dc", "dsa", "cafe", "paper", "official", "course-mnist", "course-mhist")
-KINDS = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "tiny-imagenet": (3, 64, 64), "imagenette": (3, 128, 128)}
 VIT, SHARED, FEW = "vit:patch=4:width=16:depth=2:heads=2", "iterations_per_network=4", "--students 2 --epochs 3"
 BETWEEN = "network_epochs=2 network_when=between network_augment=color_crop"
 RUNS = {
@@ -89,7 +83,6 @@ train RUN --epochs 3 --out RUN/model.safetensors > model.safetensors
 {EXPORT} mtt ; {BACK} mtt > out back/distilled.safetensors"""
 EVALUATE = f"""--net {NET},{NET}:norm=batch,lenet,mlp,resnet18,{VIT}, --snapshots --protocol official, --precision float64,
 --precision bfloat16, --augment randaugment, --augment autoaugment --protocol eccv24, --workers 2"""
-JUDGED = ("of", "net", "iteration", "protocol", "accuracies", "mean", "std", "interval", "per_class", "confusion", "against")
 TELLING = ("seconds", "made", "command", "README.md", "datadam.json")  # keys and files that tell of the call
 
 
@@ -107,7 +100,8 @@ def digest_of(value: Any) -> str:
 def content(path: Path) -> Any:
     """What a file or a folder holds, but for what differs from call to call."""
     if path.is_dir():
-        return {str(f.relative_to(path)): content(f) for f in path.rglob("*") if f.is_file() and f.name not in TELLING}
+        files = [file for file in path.rglob("*") if file.is_file() and file.name not in TELLING]
+        return parts_of(path) if (path / "card.json").exists() else {str(f.relative_to(path)): content(f) for f in files}
     if path.suffix == ".pt":  # its records lie under the name of a temporary file
         with zipfile.ZipFile(path) as file:
             return {name.partition("/")[2]: file.read(name) for name in file.namelist() if "serialization_id" not in name}
@@ -115,13 +109,13 @@ def content(path: Path) -> Any:
         return load_file(path) if path.suffix == ".safetensors" else path.read_bytes()
     text = path.read_text().replace(f"{Path.cwd()}/", "")
     lines = [text] if path.suffix == ".json" else text.splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name not in TELLING} for line in lines]
+    kept = [{name: value for name, value in json.loads(line).items() if name not in TELLING} for line in lines]
+    return kept[0] if path.suffix == ".json" else kept
 
 
 def arrays(*sizes: int) -> tuple[np.ndarray, ...]:
     """Training images [N, 16, 16, 3], so many a class, and labels; test images, 12 a class, and labels: stripes in noise."""
-    rng, parts = np.random.default_rng(0), []
-    y, x = np.mgrid[:16, :16]
+    rng, parts, (y, x) = np.random.default_rng(0), [], np.mgrid[:16, :16]
     for counts in (sizes, (12,) * len(sizes)):
         labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
         angle, phase = labels[:, None, None] * 0.7, rng.uniform(0, 6, (len(labels), 1, 1))
@@ -145,10 +139,12 @@ def cli(words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def recipes(preset: str, out: Path) -> Parts:
-    """The settings that a preset has for published data and numbers of images."""
-    kinds = [SimpleNamespace(name=name, shape=shape) for name, shape in KINDS.items()]
-    return {"recipes": [datadam.preset(preset, kind, ipc=ipc).to_card() for kind in kinds for ipc in (1, 7, 10, 50, 60)]}
+def recipes(out: Path) -> Parts:
+    """What each setting is in all presets, for published data and numbers of images."""
+    sizes = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "tiny-imagenet": (3, 64, 64), "imagenette": (3, 128, 128)}
+    kinds = [argparse.Namespace(name=name, shape=shape) for name, shape in sizes.items()]
+    cards = [datadam.preset(name, kind, ipc=n).to_card() for name in PRESETS for kind in kinds for n in (1, 7, 10, 50, 60)]
+    return {name: [card[name] for card in cards] for name in cards[0]}
 
 
 def learn(words: str, out: Path) -> Parts:
@@ -177,14 +173,15 @@ def learn(words: str, out: Path) -> Parts:
 def parts_of(out: Path) -> Parts:
     """What a finished run folder holds."""
     card, state = json.loads((out / "card.json").read_text()), load_file(out / "checkpoint" / "state.safetensors")
+    images, metrics = state.pop("images"), out / "metrics.jsonl"
+    momentum = state.pop("momentum", state.pop("buffer/images/momentum_buffer", torch.zeros_like(images)))
     return {
         "images": card["digest"],
         "pixels": datadam.DistilledSet.load(out).pixels(),
         "snapshots": content(out / "snapshots"),
         "card": {name: card.get(name) for name in ("kind", "moved", "iterations_done", "warnings", "transform")},
-        "checkpoint": {name: state.pop(name) for name in ("images", "momentum")},
-        "state": state,
-        "metrics": content(out / "metrics.jsonl") if (out / "metrics.jsonl").exists() else [],
+        "checkpoint": {"images": images, "momentum": momentum},
+        "metrics": content(metrics) if metrics.exists() else [],
     }
 
 
@@ -198,10 +195,16 @@ def verb(words: str, out: Path) -> Parts:
     for line in lines.split(" ; "):
         told = cli(line.replace("RUN", str(out)))
     made = told if isinstance(told, list) else [cell for row in told.get("rows", []) for cell in row["cells"].values()]
-    parts: Parts = {"printed": [{name: one.get(name) for name in JUDGED} for one in made if "mean" in one]}
+    parts = judged([one for one in made if "mean" in one])
     for name in kept.split():
-        parts |= parts_of(out / name) if (out / name / "card.json").exists() else {name: content(out / name)}
+        parts |= {f"{name} {part}": value for part, value in content(out / name).items()}
     return parts
+
+
+def judged(made: list[Parts]) -> Parts:
+    """What evaluations found, and what was computed from that."""
+    names = {"accuracies": "of net iteration protocol accuracies confusion", "statistics": "mean std interval per_class against"}
+    return {part: [{name: one.get(name) for name in keys.split()} for one in made] for part, keys in names.items() if made}
 
 
 def students(out: Path) -> Parts:
@@ -211,19 +214,17 @@ def students(out: Path) -> Parts:
     sets = [datadam.distill(of, datadam.preset("random", of, ipc=2).change({"seed": seed})) for seed in (0, 1)]
     short = datadam.evaluate(sets, of, net="lenet", protocol=whole.protocol.with_epochs(3), students=2)
     long = datadam.evaluate(sets[0], of, net=NET, protocol="honest", students=2)
-    made = {"whole": whole, "short": short, "compiled": long}
-    return {name: {key: one.to_json().get(key) for key in JUDGED} for name, one in made.items()}
+    return judged([whole.to_json(), short.to_json()]) | {"compiled": long.accuracies}
 
 
-def cases() -> dict[str, Callable[[Path], Parts]]:
-    """Every case by its name; each is given a folder that does not exist yet."""
+def cases() -> Parts:
+    """Every case by its name: a function of a folder that does not exist yet, which gives parts."""
     verbs = [*VERBS.splitlines(), *(f"{EXPORT} {name} > out" for name in ("dm", "kip", "eccv24", "datadam", "ddranking"))]
     verbs += [f"evaluate RUN {FEW} {words}" for words in EVALUATE.replace("\n", " ").split(", ")]
-    found: dict[str, Callable[[Path], Parts]] = {f"recipes {name}": partial(recipes, name) for name in PRESETS}
-    found |= {name: partial(learn, name) for name in PRESETS}
+    found: Parts = {name: partial(learn, name) for name in PRESETS}
     for preset, changes in RUNS.items():
         found |= {f"{preset} {words}": partial(learn, f"{preset} {words}") for words in changes.replace("\n", " ").split(", ")}
-    return found | {words: partial(verb, words) for words in verbs} | {"students": students}
+    return found | {words: partial(verb, words) for words in verbs} | {"students": students, "recipes": recipes}
 
 
 def work(only: str) -> dict[str, str]:
@@ -251,10 +252,10 @@ def measure(code: Path, only: str) -> Parts:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model, flags = (next((line for line in lines if line.startswith(word)), "") for word in ("model name", "flags"))
     machine = {"cpu": model.partition(": ")[2], "flags": digest_of(flags)[:12], "torch": torch.__version__}
+    machine["capability"] = torch.backends.cpu.get_cpu_capability()
     return {
         "commit": GIT(["git", "-C", str(code), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]).strip(),
-        "machine": machine | {"capability": torch.backends.cpu.get_cpu_capability()}, "threads": 1,
-        "seconds": round(time.monotonic() - began), "cases": json.loads(done.stdout),
+        "machine": machine, "threads": 1, "seconds": round(time.monotonic() - began), "cases": json.loads(done.stdout),
     }  # fmt: skip
 
 
@@ -284,14 +285,13 @@ def main() -> int:
                 GIT([*tree, "remove", "--force", str(there)])
     ours = measure(code, asked.only)
     if asked.out:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text(json.dumps(ours, indent=1) + "\n")
     wrong = [f"{name} {digest}" for name, digest in ours["cases"].items() if digest.startswith("failed: ")]
     if theirs:
         if any(ours[name] != theirs[name] for name in ("machine", "threads")):
             raise SystemExit(f"digests of another machine cannot be compared: {theirs['machine']}, here {ours['machine']}")
-        names = [name for name in theirs["cases"] | ours["cases"] if fnmatch(name.partition(" | ")[0], asked.only)]
-        wrong += [f"{name} differs" for name in names if ours["cases"].get(name) != theirs["cases"].get(name)]
+        names = [name for name in theirs["cases"] if fnmatch(name.partition(" | ")[0], asked.only)]  # more may have come since
+        wrong += [f"{name} differs" for name in names if ours["cases"].get(name) != theirs["cases"][name]]
     print("\n".join([*wrong, f"{len(ours['cases'])} digests in {ours['seconds']} s, {len(wrong)} wrong"]))
     return int(bool(wrong))
 

@@ -149,7 +149,7 @@ def distill_and(
 ) -> None:
     """Distil, and do something to the process of one shard while both wait, having told where they stand."""
     signpost = out.with_name("signpost")
-    monkeypatch.setattr(shards, "Work", partial(Waits, signpost=str(signpost)))
+    monkeypatch.setattr(shards, "ShardTask", partial(Waits, signpost=str(signpost)))
     run = begin(data, recipe, out=out, spread=Spread(workers=2, engine=nodes.engine))
     for step in run.steps():
         assert 0 <= step.iteration <= ITERATIONS
@@ -224,7 +224,7 @@ from datadam.parallel.spread import Spread
 shards.LEAST_PAUSE, shards.BYTES_A_SECOND = 0.0, float("inf")
 if __name__ == "__main__":
     data, recipe, out, address, signpost = sys.argv[1:]
-    shards.Work = partial(Waits, signpost=signpost)
+    shards.ShardTask = partial(Waits, signpost=signpost)
     spread = Spread(workers=2, engine=Ray(address))
     datadam.distill(datadam.load(data), Recipe.from_card(json.loads(recipe)), out=out, spread=spread)
 """

@@ -262,7 +262,7 @@ def test_processes_one_of_which_is_killed(tmp_path: Path, monkeypatch: pytest.Mo
     real, signpost = make_real(classes=4), tmp_path / "signpost"
     recipe = tiny(real, zca="kornia")
     datadam.distill(real, recipe, out=tmp_path / "plain")
-    monkeypatch.setattr(shards, "Work", partial(Waits, signpost=str(signpost)))
+    monkeypatch.setattr(shards, "ShardTask", partial(Waits, signpost=str(signpost)))
     run = begin(real, recipe, out=tmp_path / "run", spread=Spread(workers=2))
     for _ in run.steps():
         if not signpost.exists() and min(run.at) > 0:  # both have told where they stand
