@@ -199,6 +199,7 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
         zca = card["transform"]["zca"]
         other = [what for key, what in (("seed", "seed"), ("start", "start")) if str(recipe[key]) not in ("0", "real")]
         extra = "".join(f", {what} {recipe[what]}" for what in other) + (", ZCA" if zca else "")
+        extra += f", decoded by {recipe['decoder']}" if recipe.get("decoder", "plain") != "plain" else ""
         random, whole = (_accuracy(_shared(row, kept, of)) for of in ("random", "whole"))
         if zca:
             random, whole = (cell if cell == NONE else f"{cell}, whitened too" for cell in (random, whole))
@@ -216,13 +217,19 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
     return markdown(head, lines)
 
 
+def _seconds(evaluation: dict[str, Any]) -> float:
+    """Of an evaluation, or of its students where some were found that an interrupted one had kept."""
+    told, students = evaluation["seconds"], sum(map(len, evaluation["accuracies"]))
+    return max(told, evaluation["seconds_per_student"] * students / evaluation.get("workers", 1))
+
+
 def _making(here: list[Row], up: str) -> str:
     """One line a row: command, seed, seconds; then what they share or not: hardware, versions, commit."""
     lines: list[str] = []
     machines: dict[str, list[str]] = {}
     for row in here:
         judged = [e for e in (row.judged(of) for of in ("distilled", "random", "whole")) if e]
-        seconds = "; ".join(f"{e['of']}: {e['words']}, seed {e['seed']}, {count(e['seconds'])} s" for e in judged)
+        seconds = "; ".join(f"{e['of']}: {e['words']}, seed {e['seed']}, {count(_seconds(e))} s" for e in judged)
         lines.append(
             f"- {row.name}, seed {row.recipe['seed']}: `{command(row.card)}`, {count(row.card['seconds'])} s. Judged: "
             f"{seconds or 'not yet'}."
