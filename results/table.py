@@ -220,7 +220,7 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
 def _seconds(evaluation: dict[str, Any]) -> float:
     """Of an evaluation, or of its students where some were found that an interrupted one had kept."""
     told, students = evaluation["seconds"], sum(map(len, evaluation["accuracies"]))
-    return max(told, evaluation["seconds_per_student"] * students / evaluation.get("workers", 1))
+    return max(told, evaluation.get("seconds_per_student", 0.0) * students / evaluation.get("workers", 1))
 
 
 def _making(here: list[Row], up: str) -> str:
