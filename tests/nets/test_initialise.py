@@ -99,7 +99,7 @@ def test_only_the_generator_decides(init: str) -> None:
 def test_a_head_changes_nothing_before_it(spec: str) -> None:
     whole, part = nets.build(spec, shape=CIFAR, classes=7), nets.headless(nets.build(spec, shape=CIFAR, classes=3))
     for net in (whole, part):
-        nets.initialise(net, stream(4, "net"), "orthogonal")
+        nets.initialise(net, stream(4, "net"))
     x = torch.rand(2, *CIFAR, generator=torch.Generator().manual_seed(0))
     assert torch.equal(whole.features(x).embedding, part.features(x).embedding)
     assert not any(name.startswith("head") for name in part.state_dict())
