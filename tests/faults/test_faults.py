@@ -81,9 +81,9 @@ def stuck(driver: str, iteration: int | None = None, student: int | None = None,
 def killed(driver: str, arguments: list[str], there: Callable[[], Any], place: Path, environment: dict[str, str]) -> None:
     """Start a process and kill it as soon as something is there."""
     with (place / "said.txt").open("w") as said:
-        threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # as here: with another number, students are others
+        threads = f"import torch\ntorch.set_num_threads({torch.get_num_threads()})\n"  # as here: others round otherwise
         process = subprocess.Popen(
-            [sys.executable, "-c", driver, *arguments], stdout=said, stderr=said, env=environment | threads
+            [sys.executable, "-c", threads + driver, *arguments], stdout=said, stderr=said, env=environment
         )
     try:
         assert until(there, process), (place / "said.txt").read_text()
