@@ -22,7 +22,7 @@ def test_a_run_becomes_a_soft_labelled_one(cli: Command, run: Path, tmp_path: Pa
     before, after = DistilledSet.load(run), DistilledSet.load(out)
     assert torch.equal(before.images, after.images)
     assert after.label_kind == "soft"
-    assert after.card["command"].startswith("datadam ")
+    assert after.card["command"].startswith("datadam")
     assert "softmax at temperature 4" in (out / "README.md").read_text()
     judged = cli("evaluate", run, out, *QUICK, "--json").json
     assert [one["labels"] for one in judged] == ["hard", "soft"]

@@ -168,7 +168,10 @@ def test_runs_of_the_first_format_load(make: Make, tmp_path: Path) -> None:
     assert torch.equal(one.training_images, one.images)
 
 
-@pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/card.json")), ids=lambda path: path.parent.name)
+OLD = [path for path in sorted(RESULTS.glob("*/card.json")) if '"format": "datadam/1"' in path.read_text()]
+
+
+@pytest.mark.parametrize("folder", OLD, ids=lambda path: path.parent.name)
 def test_cards_of_published_results_are_read(folder: Path) -> None:
     card = read_card(folder.parent)
     assert card["format"] == "datadam/1"
