@@ -13,8 +13,8 @@ SMALL = convnet3:width=32
 .PHONY: demo test check docs evidence bench clean
 
 demo: $(VENV)/.installed
-	@echo "A demo in four steps, some two minutes on two quiet cores: distil MNIST (1 min), judge random images (1/2 min),"
-	@echo "judge the distilled ones (1/2 min), make a page. A narrow network and few epochs, so no result."
+	@echo "A demo in four steps, one or two minutes on two quiet cores: distil MNIST (half of it), judge random images,"
+	@echo "judge the distilled ones, make a page. A narrow network and few epochs, so no result."
 	$(BIN)/datadam distill mnist --ipc 10 --net $(SMALL) --iterations 100 --batch-real 64 --out $(DEMO) --overwrite --note "$(NOTE)"
 	$(BIN)/datadam baseline mnist --ipc 10 --students 4 --epochs 50 --beside $(DEMO) --note "$(NOTE)"
 	$(BIN)/datadam evaluate $(DEMO) --students 4 --epochs 50 --note "$(NOTE)"
