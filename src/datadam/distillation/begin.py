@@ -55,13 +55,13 @@ def begin(
 ) -> Run:
     """A new run, refused before any work when the recipe cannot run on the data.
 
-    Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is kept
-    on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here); `earlier`,
-    images [K*n, C, H, W] of another run to start from; `snapshots`, iterations after which the images are kept (None: the
-    quarters); `memory_limit` in bytes, for this process and its workers on this machine together; `note` and `command`, words for
-    the card; `progress(what, done, total)`, called while networks are trained that the method needs first;
-    `spread`, over which workers the classes go (None: this process).
-    Raises `InvalidInput`, `NotEnoughMemory`.
+    Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is
+    kept on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here);
+    `earlier`, stored images [K*n, C, H, W] of another run with the same decoder to start from; `snapshots`, iterations after
+    which the images are kept (None: the quarters); `memory_limit` in bytes, for this process and its workers on this machine
+    together; `note` and `command`, words for the card; `progress(what, done, total)`, called while networks are trained that
+    the method needs first; `spread`, over which workers the classes go (None: this process). Raises `InvalidInput`,
+    `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
     if spread:

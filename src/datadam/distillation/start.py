@@ -41,9 +41,9 @@ def first_images(
     """First stored images [K*N, C, H, W] in network space, float32; those that hold several have as many real ones shrunk into
     them.
 
-    Arguments: `start`, a name of `STARTS` or any text when `earlier` is given; `seed`, the run's seed; `earlier`, images
-    [K*n, C, H, W] of another run with n <= N: they come first in each class and random real images fill the rest.
-    Raises `UnknownName`, `InvalidInput`.
+    Arguments: `start`, a name of `STARTS` or any text when `earlier` is given; `seed`, the run's seed; `earlier`, images [K*n,
+    C, H, W] of another run with n <= N, as they are stored by the same decoder: they come first in each class and random real
+    images fill the rest. Raises `UnknownName`, `InvalidInput`.
     """
     if earlier is not None:
         return _continue(real, ipc, seed, earlier, decoder)

@@ -78,23 +78,6 @@ def train(
             yield trainer.done // trainer.steps_an_epoch
 
 
-def train_steps(
-    network: Network,
-    images: Callable[[Tensor], Tensor],
-    labels: Tensor,
-    training: Training,
-    seed: int,
-    *what: str | int,
-    forward: Callable[[Tensor], Tensor] | None = None,
-    transform: Transform | None = None,
-) -> Iterator[None]:
-    """Train in place; yields after each step. Arguments as `Trainer`."""
-    trainer = Trainer(network, images, labels, training, seed, *what, forward=forward, transform=transform)
-    while trainer.done < trainer.steps:
-        trainer.step()
-        yield
-
-
 class Watcher:
     """Looks on while a network trains and remembers what it sees; of this kind, nothing.
 
