@@ -123,7 +123,7 @@ def test_test_goes_before_what_lies_beside(tmp_path: Path) -> None:
 
 
 def test_a_class_called_train(tmp_path: Path) -> None:
-    made = filled(tmp_path, {"train": 2, "plane": 1, "test": 1})
+    made = filled(tmp_path, {"train": 2, "plane": 1, "test": 1, "bus": 1, "car": 1})
     same(folders.read(tmp_path), made)
 
 

@@ -10,6 +10,7 @@ from datadam import plugins
 from datadam.data import arrays, binary, official
 from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
+from datadam.data.parts import holds_parquet
 from datadam.data.real import Raw, RealData, Split, hold_out, statistics
 from datadam.data.whitening import Transform, Variant, check_variant
 from datadam.errors import DataError, InvalidInput, UnknownName
@@ -257,7 +258,7 @@ def _read_path(path: Path, asked: Asked) -> Raw:
 
         refuse(".npz files", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
         return tables.read_npz(path, test=test)
-    if path.suffix == ".parquet" or (path.is_dir() and _holds_parquet(path)):
+    if path.suffix == ".parquet" or (path.is_dir() and holds_parquet(path)):
         from datadam.data import tables
 
         return tables.read_parquet(
@@ -272,11 +273,6 @@ def _read_path(path: Path, asked: Asked) -> Raw:
     if not path.is_dir():
         raise DataError(f"{path} is no folder of images, no .npz and no .parquet; these can be loaded.")
     return official.read_folder(path, asked, test=test)
-
-
-def _holds_parquet(path: Path) -> bool:
-    """Not every level is searched: a folder of a million images would take its time."""
-    return any(any(path.glob(f"{inside}*.parquet")) for inside in ("", "data/", "train/"))
 
 
 def _normalisation(row: NamedData | None, train: Split) -> Transform:

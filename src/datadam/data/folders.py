@@ -10,13 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datadam.data.pictures import SHOWN, Fit, Pictures, Progress, decode, some
+from datadam.data.arrangement import CLASSES, arranged, subfolders
+from datadam.data.pictures import ENDINGS, SHOWN, Fit, Pictures, Progress, decode, some
 from datadam.data.real import Raw
 from datadam.errors import DataError
-
-TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")  # the first that is there wins
-PLAIN_ENDINGS = (".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-ENDINGS = frozenset((*PLAIN_ENDINGS, ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif"))
 
 
 def read(
@@ -29,22 +26,24 @@ def read(
     memory_limit: int | None = None,
     progress: Progress | None = None,
     classes: Mapping[str, str] | None = None,
+    layout: str | None = None,
 ) -> Raw:
-    """A folder of images: CLASS/*.png, or train/CLASS/*.png with test/ or val/ beside train/.
+    """A folder of images: CLASS/*.png, or train/CLASS/*.png with test/ or val/ beside train/ (see `datadam.data.arrangement`).
 
     Arguments: `size` and `fit`, to which square and how the images are resized (None: all have one size already);
     `test`, a folder of the same classes for the test part; `skip_bad`, leave out images that cannot be decoded;
     `memory_limit`, in bytes, beyond which decoded images stay on disk; `progress(what, done, total)`; `classes`, folder
-    name -> class name, if only these classes are wanted, in this order.
+    name -> class name, if only these classes are wanted, in this order; `layout`, "classes" to declare that the folders inside
+    are the classes, whatever they hold.
     Images may lie deeper inside a class. They are read in the order of their names. Raises DataError.
     """
-    training, testing, notes = _parts(path, test)
-    folders = list(classes or _subfolders(training))
-    _check_folders(training, folders, classes)
+    found = arranged(path, test, known=classes is not None, declared=layout == CLASSES)
+    training, testing, notes = found.training, found.testing, list(found.notes)
+    folders = list(classes or found.classes)
     ignored: Counter[str] = Counter()
     listed = [_listed(root, folders, ignored) for root in (training, testing) if root is not None]
     if testing is not None:
-        extra = [] if classes else sorted(set(_subfolders(testing)) - set(folders))
+        extra = [] if classes else sorted(set(subfolders(testing)) - set(folders))
         if extra:
             raise DataError(f"{testing} has class folders that {training} has not: {some(extra)}. Move them away.")
     if ignored:
@@ -97,35 +96,6 @@ def read_files(
     return decode(pictures, size=size, fit=fit, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress, notes=notes)
 
 
-def _parts(path: Path, test: Path | None) -> tuple[Path, Path | None, list[str]]:
-    """The folders that hold CLASS folders: of the training part and of the test part, and notes."""
-    inside = {name.lower(): path / name for name in _subfolders(path)}
-    training = next((inside[name] for name in TRAIN if name in inside and _subfolders(inside[name])), None)
-    if training is None:
-        if inside and inside.keys() <= set(TEST):
-            raise DataError(f"{path} holds {some(sorted(inside))} and no train/. Add it, or name the folder of the classes.")
-        return path, test, []
-    others = [inside[name] for name in TEST if name in inside]
-    known = set(_subfolders(training))
-    usable = [folder for folder in others if known & set(_subfolders(folder))]
-    testing = test or next(iter(usable), None)
-    notes = [
-        f"{folder} was left alone: "
-        + (f"the test part is {testing}." if folder in usable else f"it has no class folder of {training}.")
-        for folder in others
-        if folder != testing
-    ]
-    return training, testing, notes
-
-
-def _check_folders(training: Path, folders: Sequence[str], classes: Mapping[str, str] | None) -> None:
-    if not folders:
-        raise DataError(f"{training} has no class folders. Images must lie in PATH/CLASS/*.png or PATH/train/CLASS/*.png.")
-    if not classes and len(folders) == 1 and len(_subfolders(training / folders[0])) > 1:
-        only = training / folders[0]
-        raise DataError(f"{training} has only one class folder, {folders[0]}. Give {only} if the classes are in it.")
-
-
 def _listed(root: Path, folders: Sequence[str], ignored: Counter[str]) -> list[tuple[str, int]]:
     """(path, label) of the images of each class, in order."""
     absent = [name for name in folders if not (root / name).is_dir()]
@@ -155,14 +125,3 @@ def _images(folder: Path, ignored: Counter[str], above: frozenset[tuple[int, int
         else:
             ignored[entry.suffix.lower() or "without ending"] += 1
     return sorted(found)
-
-
-def _subfolders(path: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in path.iterdir() if _is_folder(entry))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Give a folder of images.") from error
-
-
-def _is_folder(entry: Path) -> bool:
-    return not entry.name.startswith(".") and entry.name != "__MACOSX" and entry.is_dir()

@@ -29,6 +29,8 @@ Source = str | bytes  # the path of an image file, or what is in it
 
 # Pillow knows more formats, some of which start other programs.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+PLAIN_ENDINGS = (".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+ENDINGS = frozenset((*PLAIN_ENDINGS, ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif"))
 LARGEST = 89_478_485  # pixels of one image; Pillow suspects more to be an attack
 GRAY = frozenset(("1", "L", "LA", "La"))
 COLOUR = frozenset(("RGB", "P", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"))

@@ -5,7 +5,6 @@ Shapes: K classes, N images, C channels, H x W pixels.
 
 import hashlib
 import json
-import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datadam.data.arrays import from_arrays
+from datadam.data.parts import ORDER, WORDS, files_by_part, parquet_files, parts_of, said
 from datadam.data.pictures import Fit, Pictures, Progress, Source, decode, some
 from datadam.data.real import Raw
 from datadam.errors import DataError, DownloadError, UnknownName
@@ -26,10 +26,6 @@ TRAIN_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("images
 TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"))
 IMAGE_COLUMNS = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture")
 LABEL_COLUMNS = ("label", "labels", "target", "class", "cls", "fine_label")
-PARTS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "val": "validation", "valid": "validation", "validation": "validation",
-}  # fmt: skip
 
 
 def read_npz(path: Path, *, test: Path | None = None) -> Raw:
@@ -69,14 +65,14 @@ def read_parquet(
 ) -> Raw:
     """A parquet file, or a folder of them, with a column of encoded images and a column of labels.
 
-    In a folder, files called train-*, test-*, validation-* (or lying in folders of these names) are those parts; the
+    In a folder, names of files, or of folders that they lie in, say which part they are (`datadam.data.parts`); the
     validation part is taken only where there is no test part. Arguments: `test`, other such files, the test part; the
     rest as in `datadam.data.pictures.decode`. Files are read one row group at a time. Raises DataError.
     """
     files, notes = _parquet_files(path)
     if test is not None:
-        others, _ = _parquet_files(test)
-        files = {"train": files.get("train", []), "test": next(others[part] for part in _ORDER if part in others)}
+        others, _ = _parquet_files(test, training=False)
+        files = {"train": files["train"], "test": next(others[part] for part in (*ORDER, "train") if part in others)}
     parts = {part: _parquet_rows(names) for part, names in files.items() if names}
     train, testing, remarks = _choose(parts, str(path))
     pictures = _joined(train, testing)
@@ -119,9 +115,9 @@ def read_hub(
         ) from error
     if test is not None and test not in splits:
         raise UnknownName("split", test, [str(split) for split in splits])
-    chosen = {PARTS[str(split)]: str(split) for split in splits if str(split) in PARTS}
+    chosen, aside = _splits([str(split) for split in splits], f"hf:{name}")
     if test is not None:
-        chosen = {part: split for part, split in chosen.items() if part == "train"} | {"test": test}
+        chosen, aside = {part: split for part, split in chosen.items() if part == "train"} | {"test": test}, []
     parts = {part: _hub_rows(splits[split], f"hf:{name}/{split}", datasets) for part, split in chosen.items()}
     train, testing, remarks = _choose(parts, f"hf:{name}")
     pictures = _joined(train, testing)
@@ -132,11 +128,18 @@ def read_hub(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
-        notes=remarks,
+        notes=[*aside, *remarks],
     )
 
 
-_ORDER = ("test", "validation", "train")
+def _splits(names: Sequence[str], what: str) -> tuple[dict[str, str], list[str]]:
+    """The split of each part, one called by a part's plain word before others, and notes about those left alone."""
+    chosen: dict[str, str] = {}
+    for split, parts in sorted(parts_of(names).items(), key=lambda item: (item[0].lower() not in WORDS, item[0])):
+        for part in parts if len(parts) == 1 else ():
+            chosen.setdefault(part, split)
+    aside = [split for split in names if split not in chosen.values()]
+    return chosen, [f"splits of {what} left alone: {some(aside)}."] if aside else []
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def _choose(parts: Mapping[str, _Rows], what: str) -> tuple[_Rows, _Rows | None,
     if "train" not in parts:
         raise DataError(f"{what} has no training part; its parts: {', '.join(parts) or 'none'}.")
     chosen, notes = None, []
-    for part in ("test", "validation"):
+    for part in ORDER:
         if part not in parts:
             continue
         labels = parts[part].labels
@@ -165,6 +168,7 @@ def _choose(parts: Mapping[str, _Rows], what: str) -> tuple[_Rows, _Rows | None,
             notes.append(f"the {part} part of {what} was left alone: it has a test part.")
         else:
             chosen = parts[part]
+            notes += said(part, f"the part {part} of {what}")
     return parts["train"], chosen, notes
 
 
@@ -201,22 +205,14 @@ def _numbered(parts: Sequence[_Rows]) -> tuple[tuple[str, ...], npt.NDArray[np.i
     return tuple(str(k) for k in known), np.searchsorted(known, labels).astype(np.int64)
 
 
-def _parquet_files(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
+def _parquet_files(path: Path, *, training: bool = True) -> tuple[dict[str, list[Path]], list[str]]:
     """The files of each part, sorted, and notes."""
     if not path.is_dir():
         return {"train": [path]}, []
-    parts: dict[str, list[Path]] = {}
-    for file in sorted(path.rglob("*.parquet")):
-        words = [re.split(r"[^a-z]", word.lower())[0] for word in (file.stem, file.parent.name if file.parent != path else "")]
-        part = next((PARTS[word] for word in words if word in PARTS), "")
-        parts.setdefault(part, []).append(file)
-    rest = parts.pop("", [])
-    if not parts and not rest:
+    files = parquet_files(path)
+    if not files:
         raise DataError(f"{path} has no parquet files.")
-    if not parts:
-        return {"train": rest}, []
-    notes = [f"{len(rest)} parquet files that belong to no part were left alone: {some([f.name for f in rest])}."]
-    return parts, notes if rest else []
+    return files_by_part(path, files, training=training)
 
 
 def _parquet_rows(files: Sequence[Path]) -> _Rows:
