@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
-from datadam.cli.options import Device, Json, Root, Seed
+from datadam.cli.options import Background, Bits, DataLayout, Device, Json, Root, Seed
 
 
 def pretrain(
@@ -23,6 +23,9 @@ def pretrain(
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
     device: Device = "cpu",
     json: Json = False,
@@ -40,7 +43,16 @@ def pretrain(
 
     machine.tune_allocator()
     check_device(device)
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
+    given = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+    }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     spec, *more = check_nets(net, real)
     if more:

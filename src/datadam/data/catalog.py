@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from datadam import plugins
 from datadam.data import arrays, binary, official
+from datadam.data.arrangement import CLASSES
 from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
 from datadam.data.parts import holds_parquet
 from datadam.data.real import Raw, RealData, Split, hold_out, statistics
+from datadam.data.rendering import Bits, rendering
 from datadam.data.whitening import Transform, Variant, check_variant
 from datadam.errors import DataError, InvalidInput, UnknownName
 
@@ -167,6 +169,9 @@ def load(
     fit: Fit | None = None,
     test: Any | None = None,
     skip_bad: bool = False,
+    bits: Bits | None = None,
+    background: str | int | None = None,
+    layout: str | None = None,
     zca: Literal[False] | Variant = False,
     memory_limit: int | None = None,
     download: bool = True,
@@ -178,9 +183,12 @@ def load(
     "hf:owner/name", a torch data set of (image, label), or arrays (x_train, y_train[, x_test, y_test]); `root`, where
     named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to which square and
     how images of files are resized; `test`, the test part where `source` is only the training part; `skip_bad`, leave
-    out unreadable images instead of refusing; `zca`, whiten like `RealData.with_zca`; `memory_limit`, in bytes, beyond
-    which decoded images stay on disk; `download`, whether an absent public set is fetched; `progress(what, done,
-    total)`, called now and then.
+    out unreadable images instead of refusing; `bits`, from 8 to 16, how many are in use in images of more than 8 bits a
+    channel, which are scaled ("auto": as many as their largest number needs); `background`, "black", "white" or a level
+    from 0 to 255, what lies behind transparent images; `layout`, where it is not plain: for arrays the order of their
+    axes, such as "HWCN", and for folders "classes", which says that the folders inside are the classes, whatever they
+    are called and hold; `zca`, whiten like `RealData.with_zca`; `memory_limit`, in bytes, beyond which decoded images
+    stay on disk; `download`, whether an absent public set is fetched; `progress(what, done, total)`, called now and then.
     Without a test part a fifth of each class is held out, always the same images.
     Raises UnknownName, DataError (also where a set must be asked for), DownloadError, NotEnoughMemory.
     """
@@ -190,7 +198,11 @@ def load(
         raise InvalidInput(f"size must be a positive whole number of pixels; {size!r} came.")
     if zca:
         check_variant(zca)
-    asked = Asked(size=size, fit=fit, test=test, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress)
+    rendered = rendering(bits, background)
+    asked = Asked(
+        size=size, fit=fit, test=test, skip_bad=skip_bad, rendered=rendered, layout=layout, memory_limit=memory_limit,
+        progress=progress,
+    )  # fmt: skip
     row = row_named(source) if isinstance(source, str) else None
     named = row is not None
     path = None
@@ -207,20 +219,22 @@ def load(
         raw = read_named(name, row, default_root() if root is None else absolute(root), asked, download)
     elif isinstance(source, str) and source.startswith("hf:"):
         name, kept = source.removeprefix("hf:").rpartition("/")[2], source
+        refuse("data sets of the hub", {"layout": layout}, "Their images are encoded one by one.")
         raw = official.read_hub(source.removeprefix("hf:"), asked)
     elif path is not None:
         name, kept = path.stem if path.is_file() else path.name, str(path)
         raw = _read_path(path, asked)
     else:
-        refuse("arrays and data sets", {"size": size, "fit": fit, "skip_bad": skip_bad})
+        refuse("arrays and data sets", asked.of_files())
         name, kept = "arrays", ""
         if isinstance(source, (tuple, list)):
             refuse("arrays", {"test": test}, "Give (x_train, y_train, x_test, y_test).")
-            raw = arrays.from_arrays(source)
+            raw = arrays.from_arrays(source, layout)
         else:
+            refuse("data sets", {"layout": layout}, "Let it give tensors, which are always [C, H, W].")
             raw = arrays.from_dataset(source, test)
     train, test_part, notes = hold_out(raw)
-    options = _options(kept, root, asked)
+    options = _options(kept, root, asked, background, row)
     real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
     return real.with_zca(zca) if zca else real
 
@@ -256,11 +270,12 @@ def _read_path(path: Path, asked: Asked) -> Raw:
     if path.suffix == ".npz":
         from datadam.data import tables
 
-        refuse(".npz files", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
-        return tables.read_npz(path, test=test)
+        refuse(".npz files", asked.of_files())
+        return tables.read_npz(path, test=test, layout=asked.layout)
     if path.suffix == ".parquet" or (path.is_dir() and holds_parquet(path)):
         from datadam.data import tables
 
+        refuse("parquet files", {"layout": asked.layout}, "Their images are encoded one by one.")
         return tables.read_parquet(
             path,
             size=asked.size,
@@ -269,9 +284,12 @@ def _read_path(path: Path, asked: Asked) -> Raw:
             skip_bad=asked.skip_bad,
             memory_limit=asked.memory_limit,
             progress=asked.progress,
+            rendered=asked.rendered,
         )
     if not path.is_dir():
         raise DataError(f"{path} is no folder of images, no .npz and no .parquet; these can be loaded.")
+    if asked.layout not in (None, CLASSES):
+        raise InvalidInput(f"layout is {asked.layout!r}; for a folder of images it can only be {CLASSES!r}.")
     return official.read_folder(path, asked, test=test)
 
 
@@ -281,11 +299,16 @@ def _normalisation(row: NamedData | None, train: Split) -> Transform:
     return Transform(*statistics(train.pixels))
 
 
-def _options(kept: str, root: str | os.PathLike[str] | None, asked: Asked) -> dict[str, Any]:
+def _options(
+    kept: str, root: str | os.PathLike[str] | None, asked: Asked, background: str | int | None, row: NamedData | None
+) -> dict[str, Any]:
     """What `load` needs beside the source to load the same again; nothing for data in memory, which cannot be."""
     if not kept:
         return {}
     options: dict[str, Any] = {} if root is None else {"root": str(absolute(root))}
     if asked.test is not None:
         options["test"] = asked.test if kept.startswith("hf:") else str(absolute(asked.test))
-    return options | {key: value for key in ("size", "fit", "skip_bad") if (value := getattr(asked, key))}
+    if asked.size:  # how they were resized is said also where nobody asked
+        options |= {"size": asked.size, "fit": asked.fit or (row.fit if row else None) or "crop"}
+    given = {"skip_bad": asked.skip_bad or None, "bits": asked.rendered.bits, "background": background, "layout": asked.layout}
+    return options | {key: value for key, value in given.items() if value is not None}

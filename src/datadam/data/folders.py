@@ -13,6 +13,7 @@ import numpy as np
 from datadam.data.arrangement import CLASSES, arranged, subfolders
 from datadam.data.pictures import ENDINGS, SHOWN, Fit, Pictures, Progress, decode, some
 from datadam.data.real import Raw
+from datadam.data.rendering import USUALLY, Rendering
 from datadam.errors import DataError
 
 
@@ -25,6 +26,7 @@ def read(
     skip_bad: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
     classes: Mapping[str, str] | None = None,
     layout: str | None = None,
 ) -> Raw:
@@ -58,6 +60,7 @@ def read(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
+        rendered=rendered,
         notes=notes,
     )
 
@@ -72,6 +75,7 @@ def read_files(
     skip_bad: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
     notes: Sequence[str] = (),
 ) -> Raw:
     """Image files with their labels: `train` and `test` are lists of (path, label). The rest as in `read`."""
@@ -93,7 +97,16 @@ def read_files(
         lambda a, b: names[a:b],
         key.hexdigest(),
     )
-    return decode(pictures, size=size, fit=fit, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress, notes=notes)
+    return decode(
+        pictures,
+        size=size,
+        fit=fit,
+        skip_bad=skip_bad,
+        memory_limit=memory_limit,
+        progress=progress,
+        notes=notes,
+        rendered=rendered,
+    )
 
 
 def _listed(root: Path, folders: Sequence[str], ignored: Counter[str]) -> list[tuple[str, int]]:

@@ -60,10 +60,11 @@ def default_root() -> Path:
 
 def read_named(name: str, row: NamedData, root: Path, asked: Asked, download: bool) -> Raw:
     refuse(name, {"test": asked.test}, "It has a test part of its own.")
+    refuse(name, {"layout": asked.layout}, "Its layout is known.")
     if not row.image_files:
         refuse(
             name,
-            {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad},
+            asked.of_files(),
             "It has one size and no single files.",
         )
     asked = asked.with_defaults(row.size, row.fit)

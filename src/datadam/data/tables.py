@@ -20,6 +20,7 @@ from datadam.data.arrays import from_arrays
 from datadam.data.parts import ORDER, WORDS, files_by_part, parquet_files, parts_of, said
 from datadam.data.pictures import Fit, Pictures, Progress, Source, decode, some
 from datadam.data.real import Raw
+from datadam.data.rendering import USUALLY, Rendering
 from datadam.errors import DataError, DownloadError, UnknownName
 
 TRAIN_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
@@ -28,11 +29,12 @@ IMAGE_COLUMNS = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "pictur
 LABEL_COLUMNS = ("label", "labels", "target", "class", "cls", "fine_label")
 
 
-def read_npz(path: Path, *, test: Path | None = None) -> Raw:
+def read_npz(path: Path, *, test: Path | None = None, layout: str | None = None) -> Raw:
     """An .npz of x_train, y_train and maybe x_test, y_test; or of train_images ..., as MedMNIST; or of images, labels.
 
-    Arguments: `test`, another .npz, the test part. Images are uint8, or floats in [0, 1], [N, H, W], [N, H, W, C] or
-    [N, C, H, W]; labels are integers; `classes`, if it is there, holds the K names. Raises DataError.
+    Arguments: `test`, another .npz, the test part; `layout`, the axes of the images, such as "HWCN". Images are uint8, or floats
+    in [0, 1], [N, H, W], [N, H, W, C] or [N, C, H, W]; labels are integers; `classes`, if it is there, holds the K names.
+    Raises DataError.
     """
     found = _load_npz(path)
     arrays = _pair(found, TRAIN_KEYS, path)
@@ -44,7 +46,7 @@ def read_npz(path: Path, *, test: Path | None = None) -> Raw:
     aside = sorted(key for key in found if key.startswith(("val_", "x_val", "y_val")))
     if aside:
         notes.append(f"{', '.join(aside)} were left alone.")
-    raw = from_arrays(arrays)
+    raw = from_arrays(arrays, layout)
     classes = raw.classes
     if "classes" in found:
         classes = tuple(str(name) for name in found["classes"].reshape(-1))
@@ -62,6 +64,7 @@ def read_parquet(
     skip_bad: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
 ) -> Raw:
     """A parquet file, or a folder of them, with a column of encoded images and a column of labels.
 
@@ -83,6 +86,7 @@ def read_parquet(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
+        rendered=rendered,
         notes=[*notes, *remarks],
     )
 
@@ -96,6 +100,7 @@ def read_hub(
     skip_bad: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
 ) -> Raw:
     """A data set of the Hugging Face hub with an image column and a label column.
 
@@ -128,6 +133,7 @@ def read_hub(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
+        rendered=rendered,
         notes=[*aside, *remarks],
     )
 
