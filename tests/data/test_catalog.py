@@ -161,6 +161,17 @@ def test_an_interrupted_download_goes_on(tmp_path, monkeypatch):
     assert len(set(asked)) == 4
 
 
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])
+def test_a_download_that_brings_nothing_makes_no_folder(tmp_path, monkeypatch, name):
+    def receive(url, file, *rest):
+        raise DownloadError("cannot be fetched")
+
+    monkeypatch.setattr(download, "_receive", receive)
+    with pytest.raises(DownloadError, match="cannot be fetched"):
+        load(name, root=tmp_path / "new" / "root")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_downloading_can_be_forbidden(tmp_path):
     with pytest.raises(DataError, match=r"cifar-10-batches-bin.*https://www.cs.toronto.edu"):
         load("cifar10", root=tmp_path, download=False)

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from datadam.data import hub
 from datadam.data.arrays import from_arrays
 from datadam.data.parts import ORDER, WORDS, files_by_part, parquet_files, parts_of, said
 from datadam.data.pictures import Fit, Pictures, Progress, Source, decode, some
 from datadam.data.real import Raw
 from datadam.data.rendering import USUALLY, Rendering
-from datadam.errors import DataError, DownloadError, UnknownName
+from datadam.errors import DataError, UnknownName
 
 TRAIN_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
 TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"))
@@ -111,13 +112,7 @@ def read_hub(
         import datasets
     except ImportError as error:
         raise DataError(f"hf:{name} needs the package datasets: pip install 'datadam[hf]'.") from error
-    try:
-        splits = datasets.load_dataset(name)
-    except Exception as error:  # of many packages: the hub's, the network's, the file formats'
-        raise DownloadError(
-            f"hf:{name} cannot be loaded: {error}. Check the name and the connection; where terms must be accepted, "
-            "do so on the hub and log in with: hf auth login."
-        ) from error
+    splits = hub.fetched(name, datasets)
     if test is not None and test not in splits:
         raise UnknownName("split", test, [str(split) for split in splits])
     chosen, aside = _splits([str(split) for split in splits], f"hf:{name}")
