@@ -14,6 +14,7 @@ from datadam.data import CATALOG, catalog, default_root, download, load
 from datadam.errors import DataError, DownloadError, InvalidInput, UnknownName
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
+FETCH = download.fetch
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +167,7 @@ def test_a_download_that_brings_nothing_makes_no_folder(tmp_path, monkeypatch, n
     def receive(url, file, *rest):
         raise DownloadError("cannot be fetched")
 
+    monkeypatch.setattr(download, "fetch", FETCH)
     monkeypatch.setattr(download, "_receive", receive)
     with pytest.raises(DownloadError, match="cannot be fetched"):
         load(name, root=tmp_path / "new" / "root")

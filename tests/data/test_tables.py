@@ -352,7 +352,11 @@ def test_hub(hub: dict[str, dict[str, Split]], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", ["dev", "eval", "my_eval", "Validation"])
 def test_hub_splits_by_other_names(hub: dict[str, dict[str, Split]], split: str) -> None:
-    hub["o/n"] = {"train": Split(cells(IMAGES), [0, 1] * 5), "train_extra": Split([], []), split: Split(cells(IMAGES[:3]), [1, 1, 0])}
+    hub["o/n"] = {
+        "train": Split(cells(IMAGES), [0, 1] * 5),
+        "train_extra": Split([], []),
+        split: Split(cells(IMAGES[:3]), [1, 1, 0]),
+    }
     raw = tables.read_hub("o/n")
     assert raw.test is not None
     assert raw.test.labels.tolist() == [1, 1, 0]
@@ -362,7 +366,7 @@ def test_hub_splits_by_other_names(hub: dict[str, dict[str, Split]], split: str)
 
 
 def test_a_hub_out_of_reach_is_asked_from_its_cache_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    constants = pytest.importorskip("huggingface_hub").constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
