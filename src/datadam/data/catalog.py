@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datadam import plugins
-from datadam.data import arrays, binary, official
+from datadam.data import arrays, binary, hub_objects, official
 from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
 from datadam.data.real import Raw, RealData, Split, hold_out, statistics
@@ -15,6 +15,7 @@ from datadam.data.whitening import Transform, Variant, check_variant
 from datadam.errors import DataError, InvalidInput, UnknownName
 
 FITS: tuple[Fit, ...] = ("crop", "squash", "pad")
+KEPT = ("size", "fit", "skip_bad", "labels_as_numbers", "skip_unlabelled")  # what a card keeps of what was asked for
 
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -166,6 +167,8 @@ def load(
     fit: Fit | None = None,
     test: Any | None = None,
     skip_bad: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
     zca: Literal[False] | Variant = False,
     memory_limit: int | None = None,
     download: bool = True,
@@ -174,13 +177,15 @@ def load(
     """Load real data with its training and test part.
 
     Arguments: `source`, a name of CATALOG, a path (a folder of images, an .npz, a parquet file or a folder of them),
-    "hf:owner/name", a torch data set of (image, label), or arrays (x_train, y_train[, x_test, y_test]); `root`, where
-    named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to which square and
-    how images of files are resized; `test`, the test part where `source` is only the training part; `skip_bad`, leave
-    out unreadable images instead of refusing; `zca`, whiten like `RealData.with_zca`; `memory_limit`, in bytes, beyond
-    which decoded images stay on disk; `download`, whether an absent public set is fetched; `progress(what, done,
-    total)`, called now and then.
-    Without a test part a fifth of each class is held out, always the same images.
+    "hf:owner/name", a data set of (image, label) of torch or of the package datasets, or arrays (x_train, y_train[, x_test,
+    y_test]); `root`, where named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to which
+    square and how images of files are resized; `test`, the test part where `source` is only the training part; `skip_bad`, leave
+    out unreadable images instead of refusing; `labels_as_numbers`, equal numbers of both parts are equal classes, whatever they
+    are called; `skip_unlabelled`, leave out images whose label is -1 or missing instead of refusing; `zca`, whiten like
+    `RealData.with_zca`; `memory_limit`, in bytes, beyond which decoded images stay on disk; `download`, whether an absent public
+    set is fetched; `progress(what, done, total)`, called now and then.
+    Both parts agree by the names of classes, where they have any. Without a test part a fifth of each class is held out, always
+    the same images.
     Raises UnknownName, DataError (also where a set must be asked for), DownloadError, NotEnoughMemory.
     """
     if fit is not None and fit not in FITS:
@@ -189,7 +194,16 @@ def load(
         raise InvalidInput(f"size must be a positive whole number of pixels; {size!r} came.")
     if zca:
         check_variant(zca)
-    asked = Asked(size=size, fit=fit, test=test, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress)
+    asked = Asked(
+        size=size,
+        fit=fit,
+        test=test,
+        skip_bad=skip_bad,
+        labels_as_numbers=labels_as_numbers,
+        skip_unlabelled=skip_unlabelled,
+        memory_limit=memory_limit,
+        progress=progress,
+    )
     row = row_named(source) if isinstance(source, str) else None
     named = row is not None
     path = None
@@ -211,13 +225,8 @@ def load(
         name, kept = path.stem if path.is_file() else path.name, str(path)
         raw = _read_path(path, asked)
     else:
-        refuse("arrays and data sets", {"size": size, "fit": fit, "skip_bad": skip_bad})
         name, kept = "arrays", ""
-        if isinstance(source, (tuple, list)):
-            refuse("arrays", {"test": test}, "Give (x_train, y_train, x_test, y_test).")
-            raw = arrays.from_arrays(source)
-        else:
-            raw = arrays.from_dataset(source, test)
+        raw = _read_object(source, asked)
     train, test_part, notes = hold_out(raw)
     options = _options(kept, root, asked)
     real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
@@ -248,6 +257,18 @@ def _checked(name: str, loaded: object) -> NamedData:
     return loaded
 
 
+def _read_object(source: Any, asked: Asked) -> Raw:
+    """Data that are in memory already."""
+    as_numbers, skip = asked.labels_as_numbers, asked.skip_unlabelled
+    if hub_objects.is_one(source):
+        return hub_objects.read(source, asked)
+    refuse("arrays and data sets", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
+    if isinstance(source, (tuple, list)):
+        refuse("arrays", {"test": asked.test}, "Give (x_train, y_train, x_test, y_test).")
+        return arrays.from_arrays(source, labels_as_numbers=as_numbers, skip_unlabelled=skip)
+    return arrays.from_dataset(source, asked.test, labels_as_numbers=as_numbers, skip_unlabelled=skip)
+
+
 def _read_path(path: Path, asked: Asked) -> Raw:
     test = None if asked.test is None else absolute(asked.test)
     if test is not None and not test.exists():
@@ -256,7 +277,7 @@ def _read_path(path: Path, asked: Asked) -> Raw:
         from datadam.data import tables
 
         refuse(".npz files", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
-        return tables.read_npz(path, test=test)
+        return tables.read_npz(path, test=test, labels_as_numbers=asked.labels_as_numbers, skip_unlabelled=asked.skip_unlabelled)
     if path.suffix == ".parquet" or (path.is_dir() and _holds_parquet(path)):
         from datadam.data import tables
 
@@ -266,6 +287,8 @@ def _read_path(path: Path, asked: Asked) -> Raw:
             fit=asked.fit,
             test=test,
             skip_bad=asked.skip_bad,
+            labels_as_numbers=asked.labels_as_numbers,
+            skip_unlabelled=asked.skip_unlabelled,
             memory_limit=asked.memory_limit,
             progress=asked.progress,
         )
@@ -292,4 +315,4 @@ def _options(kept: str, root: str | os.PathLike[str] | None, asked: Asked) -> di
     options: dict[str, Any] = {} if root is None else {"root": str(absolute(root))}
     if asked.test is not None:
         options["test"] = asked.test if kept.startswith("hf:") else str(absolute(asked.test))
-    return options | {key: value for key in ("size", "fit", "skip_bad") if (value := getattr(asked, key))}
+    return options | {key: value for key in KEPT if (value := getattr(asked, key))}

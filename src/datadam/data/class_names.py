@@ -79,6 +79,7 @@ def match_numbers(
     given: Sequence[int],
     known: Sequence[str],
     *,
+    places: bool = True,
     as_numbers: bool = False,
     who: str = "the test part",
     whom: str = "the training part",
@@ -86,14 +87,15 @@ def match_numbers(
     """The number among the names `known` of each class number `given` that has no name.
 
     A number is taken where it can mean one thing alone: where the names are those numbers themselves. Number 3 of names 1 to 10
-    may be "3" as well as the fourth, and number 3 of cat, dog, ... says nothing. Arguments and errors as in `match`.
+    may be "3" as well as the fourth, and number 3 of cat, dog, ... says nothing. Arguments: `places`, whether the known names are
+    numbered, so that a number may mean a place; the rest, and errors, as in `match`.
     """
     values = [as_number(name) for name in known]
     by_value = [values.index(Fraction(number)) if values.count(Fraction(number)) == 1 else None for number in given]
     by_place = [number if 0 <= number < len(known) else None for number in given]
     if as_numbers:
         by_value = by_place
-    if None in by_value or (None not in by_place and by_place != by_value):
+    if None in by_value or (places and None not in by_place and by_place != by_value):
         shown = some([str(number) for number in given])
         if as_numbers:
             raise DataError(
@@ -108,11 +110,34 @@ def match_numbers(
     return Matched(tuple(found), tuple(k for k in range(len(known)) if k not in found), notes)
 
 
-def lacking(absent: Sequence[int], known: Sequence[str], who: str = "the test part") -> tuple[str, ...]:
-    """A note on the classes that one side has no image of; nothing if there is none."""
-    if not absent:
-        return ()
-    return (f"{who} has no image of {len(absent)} of the {len(known)} classes: {some([known[k] for k in absent])}.",)
+def match_to_numbers(
+    given: Sequence[str],
+    numbers: Sequence[int],
+    *,
+    used: Collection[int],
+    who: str = "the test part",
+    whom: str = "the training part",
+) -> Matched:
+    """The place among `numbers`, classes that have no other names, of each name `given`, of which k is that of number k.
+
+    As `match_numbers`, the other way round: the names must be these numbers, and nothing else possible. Errors as in `match`.
+    """
+    asked = sorted(set(used))
+    values = [as_number(given[k]) for k in asked]
+    by_value = all(value in numbers for value in values)
+    if not by_value or (all(k in numbers for k in asked) and values != asked):
+        raise DataError(
+            f"{who} has the class names {some([given[k] for k in asked])}, and {whom} class numbers without names "
+            f"({some([str(number) for number in numbers])}). {CURE}"
+        )
+    return match(given, [str(number) for number in numbers], used=used, who=who, whom=whom)
+
+
+def new_names(given: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Those of the names `given` that are none of the known ones, however written."""
+    found, _ = _in_stages(given, known, "")
+    plain = {_plain(name) for name in known} - {None}
+    return [name for name, place in zip(given, found, strict=True) if place is None and _plain(name) not in plain]
 
 
 def numeric(names: Sequence[str]) -> bool:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from datadam.data.class_names import match, new_names, numeric
+from datadam.data.numbering import SKIP
 from datadam.data.pictures import SHOWN, Fit, Pictures, Progress, decode, some
 from datadam.data.real import Raw
 from datadam.errors import DataError
 
 TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")  # the first that is there wins
 PLAIN_ENDINGS = (".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+UNLABELLED = "-1"
 ENDINGS = frozenset((*PLAIN_ENDINGS, ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif"))
 
 
@@ -26,6 +29,8 @@ def read(
     fit: Fit | None = None,
     test: Path | None = None,
     skip_bad: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
     classes: Mapping[str, str] | None = None,
@@ -34,19 +39,24 @@ def read(
 
     Arguments: `size` and `fit`, to which square and how the images are resized (None: all have one size already);
     `test`, a folder of the same classes for the test part; `skip_bad`, leave out images that cannot be decoded;
-    `memory_limit`, in bytes, beyond which decoded images stay on disk; `progress(what, done, total)`; `classes`, folder
-    name -> class name, if only these classes are wanted, in this order.
+    `labels_as_numbers`, folders called by numbers on one side are those of these places on the other; `skip_unlabelled`,
+    leave out folders called -1; `memory_limit`, in bytes, beyond which decoded images stay on disk; `progress(what, done,
+    total)`; `classes`, folder name -> class name, if only these classes are wanted, in this order.
     Images may lie deeper inside a class. They are read in the order of their names. Raises DataError.
     """
     training, testing, notes = _parts(path, test)
     folders = list(classes or _subfolders(training))
     _check_folders(training, folders, classes)
     ignored: Counter[str] = Counter()
-    listed = [_listed(root, folders, ignored) for root in (training, testing) if root is not None]
-    if testing is not None:
-        extra = [] if classes else sorted(set(_subfolders(testing)) - set(folders))
-        if extra:
-            raise DataError(f"{testing} has class folders that {training} has not: {some(extra)}. Move them away.")
+    if not classes:
+        notes += _leave_unlabelled(folders, [training, testing], ignored, skip=skip_unlabelled)
+    listed = [_listed(training, folders, ignored)]
+    if testing is not None and classes:
+        listed.append(_listed(testing, folders, ignored))
+    elif testing is not None:
+        tested, said = _listed_by_name(testing, training, folders, ignored, as_numbers=labels_as_numbers)
+        listed.append(tested)
+        notes += said
     if ignored:
         kinds = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(SHOWN))
         notes.append(f"{ignored.total()} files that are not images, or are hidden, were ignored ({kinds}).")
@@ -107,7 +117,7 @@ def _parts(path: Path, test: Path | None) -> tuple[Path, Path | None, list[str]]
         return path, test, []
     others = [inside[name] for name in TEST if name in inside]
     known = set(_subfolders(training))
-    usable = [folder for folder in others if known & set(_subfolders(folder))]
+    usable = [folder for folder in others if _has_classes(_subfolders(folder), sorted(known))]
     testing = test or next(iter(usable), None)
     notes = [
         f"{folder} was left alone: "
@@ -136,6 +146,37 @@ def _listed(root: Path, folders: Sequence[str], ignored: Counter[str]) -> list[t
     if empty:
         raise DataError(f"{root}: no image in class folder {some(empty)}. Add images, or remove the folder.")
     return [(name, label) for label, names in enumerate(found) for name in names]
+
+
+def _has_classes(folders: Sequence[str], known: Sequence[str]) -> bool:
+    """Whether some of these folders are classes: called as the known ones, or by numbers."""
+    return numeric(folders) or len(new_names(folders, known)) < len(folders)
+
+
+def _listed_by_name(
+    testing: Path, training: Path, folders: Sequence[str], ignored: Counter[str], *, as_numbers: bool
+) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
+    """(path, label) of the test images, class after class; classes agree by name, and some may have no image. And notes."""
+    theirs = [name for name in _subfolders(testing) if name != UNLABELLED]
+    found = [_images(testing / name, ignored) for name in theirs]
+    used = [k for k, names in enumerate(found) if names]
+    if not used:
+        raise DataError(f"{testing}: no image in class folder {some(theirs or list(folders))}. Add images.")
+    matched = match(theirs, folders, used=used, as_numbers=as_numbers, who=str(testing), whom=str(training))
+    listed = sorted((matched.places[k], name) for k in used for name in found[k])
+    return [(name, label) for label, name in listed], matched.notes
+
+
+def _leave_unlabelled(folders: list[str], roots: Sequence[Path | None], ignored: Counter[str], *, skip: bool) -> list[str]:
+    """Take a folder called -1 out of `folders`, and a note. Raises DataError where its images may not be left out."""
+    counts = [len(_images(root / UNLABELLED, ignored)) for root in roots if root is not None and (root / UNLABELLED).is_dir()]
+    if not sum(counts):
+        return []
+    if not skip:
+        raise DataError(f"{sum(counts)} images lie in folders called -1, the mark for unlabelled. {SKIP}")
+    if UNLABELLED in folders:
+        folders.remove(UNLABELLED)
+    return [f"{sum(counts)} images have no label (they lie in folders called -1) and were left out."]
 
 
 def _images(folder: Path, ignored: Counter[str], above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:

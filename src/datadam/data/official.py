@@ -57,6 +57,8 @@ class Asked:
     fit: Literal["crop", "squash", "pad"] | None = None
     test: Any | None = None
     skip_bad: bool = False
+    labels_as_numbers: bool = False
+    skip_unlabelled: bool = False
     memory_limit: int | None = None
     progress: Callable[[str, int, int | None], None] | None = None
 
@@ -75,6 +77,8 @@ def read_folder(path: Path, asked: Asked, *, test: Path | None = None, classes: 
         fit=asked.fit,
         test=test,
         skip_bad=asked.skip_bad,
+        labels_as_numbers=asked.labels_as_numbers,
+        skip_unlabelled=asked.skip_unlabelled,
         memory_limit=asked.memory_limit,
         progress=asked.progress,
         classes=None if classes is None else dict(classes),
@@ -91,6 +95,8 @@ def read_hub(name: str, asked: Asked) -> Raw:
         fit=asked.fit,
         test=asked.test,
         skip_bad=asked.skip_bad,
+        labels_as_numbers=asked.labels_as_numbers,
+        skip_unlabelled=asked.skip_unlabelled,
         memory_limit=asked.memory_limit,
         progress=asked.progress,
     )
