@@ -314,5 +314,5 @@ def _options(kept: str, root: str | os.PathLike[str] | None, asked: Asked) -> di
         return {}
     options: dict[str, Any] = {} if root is None else {"root": str(absolute(root))}
     if asked.test is not None:
-        options["test"] = asked.test if kept.startswith("hf:") else str(absolute(asked.test))
+        options["test"] = str(asked.test) if kept.startswith("hf:") else str(absolute(asked.test))
     return options | {key: value for key in KEPT if (value := getattr(asked, key))}

@@ -93,7 +93,7 @@ def read_hub(name: str, asked: Asked) -> Raw:
         name,
         size=asked.size,
         fit=asked.fit,
-        test=asked.test,
+        test=None if asked.test is None else str(asked.test),
         skip_bad=asked.skip_bad,
         labels_as_numbers=asked.labels_as_numbers,
         skip_unlabelled=asked.skip_unlabelled,
