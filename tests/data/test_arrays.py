@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from datadam.data import load
-from datadam.data.arrays import layout
+from datadam.data.axes import layout
 from datadam.errors import DataError, InvalidInput
 
 RNG = np.random.default_rng(0)
@@ -63,6 +63,34 @@ def test_layouts(shape, expected):
 def test_ambiguous_layouts(shape):
     with pytest.raises(DataError, match="as well as"):
         layout(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels"), [((32, 32, 3, 32), 32), ((28, 30, 1, 28), 28), ((32, 32, 3, 100), 100), ((9, 9, 9), 9), ((9, 8, 50), 50)]
+)
+def test_images_that_could_be_the_last_axis(shape, labels):
+    """As Matlab has it: [H, W, C, N]."""
+    with pytest.raises(DataError, match=r"could be|seem to be") as caught:
+        layout(shape, labels)
+    assert "layout= (--layout)" in str(caught.value)
+    assert "[H, W, C, N]" in str(caught.value) or "[H, W, N]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"), [("NHWC", (3, 6, 6)), ("HWCN", (3, 6, 6)), ("cnhw", (3, 6, 6)), ("HWN", (1, 6, 6)), ("NHW", (1, 6, 6))]
+)
+def test_axes_that_are_declared(axes, shape):
+    x = pixels(6, *shape) if len(axes) == 4 else pixels(6, 6, 6)
+    plain = "NCHW" if len(axes) == 4 else "NHW"
+    stored = x.transpose([plain.index(letter) for letter in axes.upper()])
+    real = load((stored, Y[:6], stored, Y[:6]), layout=axes)
+    assert np.array_equal(real.train.pixels, x.reshape(6, *shape))
+
+
+@pytest.mark.parametrize("axes", ["NHWX", "HW", "NHWCN", "NHW", "classes"])
+def test_axes_that_are_refused(axes):
+    with pytest.raises(InvalidInput, match="layout"):
+        load((pixels(10, 6, 6, 3), Y), layout=axes)
 
 
 @pytest.mark.parametrize("shape", [(7,), (7, 784), (7, 1, 1, 3, 3), (7, 0, 3), (7, 3, 0, 0)])

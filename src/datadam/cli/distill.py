@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from datadam.cli import STARTED
-from datadam.cli.options import Device, Json, LabelsAsNumbers, Note, Root, SkipUnlabelled, TakeOver
+from datadam.cli.options import Background, Bits, DataLayout, Device, Json, LabelsAsNumbers, Note, Root, SkipUnlabelled, TakeOver
 from datadam.cli.workers import MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ def distill(
     skip_bad: Annotated[bool, Parameter(help="leave out unreadable images instead of refusing", negative="")] = False,
     labels_as_numbers: LabelsAsNumbers = False,
     skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening of the images (--no-zca: none)")] = None,
     device: Device | None = None,
     precision: Annotated[str | None, Parameter(help="auto, float32, float64, or bfloat16 on the real side")] = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
-from datadam.cli.options import Device, Json, LabelsAsNumbers, Root, Seed, SkipUnlabelled
+from datadam.cli.options import Background, Bits, DataLayout, Device, Json, LabelsAsNumbers, Root, Seed, SkipUnlabelled
 
 
 def pretrain(
@@ -25,6 +25,9 @@ def pretrain(
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
     labels_as_numbers: LabelsAsNumbers = False,
     skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
     device: Device = "cpu",
     json: Json = False,
@@ -42,8 +45,18 @@ def pretrain(
 
     machine.tune_allocator()
     check_device(device)
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
-    given |= {"labels_as_numbers": labels_as_numbers or None, "skip_unlabelled": skip_unlabelled or None}
+    given = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
+    }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     spec, *more = check_nets(net, real)
     if more:

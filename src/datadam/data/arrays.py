@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from datadam.data.axes import FIRST, LAST, declared, layout
 from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
 from datadam.data.labels import NONE, Labels, counted_from_one, labels_of
 from datadam.data.numbering import joined
@@ -19,15 +20,14 @@ from datadam.data.real import Raw, Split
 from datadam.data.torch_names import names_of
 from datadam.errors import DataError
 
-LAYOUTS = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
 ROUNDING = 1e-3  # of one of 256 levels: a float pixel further than this from a level is rounded aloud
-FIRST, LAST = (0, 1, 2, 3), (0, 3, 1, 2)  # where the channels are: the order of axes that gives [N, C, H, W]
 CONVERTED = ("1", "P", "PA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")  # Pillow's modes of 8 bits that are not plain
 LOSSY = "float pixels were rounded to the nearest of 256 levels."
 
 
 def from_arrays(
     arrays: Sequence[Any],
+    axes: str | None = None,
     *,
     names: tuple[Sequence[str] | None, Sequence[str] | None] = (None, None),
     test_asked: bool = False,
@@ -36,18 +36,19 @@ def from_arrays(
 ) -> Raw:
     """Arrays or tensors (x_train, y_train) or (x_train, y_train, x_test, y_test).
 
-    Images are uint8, or floats in [0, 1] that become uint8, of a layout that `layout` knows; labels as in
-    `datadam.data.labels.labels_of`, and numbers are 0 .. K - 1 or 1 .. K. Arguments: `names`, what the classes of both parts are
-    called, if that is known; `test_asked`, the test part was asked for, so that one without labels is an error; the others as in
-    `datadam.data.numbering.joined`. Raises DataError for anything else.
+    Images are uint8, or floats in [0, 1] that become uint8, of a layout that `layout` knows or that `axes` declares, such as
+    "HWCN"; labels as in `datadam.data.labels.labels_of`, and numbers are 0 .. K - 1 or 1 .. K. Arguments: `names`, what the
+    classes of both parts are called, if that is known; `test_asked`, the test part was asked for, so that one without labels
+    is an error; the others as in `datadam.data.numbering.joined`. Raises DataError for anything else.
     """
     if len(arrays) not in (2, 4):
         raise DataError(f"arrays come as (x_train, y_train) or (x_train, y_train, x_test, y_test); {len(arrays)} came.")
     x = [_array(images) for images in arrays[::2]]
+    x = x if axes is None else [declared(images, axes) for images in x]
+    order, note = layout(x[0].shape, len(_array(arrays[1]))) if axes is None else (FIRST if x[0].ndim == 4 else None, "")
     if x[0].shape[1:] != x[-1].shape[1:]:
         shapes = f"{list(x[0].shape)} and {list(x[-1].shape)}"
         raise DataError(f"training and test images must have one shape; {shapes} came.")
-    order, note = layout(x[0].shape)
     notes = [note] if note else []
     parts = []
     for what, images, given, called in zip(("training", "test"), x, arrays[1::2], names, strict=False):
@@ -81,32 +82,6 @@ def from_dataset(train: Any, test: Any | None = None, *, labels_as_numbers: bool
             parts.append(Part(pixels, pieces, np.argsort(which, kind="stable")))
             notes += remarks
     return _raw(parts, notes, as_numbers=labels_as_numbers, skip=skip_unlabelled)
-
-
-def layout(shape: Sequence[int]) -> tuple[tuple[int, ...] | None, str]:
-    """How to read an array of images as [N, C, H, W]: the order of its axes (None: add a channel axis), and a note.
-
-    Channels are the axis of 1 to 4; if both could be, the one that leaves square images; if neither, the smallest axis.
-    Raises DataError for another number of axes, and where this does not decide.
-    """
-    if len(shape) == 3 and 0 not in shape[1:]:
-        return None, ""
-    if len(shape) != 4 or 0 in shape[1:]:
-        raise DataError(f"images must come as {LAYOUTS}; an array of shape {list(shape)} came.")
-    _, a, b, c = shape
-    candidates = [order for order, channels in ((FIRST, a), (LAST, c)) if 1 <= channels <= 4]
-    if len(candidates) == 2:
-        candidates = [order for order, square in ((FIRST, b == c), (LAST, a == b)) if square]
-    elif not candidates and a != c:
-        order = FIRST if a < c else LAST
-        words = "[N, C, H, W]" if order == FIRST else "[N, H, W, C]"
-        return order, f"images of shape {list(shape)} were read as {words}, {shape[order[1]]} channels."
-    if len(candidates) != 1:
-        raise DataError(
-            f"images of shape {list(shape)} could be [N, C, H, W] as well as [N, H, W, C]. Give [N, H, W] if there is "
-            "one channel, or a torch data set of tensors, which are always [C, H, W]."
-        )
-    return candidates[0], ""
 
 
 def to_bytes(images: npt.NDArray[Any], what: str = "images") -> tuple[npt.NDArray[np.uint8], bool]:

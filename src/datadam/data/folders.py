@@ -10,16 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from datadam.data.class_names import match, new_names, numeric
+from datadam.data.arrangement import CLASSES, arranged, subfolders
+from datadam.data.class_names import match
 from datadam.data.numbering import SKIP
-from datadam.data.pictures import SHOWN, Fit, Pictures, Progress, decode, some
+from datadam.data.pictures import ENDINGS, SHOWN, Fit, Pictures, Progress, decode, some
 from datadam.data.real import Raw
+from datadam.data.rendering import USUALLY, Rendering
 from datadam.errors import DataError
 
-TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")  # the first that is there wins
-PLAIN_ENDINGS = (".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 UNLABELLED = "-1"
-ENDINGS = frozenset((*PLAIN_ENDINGS, ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif"))
 
 
 def read(
@@ -33,20 +32,23 @@ def read(
     skip_unlabelled: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
     classes: Mapping[str, str] | None = None,
+    layout: str | None = None,
 ) -> Raw:
-    """A folder of images: CLASS/*.png, or train/CLASS/*.png with test/ or val/ beside train/.
+    """A folder of images: CLASS/*.png, or train/CLASS/*.png with test/ or val/ beside train/ (see `datadam.data.arrangement`).
 
     Arguments: `size` and `fit`, to which square and how the images are resized (None: all have one size already);
     `test`, a folder of the same classes for the test part; `skip_bad`, leave out images that cannot be decoded;
     `labels_as_numbers`, folders called by numbers on one side are those of these places on the other; `skip_unlabelled`,
     leave out folders called -1; `memory_limit`, in bytes, beyond which decoded images stay on disk; `progress(what, done,
-    total)`; `classes`, folder name -> class name, if only these classes are wanted, in this order.
+    total)`; `classes`, folder name -> class name, if only these classes are wanted, in this order;
+    `layout`, "classes" to declare that the folders inside are the classes, whatever they hold.
     Images may lie deeper inside a class. They are read in the order of their names. Raises DataError.
     """
-    training, testing, notes = _parts(path, test)
-    folders = list(classes or _subfolders(training))
-    _check_folders(training, folders, classes)
+    found = arranged(path, test, known=classes is not None, declared=layout == CLASSES)
+    training, testing, notes = found.training, found.testing, list(found.notes)
+    folders = list(classes or found.classes)
     ignored: Counter[str] = Counter()
     if not classes:
         notes += _leave_unlabelled(folders, [training, testing], ignored, skip=skip_unlabelled)
@@ -69,6 +71,7 @@ def read(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
+        rendered=rendered,
         notes=notes,
     )
 
@@ -83,6 +86,7 @@ def read_files(
     skip_bad: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
     notes: Sequence[str] = (),
 ) -> Raw:
     """Image files with their labels: `train` and `test` are lists of (path, label). The rest as in `read`."""
@@ -104,36 +108,16 @@ def read_files(
         lambda a, b: names[a:b],
         key.hexdigest(),
     )
-    return decode(pictures, size=size, fit=fit, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress, notes=notes)
-
-
-def _parts(path: Path, test: Path | None) -> tuple[Path, Path | None, list[str]]:
-    """The folders that hold CLASS folders: of the training part and of the test part, and notes."""
-    inside = {name.lower(): path / name for name in _subfolders(path)}
-    training = next((inside[name] for name in TRAIN if name in inside and _subfolders(inside[name])), None)
-    if training is None:
-        if inside and inside.keys() <= set(TEST):
-            raise DataError(f"{path} holds {some(sorted(inside))} and no train/. Add it, or name the folder of the classes.")
-        return path, test, []
-    others = [inside[name] for name in TEST if name in inside]
-    known = set(_subfolders(training))
-    usable = [folder for folder in others if _has_classes(_subfolders(folder), sorted(known))]
-    testing = test or next(iter(usable), None)
-    notes = [
-        f"{folder} was left alone: "
-        + (f"the test part is {testing}." if folder in usable else f"it has no class folder of {training}.")
-        for folder in others
-        if folder != testing
-    ]
-    return training, testing, notes
-
-
-def _check_folders(training: Path, folders: Sequence[str], classes: Mapping[str, str] | None) -> None:
-    if not folders:
-        raise DataError(f"{training} has no class folders. Images must lie in PATH/CLASS/*.png or PATH/train/CLASS/*.png.")
-    if not classes and len(folders) == 1 and len(_subfolders(training / folders[0])) > 1:
-        only = training / folders[0]
-        raise DataError(f"{training} has only one class folder, {folders[0]}. Give {only} if the classes are in it.")
+    return decode(
+        pictures,
+        size=size,
+        fit=fit,
+        skip_bad=skip_bad,
+        memory_limit=memory_limit,
+        progress=progress,
+        notes=notes,
+        rendered=rendered,
+    )
 
 
 def _listed(root: Path, folders: Sequence[str], ignored: Counter[str]) -> list[tuple[str, int]]:
@@ -148,16 +132,11 @@ def _listed(root: Path, folders: Sequence[str], ignored: Counter[str]) -> list[t
     return [(name, label) for label, names in enumerate(found) for name in names]
 
 
-def _has_classes(folders: Sequence[str], known: Sequence[str]) -> bool:
-    """Whether some of these folders are classes: called as the known ones, or by numbers."""
-    return numeric(folders) or len(new_names(folders, known)) < len(folders)
-
-
 def _listed_by_name(
     testing: Path, training: Path, folders: Sequence[str], ignored: Counter[str], *, as_numbers: bool
 ) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
     """(path, label) of the test images, class after class; classes agree by name, and some may have no image. And notes."""
-    theirs = [name for name in _subfolders(testing) if name != UNLABELLED]
+    theirs = [name for name in subfolders(testing) if name != UNLABELLED]
     found = [_images(testing / name, ignored) for name in theirs]
     used = [k for k, names in enumerate(found) if names]
     if not used:
@@ -196,14 +175,3 @@ def _images(folder: Path, ignored: Counter[str], above: frozenset[tuple[int, int
         else:
             ignored[entry.suffix.lower() or "without ending"] += 1
     return sorted(found)
-
-
-def _subfolders(path: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in path.iterdir() if _is_folder(entry))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Give a folder of images.") from error
-
-
-def _is_folder(entry: Path) -> bool:
-    return not entry.name.startswith(".") and entry.name != "__MACOSX" and entry.is_dir()

@@ -6,6 +6,7 @@ from typing import Any
 from datadam.data import arrays, tables
 from datadam.data.named import refuse
 from datadam.data.official import Asked
+from datadam.data.parts import ORDER
 from datadam.data.real import Raw
 from datadam.errors import DataError, InvalidInput
 
@@ -47,14 +48,18 @@ def read(source: Any, asked: Asked) -> Raw:
             skip_unlabelled=asked.skip_unlabelled,
             memory_limit=asked.memory_limit,
             progress=asked.progress,
+            rendered=asked.rendered,
         )
-    refuse("streams and transforms", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
-    parts = {tables.PARTS.get(str(name), ""): split for name, split in splits.items()}
+    refuse("streams and transforms", asked.of_files())
+    parts, _ = tables.part_splits([str(name) for name in splits], "the data set")
     if "train" not in parts:
         raise DataError(f"there is no training part; the splits are {', '.join(map(str, splits))}.")
-    chosen = splits[test] if test is not None else parts.get("test", parts.get("validation"))
+    chosen = test if test is not None else next((parts[part] for part in ORDER if part in parts), None)
     return arrays.from_dataset(
-        parts["train"], chosen, labels_as_numbers=asked.labels_as_numbers, skip_unlabelled=asked.skip_unlabelled
+        splits[parts["train"]],
+        None if chosen is None else splits[chosen],
+        labels_as_numbers=asked.labels_as_numbers,
+        skip_unlabelled=asked.skip_unlabelled,
     )
 
 

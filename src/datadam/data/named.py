@@ -62,10 +62,11 @@ def read_named(name: str, row: NamedData, root: Path, asked: Asked, download: bo
     refuse(name, {"test": asked.test}, "It has a test part of its own.")
     labels = {"labels_as_numbers": asked.labels_as_numbers, "skip_unlabelled": asked.skip_unlabelled}
     refuse(name, labels, "All of its images have labels, and both parts the same names.")
+    refuse(name, {"layout": asked.layout}, "Its layout is known.")
     if not row.image_files:
         refuse(
             name,
-            {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad},
+            asked.of_files(),
             "It has one size and no single files.",
         )
     asked = asked.with_defaults(row.size, row.fit)

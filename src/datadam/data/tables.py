@@ -5,7 +5,6 @@ Shapes: K classes, N images, C channels, H x W pixels.
 
 import hashlib
 import json
-import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,25 +20,30 @@ from datadam.data.arrays import from_arrays
 from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
 from datadam.data.labels import Labels, labels_of_column
 from datadam.data.numbering import joined
+from datadam.data.parts import ORDER, WORDS, files_by_part, parquet_files, parts_of, said
 from datadam.data.pictures import Fit, Pictures, Progress, Source, decode, some
 from datadam.data.real import Raw
+from datadam.data.rendering import USUALLY, Rendering
 from datadam.errors import DataError, DownloadError, UnknownName
 
 NAME_KEYS = ("class_names", "label_names", "meta/label_names", "fine_label_names", "target_names", "classes")
 TRAIN_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
 TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"))
-PARTS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "val": "validation", "valid": "validation", "validation": "validation",
-}  # fmt: skip
 
 
-def read_npz(path: Path, *, test: Path | None = None, labels_as_numbers: bool = False, skip_unlabelled: bool = False) -> Raw:
+def read_npz(
+    path: Path,
+    *,
+    test: Path | None = None,
+    layout: str | None = None,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
+) -> Raw:
     """An .npz of x_train, y_train and maybe x_test, y_test; or of train_images ..., as MedMNIST; or of images, labels.
 
-    Arguments: `test`, another .npz, the test part; the others as in `datadam.data.numbering.joined`. Images are uint8, or floats
-    in [0, 1], [N, H, W], [N, H, W, C] or [N, C, H, W]; labels as in `datadam.data.labels.labels_of`; one of NAME_KEYS, if it is
-    there, holds the K names. Raises DataError.
+    Arguments: `test`, another .npz, the test part; `layout`, the axes of the images, such as "HWCN"; the others as in
+    `datadam.data.numbering.joined`. Images are uint8, or floats in [0, 1], [N, H, W], [N, H, W, C] or [N, C, H, W]; labels as
+    in `datadam.data.labels.labels_of`; one of NAME_KEYS, if it is there, holds the K names. Raises DataError.
     """
     found = _load_npz(path)
     arrays = _pair(found, TRAIN_KEYS, path)
@@ -56,6 +60,7 @@ def read_npz(path: Path, *, test: Path | None = None, labels_as_numbers: bool = 
         notes.append(f"{', '.join(aside)} were left alone.")
     raw = from_arrays(
         arrays,
+        layout,
         names=(names, theirs),
         test_asked=test is not None,
         labels_as_numbers=labels_as_numbers,
@@ -75,21 +80,22 @@ def read_parquet(
     skip_unlabelled: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
 ) -> Raw:
     """A parquet file, or a folder of them, with a column of encoded images and a column of labels.
 
-    In a folder, files called train-*, test-*, validation-* (or lying in folders of these names) are those parts; the
+    In a folder, names of files, or of folders that they lie in, say which part they are (`datadam.data.parts`); the
     validation part is taken only where there is no test part. Arguments: `test`, other such files, the test part;
     `labels_as_numbers` and `skip_unlabelled` as in `datadam.data.numbering.joined`; the rest as in
     `datadam.data.pictures.decode`. Files are read one row group at a time. Raises DataError.
     """
     files, notes = _parquet_files(path)
     if test is not None:
-        others, _ = _parquet_files(test)
-        files = {"train": files.get("train", []), "test": next(others[part] for part in _ORDER if part in others)}
+        others, _ = _parquet_files(test, training=False)
+        files = {"train": files["train"], "test": next(others[part] for part in (*ORDER, "train") if part in others)}
     parts = {part: _parquet_rows(names) for part, names in files.items() if names}
     train, testing, remarks = _choose(parts, str(path), asked=test is not None)
-    pictures, said = _joined(train, testing, as_numbers=labels_as_numbers, skip=skip_unlabelled)
+    pictures, told = _joined(train, testing, as_numbers=labels_as_numbers, skip=skip_unlabelled)
     return decode(
         pictures,
         size=size,
@@ -97,7 +103,8 @@ def read_parquet(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
-        notes=[*notes, *remarks, *said],
+        rendered=rendered,
+        notes=[*notes, *remarks, *told],
     )
 
 
@@ -112,6 +119,7 @@ def read_hub(
     skip_unlabelled: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
 ) -> Raw:
     """A data set of the Hugging Face hub with an image column and a label column.
 
@@ -140,6 +148,7 @@ def read_hub(
         skip_unlabelled=skip_unlabelled,
         memory_limit=memory_limit,
         progress=progress,
+        rendered=rendered,
     )
 
 
@@ -155,6 +164,7 @@ def read_splits(
     skip_unlabelled: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
 ) -> Raw:
     """Splits of the package `datasets`, by name, each with an image column and a label column.
 
@@ -166,12 +176,12 @@ def read_splits(
 
     if test is not None and test not in splits:
         raise UnknownName("split", test, [str(split) for split in splits])
-    chosen = {PARTS[str(split)]: str(split) for split in splits if str(split) in PARTS}
+    chosen, aside = part_splits([str(split) for split in splits], what)
     if test is not None:
-        chosen = {part: split for part, split in chosen.items() if part == "train"} | {"test": test}
+        chosen, aside = {part: split for part, split in chosen.items() if part == "train"} | {"test": test}, []
     parts = {part: _hub_rows(splits[split], f"{what}/{split}", datasets) for part, split in chosen.items()}
     train, testing, remarks = _choose(parts, what, asked=test is not None)
-    pictures, said = _joined(train, testing, as_numbers=labels_as_numbers, skip=skip_unlabelled)
+    pictures, told = _joined(train, testing, as_numbers=labels_as_numbers, skip=skip_unlabelled)
     return decode(
         pictures,
         size=size,
@@ -179,11 +189,19 @@ def read_splits(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
-        notes=[*remarks, *said],
+        rendered=rendered,
+        notes=[*aside, *remarks, *told],
     )
 
 
-_ORDER = ("test", "validation", "train")
+def part_splits(names: Sequence[str], what: str) -> tuple[dict[str, str], list[str]]:
+    """The split of each part, one called by a part's plain word before others, and notes about those left alone."""
+    chosen: dict[str, str] = {}
+    for split, parts in sorted(parts_of(names).items(), key=lambda item: (item[0].lower() not in WORDS, item[0])):
+        for part in parts if len(parts) == 1 else ():
+            chosen.setdefault(part, split)
+    aside = [split for split in names if split not in chosen.values()]
+    return chosen, [f"splits of {what} left alone: {some(aside)}."] if aside else []
 
 
 @dataclass(frozen=True)
@@ -201,7 +219,7 @@ def _choose(parts: Mapping[str, _Rows], what: str, *, asked: bool) -> tuple[_Row
     if "train" not in parts:
         raise DataError(f"{what} has no training part; its parts: {', '.join(parts) or 'none'}.")
     chosen, notes = None, []
-    for part in ("test", "validation"):
+    for part in ORDER:
         if part not in parts:
             continue
         if not asked and all(labels.unlabelled for labels in parts[part].labels):
@@ -210,6 +228,7 @@ def _choose(parts: Mapping[str, _Rows], what: str, *, asked: bool) -> tuple[_Row
             notes.append(f"the {part} part of {what} was left alone: it has a test part.")
         else:
             chosen = parts[part]
+            notes += said(part, f"the part {part} of {what}")
     return parts["train"], chosen, notes
 
 
@@ -240,22 +259,14 @@ def _read_places(rows: _Rows, places: npt.NDArray[np.int64]) -> list[Source]:
     return [source for run in runs for source in rows.read(int(run[0]), int(run[-1]) + 1)]
 
 
-def _parquet_files(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
+def _parquet_files(path: Path, *, training: bool = True) -> tuple[dict[str, list[Path]], list[str]]:
     """The files of each part, sorted, and notes."""
     if not path.is_dir():
         return {"train": [path]}, []
-    parts: dict[str, list[Path]] = {}
-    for file in sorted(path.rglob("*.parquet")):
-        words = [re.split(r"[^a-z]", word.lower())[0] for word in (file.stem, file.parent.name if file.parent != path else "")]
-        part = next((PARTS[word] for word in words if word in PARTS), "")
-        parts.setdefault(part, []).append(file)
-    rest = parts.pop("", [])
-    if not parts and not rest:
+    files = parquet_files(path)
+    if not files:
         raise DataError(f"{path} has no parquet files.")
-    if not parts:
-        return {"train": rest}, []
-    notes = [f"{len(rest)} parquet files that belong to no part were left alone: {some([f.name for f in rest])}."]
-    return parts, notes if rest else []
+    return files_by_part(path, files, training=training)
 
 
 def _parquet_rows(files: Sequence[Path]) -> _Rows:
