@@ -166,11 +166,16 @@ def test_one_bad_pixel_is_named():
     ("y", "words"),
     [
         (Y.astype(float), "integers"),
-        (Y - 1, r"-1 \.\. 0"),
-        (Y * 2, "class 1"),
-        (np.eye(2, dtype=int)[Y], "argmax"),
+        (Y - 1, r"5 of 10 training images have no label .*skip_unlabelled=True \(--skip-unlabelled\)"),
+        (Y - 2, r"-2 \.\. -1|no label"),
+        (Y * 2, "labels go from 0 to 2, and there is no training image of class 1"),
+        (Y * 2 + 1, "no training image of class 2"),
+        (Y + 2, "no training image of class 1"),
+        (np.eye(3)[Y] / 2, "soft"),
+        (np.eye(2, dtype=int)[Y] + 1, "multi-label"),
+        (1 - np.eye(3, dtype=int)[Y], "multi-label.*10 have several 1s and 0 none"),
         (Y[:9], "10 images and 9 labels"),
-        (np.array(["cat"] * 10), "integers"),
+        (np.array([None] * 10), "integers"),
         (Y + 2**40, "came"),
     ],
 )
@@ -181,7 +186,7 @@ def test_impossible_labels(y, words):
 
 def test_test_labels_beyond_the_training_classes():
     x = pixels(10, 4, 4)
-    with pytest.raises(DataError, match="test labels"):
+    with pytest.raises(DataError, match="the test part has classes that the training part lacks: 2; the training part has 0, 1"):
         load((x, Y, x, Y + 1))
 
 
@@ -232,7 +237,7 @@ def test_class_names_of_a_data_set():
     named = Items(items, classes=["cat", "dog"])
     assert load(named).classes == ("cat", "dog")
     assert load(Subset(named, range(10))).classes == ("cat", "dog")
-    with pytest.raises(DataError, match="names 1 classes"):
+    with pytest.raises(DataError, match=r"1 classes are named \(cat\), and 5 labels are none of them"):
         load(Items(items, classes=["cat"]))
 
 
@@ -244,7 +249,7 @@ def test_class_names_of_a_data_set():
         ([pixels(4, 4)], "item 0"),
         ([(pixels(4, 4), 0, 1)], "item 0"),
         ([(np.full((4, 4), np.nan), 0)], "NaN"),
-        ([(pixels(4, 4), np.eye(3)[0])], "single integers"),
+        ([(pixels(4, 4), 0), (pixels(4, 4), np.eye(3)[0])], "one shape"),
         ([(pixels(4, 4), 0.5)], "integers"),
         ([("cat.png", 0)], "H, W"),
     ],

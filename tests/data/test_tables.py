@@ -68,7 +68,7 @@ def test_npz_without_test_with_names_and_as_medmnist(tmp_path: Path) -> None:
     assert raw.test is None
     assert raw.classes == ("no", "yes")
     assert raw.notes == ("val_images, val_labels were left alone.",)
-    np.savez(tmp_path / "b.npz", x=noise(2, 3, 3, seed=5), y=np.array([1, 0]))
+    np.savez(tmp_path / "b.npz", x=noise(2, 3, 3, seed=5), y=np.array([1, 0]), classes=np.array(["no", "yes"]))
     raw = tables.read_npz(tmp_path / "a.npz", test=tmp_path / "b.npz")
     np.testing.assert_array_equal(raw.test.pixels[:, 0], noise(2, 3, 3, seed=5))
 
@@ -87,7 +87,9 @@ def test_npz_that_is_refused(tmp_path: Path) -> None:
     assert "it has: data [4, 3, 3], y_train [4]" in found
     assert "it has: nothing" in message()
     assert "x_test and y_test" in message(x_train=noise(2, 3, 3), y_train=np.array([0, 1]), x_test=noise(2, 3, 3))
-    assert "names 1 classes" in message(x=noise(2, 3, 3), y=np.array([0, 1]), classes=np.array(["a"]))
+    assert "1 classes are named (a), and 1 labels are none of them" in message(
+        x=noise(2, 3, 3), y=np.array([0, 1]), classes=np.array(["a"])
+    )
     assert "plain arrays" in message(x_train=np.array([{}, {}], dtype=object), y_train=np.array([0, 1]))
     assert "2 images and 3 labels" in message(x=noise(2, 3, 3), y=np.array([0, 1, 1]))
     whole = path.read_bytes()
@@ -173,7 +175,7 @@ def test_validation_where_the_test_part_has_no_labels(tmp_path: Path) -> None:
     raw = tables.read_parquet(tmp_path)
     assert raw.classes == ("cat", "dog")
     assert raw.test.labels.tolist() == [1, 1, 0]
-    assert raw.notes == (f"the test part of {tmp_path} was left alone: it has no labels.",)
+    assert raw.notes == (f"the test part of {tmp_path} was left alone: none of its images has a label (all are -1).",)
 
 
 def test_labels_are_numbered(tmp_path: Path) -> None:
@@ -247,9 +249,9 @@ def test_parquet_that_is_refused(tmp_path: Path) -> None:
         return str(caught.value)
 
     assert "its columns: id, image, kind" in message(label="kind")
-    assert "words, none missing; found: NoneType, int" in message(labels=[1, None] * 5)
+    assert "5 of 10 training images have no label" in message(labels=[1, None] * 5)
     assert "found: float" in message(labels=[0.5] * 10)
-    assert "2 classes are named, and 1 labels are none of them, such as 2" in message(
+    assert "2 classes are named (a, b), and 1 labels are none of them, such as 2" in message(
         labels=[0, 1, 2] + [1] * 7, names=["a", "b"]
     )
     pq.write_table(pa.table({"image": [[1, 2]], "label": [0]}), path)
@@ -273,10 +275,14 @@ def test_parquet_that_is_refused(tmp_path: Path) -> None:
         tables.read_parquet(tmp_path / "two")
     write(tmp_path / "three" / "train-0.parquet")
     write(tmp_path / "three" / "test-0.parquet", IMAGES[:2], [5, 0])
-    with pytest.raises(DataError, match="no training image has: 5"):
+    with pytest.raises(
+        DataError, match=r"test-0\.parquet has classes that the training part lacks: 5; the training part has 0, 1\."
+    ):
         tables.read_parquet(tmp_path / "three")
     write(tmp_path / "three" / "test-0.parquet", IMAGES[:2], ["a", "b"])
-    with pytest.raises(DataError, match="numbers and those of the test part words"):
+    with pytest.raises(
+        DataError, match=r"test-0\.parquet are called a, b, and those of the training part 0, 1\. .*labels_as_num"
+    ):
         tables.read_parquet(tmp_path / "three")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, Full, ProtocolName, Students, Workers
-from datadam.cli.options import Background, Bits, DataLayout, Device, Json, Note, Root, Seed
+from datadam.cli.options import Background, Bits, DataLayout, Device, Json, LabelsAsNumbers, Note, Root, Seed, SkipUnlabelled
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def compare(
     fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
     bits: Bits = None,
     background: Background = None,
     layout: DataLayout = None,
@@ -112,6 +114,8 @@ def compare(
         "bits": bits,
         "background": background,
         "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
         **data_limit(limit),
     }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})

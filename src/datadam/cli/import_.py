@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from datadam.cli.options import Background, Bits, DataLayout, Json, Note, Root, command
+from datadam.cli.options import Background, Bits, DataLayout, Json, LabelsAsNumbers, Note, Root, SkipUnlabelled, command
 
 
 def import_(
@@ -25,6 +25,8 @@ def import_(
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
     bits: Bits = None,
     background: Background = None,
     layout: DataLayout = None,
@@ -56,6 +58,8 @@ def import_(
         "bits": bits,
         "background": background,
         "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
     }
     real = load_data(data, {name: value for name, value in given.items() if value is not None})
     sets = read(

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from datadam.data.class_names import new_names, numeric
 from datadam.data.parts import ORDER, WORDS, parts_of, said
 from datadam.data.pictures import ENDINGS, some
 from datadam.errors import DataError
@@ -115,7 +116,7 @@ def _parts(path: Path, test: Path | None, inside: Look) -> Arrangement:
     if not trains:
         return _without_training(path, test, meant, roots, others, inside)
     train = _one("train", trains, path)
-    shared = [name for name in meant if name != train and classes[name] & classes[train]]
+    shared = [name for name in meant if name != train and _share(classes[name], classes[train])]
     if len(classes[train]) == 1 and any(set(inside(path / name).folders) == classes[train] for name in others):
         return _plain(path, test, inside).noting(_as_class([train, *shared]))  # as n01/images beside train/images
     if others and not shared:
@@ -136,6 +137,11 @@ def _parts(path: Path, test: Path | None, inside: Look) -> Arrangement:
             notes.append(f"{path / name} was left alone: {reason}")
     notes += [f"{path / name} was left alone: its name is that of no part." for name in others]
     return Arrangement(roots[train], testing, inside(roots[train]).folders, tuple(notes))
+
+
+def _share(folders: set[str], known: set[str]) -> bool:
+    """Whether some folders are classes among the known ones, however their names are written, or by numbers."""
+    return bool(folders) and (len(new_names(sorted(folders), sorted(known))) < len(folders) or numeric(sorted(folders)))
 
 
 def _plain(path: Path, test: Path | None, inside: Look) -> Arrangement:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datadam import plugins
-from datadam.data import arrays, binary, official
+from datadam.data import arrays, binary, hub_objects, official
 from datadam.data.arrangement import CLASSES
 from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
@@ -169,6 +169,8 @@ def load(
     fit: Fit | None = None,
     test: Any | None = None,
     skip_bad: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
     bits: Bits | None = None,
     background: str | int | None = None,
     layout: str | None = None,
@@ -180,16 +182,19 @@ def load(
     """Load real data with its training and test part.
 
     Arguments: `source`, a name of CATALOG, a path (a folder of images, an .npz, a parquet file or a folder of them),
-    "hf:owner/name", a torch data set of (image, label), or arrays (x_train, y_train[, x_test, y_test]); `root`, where
-    named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to which square and
-    how images of files are resized; `test`, the test part where `source` is only the training part; `skip_bad`, leave
-    out unreadable images instead of refusing; `bits`, from 8 to 16, how many are in use in images of more than 8 bits a
-    channel, which are scaled ("auto": as many as their largest number needs); `background`, "black", "white" or a level
-    from 0 to 255, what lies behind transparent images; `layout`, where it is not plain: for arrays the order of their
-    axes, such as "HWCN", and for folders "classes", which says that the folders inside are the classes, whatever they
-    are called and hold; `zca`, whiten like `RealData.with_zca`; `memory_limit`, in bytes, beyond which decoded images
-    stay on disk; `download`, whether an absent public set is fetched; `progress(what, done, total)`, called now and then.
-    Without a test part a fifth of each class is held out, always the same images.
+    "hf:owner/name", a data set of (image, label) of torch or of the package datasets, or arrays (x_train, y_train[, x_test,
+    y_test]); `root`, where named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to
+    which square and how images of files are resized; `test`, the test part where `source` is only the training part;
+    `skip_bad`, leave out unreadable images instead of refusing; `labels_as_numbers`, equal numbers of both parts are equal
+    classes, whatever they are called; `skip_unlabelled`, leave out images whose label is -1 or missing instead of refusing;
+    `bits`, from 8 to 16, how many are in use in images of more than 8 bits a channel, which are scaled ("auto": as many as
+    their largest number needs); `background`, "black", "white" or a level from 0 to 255, what lies behind transparent images;
+    `layout`, where it is not plain: for arrays the order of their axes, such as "HWCN", and for folders "classes", which says
+    that the folders inside are the classes, whatever they are called and hold; `zca`, whiten like `RealData.with_zca`;
+    `memory_limit`, in bytes, beyond which decoded images stay on disk; `download`, whether an absent public set is fetched;
+    `progress(what, done, total)`, called now and then.
+    Both parts agree by the names of classes, where they have any. Without a test part a fifth of each class is held out, always
+    the same images.
     Raises UnknownName, DataError (also where a set must be asked for), DownloadError, NotEnoughMemory.
     """
     if fit is not None and fit not in FITS:
@@ -200,8 +205,8 @@ def load(
         check_variant(zca)
     rendered = rendering(bits, background)
     asked = Asked(
-        size=size, fit=fit, test=test, skip_bad=skip_bad, rendered=rendered, layout=layout, memory_limit=memory_limit,
-        progress=progress,
+        size=size, fit=fit, test=test, skip_bad=skip_bad, labels_as_numbers=labels_as_numbers, skip_unlabelled=skip_unlabelled,
+        rendered=rendered, layout=layout, memory_limit=memory_limit, progress=progress,
     )  # fmt: skip
     row = row_named(source) if isinstance(source, str) else None
     named = row is not None
@@ -225,14 +230,8 @@ def load(
         name, kept = path.stem if path.is_file() else path.name, str(path)
         raw = _read_path(path, asked)
     else:
-        refuse("arrays and data sets", asked.of_files())
         name, kept = "arrays", ""
-        if isinstance(source, (tuple, list)):
-            refuse("arrays", {"test": test}, "Give (x_train, y_train, x_test, y_test).")
-            raw = arrays.from_arrays(source, layout)
-        else:
-            refuse("data sets", {"layout": layout}, "Let it give tensors, which are always [C, H, W].")
-            raw = arrays.from_dataset(source, test)
+        raw = _read_object(source, asked)
     train, test_part, notes = hold_out(raw)
     options = _options(kept, root, asked, background, row)
     real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
@@ -263,6 +262,19 @@ def _checked(name: str, loaded: object) -> NamedData:
     return loaded
 
 
+def _read_object(source: Any, asked: Asked) -> Raw:
+    """Data that are in memory already."""
+    as_numbers, skip = asked.labels_as_numbers, asked.skip_unlabelled
+    if hub_objects.is_one(source):
+        return hub_objects.read(source, asked)
+    refuse("arrays and data sets", asked.of_files())
+    if isinstance(source, (tuple, list)):
+        refuse("arrays", {"test": asked.test}, "Give (x_train, y_train, x_test, y_test).")
+        return arrays.from_arrays(source, asked.layout, labels_as_numbers=as_numbers, skip_unlabelled=skip)
+    refuse("data sets", {"layout": asked.layout}, "Let it give tensors, which are always [C, H, W].")
+    return arrays.from_dataset(source, asked.test, labels_as_numbers=as_numbers, skip_unlabelled=skip)
+
+
 def _read_path(path: Path, asked: Asked) -> Raw:
     test = None if asked.test is None else absolute(asked.test)
     if test is not None and not test.exists():
@@ -271,7 +283,13 @@ def _read_path(path: Path, asked: Asked) -> Raw:
         from datadam.data import tables
 
         refuse(".npz files", asked.of_files())
-        return tables.read_npz(path, test=test, layout=asked.layout)
+        return tables.read_npz(
+            path,
+            test=test,
+            layout=asked.layout,
+            labels_as_numbers=asked.labels_as_numbers,
+            skip_unlabelled=asked.skip_unlabelled,
+        )
     if path.suffix == ".parquet" or (path.is_dir() and holds_parquet(path)):
         from datadam.data import tables
 
@@ -282,6 +300,8 @@ def _read_path(path: Path, asked: Asked) -> Raw:
             fit=asked.fit,
             test=test,
             skip_bad=asked.skip_bad,
+            labels_as_numbers=asked.labels_as_numbers,
+            skip_unlabelled=asked.skip_unlabelled,
             memory_limit=asked.memory_limit,
             progress=asked.progress,
             rendered=asked.rendered,
@@ -307,8 +327,9 @@ def _options(
         return {}
     options: dict[str, Any] = {} if root is None else {"root": str(absolute(root))}
     if asked.test is not None:
-        options["test"] = asked.test if kept.startswith("hf:") else str(absolute(asked.test))
+        options["test"] = str(asked.test) if kept.startswith("hf:") else str(absolute(asked.test))
     if asked.size:  # how they were resized is said also where nobody asked
         options |= {"size": asked.size, "fit": asked.fit or (row.fit if row else None) or "crop"}
+    options |= {key: True for key in ("labels_as_numbers", "skip_unlabelled") if getattr(asked, key)}
     given = {"skip_bad": asked.skip_bad or None, "bits": asked.rendered.bits, "background": background, "layout": asked.layout}
     return options | {key: value for key, value in given.items() if value is not None}

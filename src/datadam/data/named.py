@@ -60,6 +60,8 @@ def default_root() -> Path:
 
 def read_named(name: str, row: NamedData, root: Path, asked: Asked, download: bool) -> Raw:
     refuse(name, {"test": asked.test}, "It has a test part of its own.")
+    labels = {"labels_as_numbers": asked.labels_as_numbers, "skip_unlabelled": asked.skip_unlabelled}
+    refuse(name, labels, "All of its images have labels, and both parts the same names.")
     refuse(name, {"layout": asked.layout}, "Its layout is known.")
     if not row.image_files:
         refuse(

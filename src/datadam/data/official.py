@@ -58,6 +58,8 @@ class Asked:
     fit: Literal["crop", "squash", "pad"] | None = None
     test: Any | None = None
     skip_bad: bool = False
+    labels_as_numbers: bool = False
+    skip_unlabelled: bool = False
     rendered: Rendering = USUALLY
     layout: str | None = None
     memory_limit: int | None = None
@@ -83,6 +85,8 @@ def read_folder(path: Path, asked: Asked, *, test: Path | None = None, classes: 
         fit=asked.fit,
         test=test,
         skip_bad=asked.skip_bad,
+        labels_as_numbers=asked.labels_as_numbers,
+        skip_unlabelled=asked.skip_unlabelled,
         memory_limit=asked.memory_limit,
         progress=asked.progress,
         rendered=asked.rendered,
@@ -99,8 +103,10 @@ def read_hub(name: str, asked: Asked) -> Raw:
         name,
         size=asked.size,
         fit=asked.fit,
-        test=asked.test,
+        test=None if asked.test is None else str(asked.test),
         skip_bad=asked.skip_bad,
+        labels_as_numbers=asked.labels_as_numbers,
+        skip_unlabelled=asked.skip_unlabelled,
         memory_limit=asked.memory_limit,
         progress=asked.progress,
         rendered=asked.rendered,

@@ -25,6 +25,7 @@ from datadam.rng import stream
 
 HELD_OUT = 0.2  # the share of each class that becomes the test part when there is none
 MAPPED = 64  # images read from a memory map before its pages are given back
+SHOWN = 12  # names of classes in a note
 CHUNK = 1 << 22  # bytes of pixels read at a time, wherever memory must not grow with N
 
 
@@ -93,6 +94,14 @@ class RealData:
             faults.append(f"the normalisation is for {len(self.transform.mean)} channels, and the images have {self.shape[0]}.")
         if faults:
             raise DataError(*faults)
+
+    @classmethod
+    def from_dataset(cls, train: Any, test: Any | None = None, **options: Any) -> "RealData":
+        """The data of a data set object of torch or of the package datasets; `test`, the object of the test part, or the name of
+        a split. The rest, and errors, as in `datadam.load`."""
+        from datadam.data.catalog import load
+
+        return load(train, test=test, **options)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -224,7 +233,13 @@ def hold_out(raw: Raw) -> tuple[Split, Split, tuple[str, ...]]:
     if not len(raw.train):
         raise DataError("there is no training image.")
     if raw.test is not None:
-        return raw.train, raw.test, raw.notes
+        seen = np.bincount(raw.test.labels[raw.test.labels >= 0], minlength=len(raw.classes))
+        absent = [name for name, count in zip(raw.classes, seen.tolist(), strict=False) if not count]
+        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+        lacks = (
+            f"the test part has no image of {len(absent)} of the {len(raw.classes)} classes: {', '.join(absent[:SHOWN])}{more}."
+        )
+        return raw.train, raw.test, (*raw.notes, lacks) if absent else raw.notes
     labels = raw.train.labels
     held = np.zeros(len(labels), dtype=bool)
     for k, name in enumerate(raw.classes):
