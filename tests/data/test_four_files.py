@@ -37,7 +37,9 @@ def test_npz_of_one_array_each(tmp_path: Path) -> None:
         assert real.train.labels.tolist() == labels.tolist()
         assert real.classes == ("0", "1", "2")
     assert real.name == "kmnist"
-    (tmp_path / "kmnist_classmap.csv").write_text("index,codepoint,char\n0,U+304A,お\n1,U+304D,き\n2,U+3059,す\n", encoding="utf-8")
+    (tmp_path / "kmnist_classmap.csv").write_text(
+        "index,codepoint,char\n0,U+304A,お\n1,U+304D,き\n2,U+3059,す\n", encoding="utf-8"
+    )
     assert load(tmp_path).classes == ("お", "き", "す")
     with pytest.raises(InvalidInput, match="size= cannot be used with sets of four files"):
         load(tmp_path, size=8)
