@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import sys
 import types
 from pathlib import Path
@@ -327,6 +328,7 @@ class Split:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Split]]:
+    monkeypatch.setattr("datadam.data.hub._away", lambda: "")
     sets: dict[str, dict[str, Split]] = {}
     package = types.ModuleType("datasets")
     package.Image, package.load_dataset = ImageFeature, sets.__getitem__  # type: ignore[attr-defined]
@@ -349,8 +351,45 @@ def test_hub(hub: dict[str, dict[str, Split]], tmp_path: Path) -> None:
     assert raw.train.labels.tolist() == [0, 1] * 5
     assert raw.test.labels.tolist() == [1, 1, 0]
     assert raw.classes == ("cat", "dog")
+    assert raw.notes[0] == "splits of hf:owner/name left alone: extra."
     chosen = tables.read_hub("owner/name", test="train", size=2)
     assert chosen.test.pixels.shape == (10, 3, 2, 2)
+
+
+@pytest.mark.parametrize("split", ["dev", "eval", "my_eval", "Validation"])
+def test_hub_splits_by_other_names(hub: dict[str, dict[str, Split]], split: str) -> None:
+    hub["o/n"] = {
+        "train": Split(cells(IMAGES), [0, 1] * 5),
+        "train_extra": Split([], []),
+        split: Split(cells(IMAGES[:3]), [1, 1, 0]),
+    }
+    raw = tables.read_hub("o/n")
+    assert raw.test is not None
+    assert raw.test.labels.tolist() == [1, 1, 0]
+    assert raw.notes[0] == "splits of hf:o/n left alone: train_extra."
+    told = "the part dev of hf:o/n is the test part: there is no other." in raw.notes
+    assert told is (split != "Validation")
+
+
+def test_a_hub_out_of_reach_is_asked_from_its_cache_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("urllib.request.getproxies", dict)
+        package = types.ModuleType("datasets")
+
+        def load_dataset(name: str) -> None:
+            assert constants.HF_HUB_OFFLINE
+            raise ConnectionError("not in the\ncache")
+
+        package.load_dataset = load_dataset  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "datasets", package)
+        with pytest.raises(DownloadError, match=r"127\.0\.0\.1:\d+ cannot be reached, and its cache here") as caught:
+            tables.read_hub("o/n")
+    assert "\n" not in str(caught.value)
+    assert not constants.HF_HUB_OFFLINE
 
 
 def test_hub_that_is_refused(hub: dict[str, dict[str, Split]], monkeypatch: pytest.MonkeyPatch) -> None:

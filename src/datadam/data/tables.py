@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from datadam.data import hub
 from datadam.data.arrays import from_arrays
 from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
 from datadam.data.labels import Labels, labels_of_column
@@ -24,7 +25,7 @@ from datadam.data.parts import ORDER, WORDS, files_by_part, parquet_files, parts
 from datadam.data.pictures import Fit, Pictures, Progress, Source, decode, some
 from datadam.data.real import Raw
 from datadam.data.rendering import USUALLY, Rendering
-from datadam.errors import DataError, DownloadError, UnknownName
+from datadam.errors import DataError, UnknownName
 
 NAME_KEYS = ("class_names", "label_names", "meta/label_names", "fine_label_names", "target_names", "classes")
 TRAIN_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
@@ -130,13 +131,7 @@ def read_hub(
         import datasets
     except ImportError as error:
         raise DataError(f"hf:{name} needs the package datasets: pip install 'datadam[hf]'.") from error
-    try:
-        splits = datasets.load_dataset(name)
-    except Exception as error:  # of many packages: the hub's, the network's, the file formats'
-        raise DownloadError(
-            f"hf:{name} cannot be loaded: {error}. Check the name and the connection; where terms must be accepted, "
-            "do so on the hub and log in with: hf auth login."
-        ) from error
+    splits = hub.fetched(name, datasets)
     return read_splits(
         splits,
         f"hf:{name}",
