@@ -13,6 +13,7 @@ from datadam.errors import DataError, InvalidInput
 
 LAYOUTS = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
 FIRST, LAST = (0, 1, 2, 3), (0, 3, 1, 2)  # where the channels are: the order of axes that gives [N, C, H, W]
+CHANNELS = 16  # an image of more has them for its third axis of space
 CURE = "Say which it is with layout= (--layout), such as layout={!r}."
 
 
@@ -23,6 +24,7 @@ def layout(shape: Sequence[int], labels: int | None = None) -> tuple[tuple[int, 
     Matlab has it. Channels are the axis of 1 to 4; if both could be, the one that leaves square images; if neither, the smallest
     axis. Raises DataError for another number of axes, and where this does not decide.
     """
+    _refuse_volumes(shape)
     if len(shape) not in (3, 4) or 0 in shape[1:]:
         raise DataError(f"images must come as {LAYOUTS}; an array of shape {list(shape)} came.")
     _require_images_first(shape, labels)
@@ -39,6 +41,19 @@ def layout(shape: Sequence[int], labels: int | None = None) -> tuple[tuple[int, 
     if len(candidates) != 1:
         raise DataError(f"images of shape {list(shape)} could be [N, C, H, W] as well as [N, H, W, C]. {CURE.format('NCHW')}")
     return candidates[0], ""
+
+
+def _refuse_volumes(shape: Sequence[int]) -> None:
+    """Raises DataError for images with three axes of space, with or without channels."""
+    inner = list(shape[1:])
+    if len(inner) == 4 and min(inner[0], inner[-1]) <= CHANNELS:
+        inner = inner[1:] if inner[0] <= inner[-1] else inner[:-1]
+    if len(inner) == 3 and min(inner) > CHANNELS:
+        raise DataError(
+            f"images of shape {list(shape)} look like volumes, {' x '.join(map(str, inner))} points each. Only flat images of up "
+            f"to {CHANNELS} channels are read; take one slice of each, such as the middle one, [:, {inner[0] // 2}], or their "
+            "mean along one axis."
+        )
 
 
 def _require_images_first(shape: Sequence[int], labels: int | None) -> None:

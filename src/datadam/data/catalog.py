@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datadam import plugins
-from datadam.data import arrays, binary, hub_objects, official
+from datadam.data import arrays, binary, four_files, hub_objects, official
 from datadam.data.arrangement import CLASSES
 from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
@@ -227,7 +227,7 @@ def load(
         refuse("data sets of the hub", {"layout": layout}, "Their images are encoded one by one.")
         raw = official.read_hub(source.removeprefix("hf:"), asked)
     elif path is not None:
-        name, kept = path.stem if path.is_file() else path.name, str(path)
+        name, kept = _name_of(path), str(path)
         raw = _read_path(path, asked)
     else:
         name, kept = "arrays", ""
@@ -275,10 +275,21 @@ def _read_object(source: Any, asked: Asked) -> Raw:
     return arrays.from_dataset(source, asked.test, labels_as_numbers=as_numbers, skip_unlabelled=skip)
 
 
+def _name_of(path: Path) -> str:
+    sets = four_files.sets_in(path)
+    own = path.stem if path.is_file() else path.name
+    return sets[0].name or path.parent.name if sets and path.is_file() else own
+
+
 def _read_path(path: Path, asked: Asked) -> Raw:
     test = None if asked.test is None else absolute(asked.test)
     if test is not None and not test.exists():
         raise DataError(f"the test part {test} does not exist.")
+    if four_files.sets_in(path):
+        refuse(
+            "sets of four files", {**asked.of_files(), "layout": asked.layout, "test": test}, "They say all of this themselves."
+        )
+        return four_files.read(path, labels_as_numbers=asked.labels_as_numbers, skip_unlabelled=asked.skip_unlabelled)
     if path.suffix == ".npz":
         from datadam.data import tables
 

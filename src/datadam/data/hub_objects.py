@@ -38,7 +38,7 @@ def read(source: Any, asked: Asked) -> Raw:
         splits, test = {"train": splits["train"], "test": test} if "train" in splits else splits, "test"
     if not any(_as_items(split) for split in splits.values()):
         return tables.read_splits(
-            splits,
+            {name: split.with_format(None) for name, split in splits.items()},
             "the data set",
             size=asked.size,
             fit=asked.fit,

@@ -47,12 +47,12 @@ def read_npz(
     `datadam.data.numbering.joined`. Images are uint8, or floats in [0, 1], [N, H, W], [N, H, W, C] or [N, C, H, W]; labels as
     in `datadam.data.labels.labels_of`; one of NAME_KEYS, if it is there, holds the K names. Raises DataError.
     """
-    found = _load_npz(path)
+    found = load_npz(path)
     arrays = _pair(found, TRAIN_KEYS, path)
     names = theirs = _npz_names(found)
     notes = []
     if test is not None:
-        others = _load_npz(test)
+        others = load_npz(test)
         theirs = _npz_names(others)
         arrays += _pair(others, (*TEST_KEYS, *TRAIN_KEYS), test)
     elif any(key in found for keys in TEST_KEYS for key in keys):
@@ -367,7 +367,8 @@ def _npz_names(found: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...] | None:
     return None
 
 
-def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an .npz, without running anything. Raises DataError."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
