@@ -31,6 +31,8 @@ from datadam.errors import DataError, UnknownName
 NAME_KEYS = ("class_names", "label_names", "meta/label_names", "fine_label_names", "target_names", "classes")
 TRAIN_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
 TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"))
+ASIDE = ("val", "valid", "validation", "dev", "eval")
+ASIDE_KEYS = tuple(pair for word in ASIDE for pair in ((f"x_{word}", f"y_{word}"), (f"{word}_images", f"{word}_labels")))
 
 
 def read_npz(
@@ -51,13 +53,19 @@ def read_npz(
     arrays = _pair(found, TRAIN_KEYS, path)
     names = theirs = _npz_names(found)
     notes = []
+    taken = next((pair for pair in ASIDE_KEYS if set(pair) <= found.keys()), ())
     if test is not None:
         others = load_npz(test)
         theirs = _npz_names(others)
-        arrays += _pair(others, (*TEST_KEYS, *TRAIN_KEYS), test)
+        arrays += _pair(others, (*TEST_KEYS, *ASIDE_KEYS, *TRAIN_KEYS), test)
+        taken = ()
     elif any(key in found for keys in TEST_KEYS for key in keys):
         arrays += _pair(found, TEST_KEYS, path)
-    aside = sorted(key for key in found if key.startswith(("val_", "x_val", "y_val")))
+        taken = ()
+    elif taken:
+        arrays += [found[key] for key in taken]
+        notes.append(f"{' and '.join(taken)} are the test part: there is no other.")
+    aside = sorted({key for pair in ASIDE_KEYS for key in pair} & found.keys() - set(taken))
     if aside:
         notes.append(f"{', '.join(aside)} were left alone.")
     raw = from_arrays(
