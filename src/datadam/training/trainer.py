@@ -29,10 +29,10 @@ class Training:
     """How a network is trained: SGD with cross-entropy.
 
     Arguments: `epochs`; `batch`, images a step (all if fewer); `lr`, `momentum`, `weight_decay` of SGD; `schedule`, one of
-    "step": times 0.1 from epoch `drop_after` on (None: after half), "every15": times 0.5 every 15 epochs, "cycle": up from 0 in the first
-    15 % of all steps and down to 0 in the rest, for a training of few epochs; `fresh_optimizer`, whether the momentum is lost at
-    the drop, as in released code that makes a new optimiser; `augment`, words of the augmentation, each image with its own
-    parameters, a batch with one operation ("dsa" is resolved by who knows the data), or a name of `policies.POLICIES`.
+    "step": times 0.1 from epoch `drop_after` on (None: after half), "every15": times 0.5 every 15 epochs, "cycle": up from 0 in
+    the first 15 % of all steps and down to 0 in the rest, for a training of few epochs; `fresh_optimizer`, whether the momentum
+    is lost at the drop, as in released code that makes a new optimiser; `augment`, words of the augmentation, each image with its
+    own parameters, a batch with one operation ("dsa" is resolved by who knows the data), or a name of `policies.POLICIES`.
     """
 
     epochs: int = 1000

@@ -15,8 +15,9 @@ from datadam.methods import Method
 from datadam.methods.catalog import method_named
 
 CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
-    "quick": calm.quick,
+    "calm-quick": calm.quick,
     "calm": calm.calm,
+    "calm-long": calm.long,
     "datadam": datadam.datadam,
     "paper": datadam.paper,
     "official": datadam.official,
