@@ -23,7 +23,9 @@ def real() -> datadam.RealData:
     return small_data(per_class=400)
 
 
-@pytest.mark.parametrize(("words", "seconds"), [("300", 300), ("5min", 300), ("5 min", 300), ("2h", 7200), ("90s", 90), (75.5, 75.5)])
+@pytest.mark.parametrize(
+    ("words", "seconds"), [("300", 300), ("5min", 300), ("5 min", 300), ("2h", 7200), ("90s", 90), (75.5, 75.5)]
+)
 def test_times_are_read(words: str | float, seconds: float) -> None:
     assert budget.seconds_of(words) == seconds
 
