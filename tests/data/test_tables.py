@@ -65,11 +65,13 @@ def test_npz_without_test_with_names_and_as_medmnist(tmp_path: Path) -> None:
         classes=np.array(["no", "yes"]),
     )
     raw = tables.read_npz(tmp_path / "a.npz")
-    assert raw.test is None
+    assert raw.test is not None
+    assert len(raw.test) == 1
     assert raw.classes == ("no", "yes")
-    assert raw.notes == ("val_images, val_labels were left alone.",)
+    assert raw.notes[0] == "val_images and val_labels are the test part: there is no other."
     np.savez(tmp_path / "b.npz", x=noise(2, 3, 3, seed=5), y=np.array([1, 0]), classes=np.array(["no", "yes"]))
     raw = tables.read_npz(tmp_path / "a.npz", test=tmp_path / "b.npz")
+    assert "val_images, val_labels were left alone." in raw.notes
     np.testing.assert_array_equal(raw.test.pixels[:, 0], noise(2, 3, 3, seed=5))
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from datadam.data import hub
 from datadam.data.arrays import from_arrays
+from datadam.data.cells import named_files, picture_column, source_of
 from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
 from datadam.data.labels import Labels, labels_of_column
 from datadam.data.numbering import joined
@@ -30,6 +31,8 @@ from datadam.errors import DataError, UnknownName
 NAME_KEYS = ("class_names", "label_names", "meta/label_names", "fine_label_names", "target_names", "classes")
 TRAIN_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
 TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"))
+ASIDE = ("val", "valid", "validation", "dev", "eval")
+ASIDE_KEYS = tuple(pair for word in ASIDE for pair in ((f"x_{word}", f"y_{word}"), (f"{word}_images", f"{word}_labels")))
 
 
 def read_npz(
@@ -50,13 +53,19 @@ def read_npz(
     arrays = _pair(found, TRAIN_KEYS, path)
     names = theirs = _npz_names(found)
     notes = []
+    taken = next((pair for pair in ASIDE_KEYS if set(pair) <= found.keys()), ())
     if test is not None:
         others = load_npz(test)
         theirs = _npz_names(others)
-        arrays += _pair(others, (*TEST_KEYS, *TRAIN_KEYS), test)
+        arrays += _pair(others, (*TEST_KEYS, *ASIDE_KEYS, *TRAIN_KEYS), test)
+        taken = ()
     elif any(key in found for keys in TEST_KEYS for key in keys):
         arrays += _pair(found, TEST_KEYS, path)
-    aside = sorted(key for key in found if key.startswith(("val_", "x_val", "y_val")))
+        taken = ()
+    elif taken:
+        arrays += [found[key] for key in taken]
+        notes.append(f"{' and '.join(taken)} are the test part: there is no other.")
+    aside = sorted({key for pair in ASIDE_KEYS for key in pair} & found.keys() - set(taken))
     if aside:
         notes.append(f"{', '.join(aside)} were left alone.")
     raw = from_arrays(
@@ -276,6 +285,7 @@ def _parquet_rows(files: Sequence[Path]) -> _Rows:
             if {image, label} - set(table.schema_arrow.names):
                 raise DataError(f"{file} lacks the columns {image} and {label} that {files[0].name} has.")
         columns = [table.read(columns=[label]).column(0) for table in tables]
+        named = [path for file, table in zip(files, tables, strict=True) for path in named_files(table, image, file)]
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{files[0].parent}: parquet files cannot be read: {error}.") from error
     labels = [
@@ -292,14 +302,15 @@ def _parquet_rows(files: Sequence[Path]) -> _Rows:
             column = tables[file].read_row_group(group, columns=[image]).column(image).combine_chunks()
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{files[file]} is damaged: {error}.") from error
-        return column.field("bytes") if pa.types.is_struct(column.type) else column
+        return column
 
     def read(start: int, stop: int) -> list[Source]:
         found: list[Source] = []
         k = int(np.searchsorted(ends, start, side="right"))
         while start < stop:
             group, begin = images(k), int(ends[k - 1]) if k else 0
-            found += [value or b"" for value in group.slice(start - begin, stop - start).to_pylist()]
+            folder = files[groups[k][0]].parent
+            found += [source_of(cell, folder) for cell in group.slice(start - begin, stop - start).to_pylist()]
             start, k = int(ends[k]), k + 1
         return found
 
@@ -309,7 +320,7 @@ def _parquet_rows(files: Sequence[Path]) -> _Rows:
         first = sum(table.metadata.num_rows for table in tables[:file])
         return f"{files[file].name} row {i - first}"
 
-    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(str(file), about.st_size, about.st_mtime_ns) for file in (*files, *named) for about in (file.stat(),)]
     key = hashlib.sha256(json.dumps([stats, image, label]).encode()).hexdigest()
     return _Rows(labels, name, read, key)
 
@@ -325,17 +336,8 @@ def _parquet_names(schema: Any, label: str) -> tuple[str, ...] | None:
 
 def _columns(schema: Any, file: Path) -> tuple[str, str]:
     """The image column and the label column."""
-    import pyarrow as pa
-
-    encoded = [
-        field.name
-        for field in schema
-        if pa.types.is_binary(field.type)
-        or pa.types.is_large_binary(field.type)
-        or (pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
-    ]
     known = {name.lower(): name for name in schema.names}
-    image = pick(IMAGE_COLUMNS, encoded) or (encoded[0] if len(encoded) == 1 else None)
+    image = picture_column(schema)
     label = pick(LABEL_COLUMNS, schema.names)
     if image is None or label is None:
         what = "image column of encoded bytes" if image is None else "label column"
