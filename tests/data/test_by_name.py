@@ -208,6 +208,10 @@ def test_a_part_without_any_label_is_no_test_part(tmp_path: Path) -> None:
     assert any("held out" in note for note in real.notes)
     with pytest.raises(DataError, match="none of the 2 test images has a label"):
         load(tmp_path / "a.npz", test=tmp_path / "a.npz")
+    blank = np.zeros((2, 4, 4, 3), np.uint8)
+    more = {"x_test": blank, "y_test": np.array([-1, -1]), "x_val": blank, "y_val": np.array([1, 0])}
+    npz(tmp_path / "b.npz", ["cat", "dog"], **more)
+    assert load(tmp_path / "b.npz").test.labels.tolist() == [1, 0]
 
 
 # ---- torch

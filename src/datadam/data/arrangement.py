@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from datadam.data.class_names import new_names, numeric
+from datadam.data.class_names import new_names
+from datadam.data.name_forms import numeric
 from datadam.data.parts import ORDER, WORDS, parts_of, said
 from datadam.data.pictures import ENDINGS, some
 from datadam.errors import DataError
