@@ -230,7 +230,7 @@ def _refuse_variants(found: Arrangement, inside: Look) -> None:
     first = next(iter(nested))
     what = f"{root}: the folders {some(list(nested))} hold the same folders {some(shared)}"
     if all(parts_of(shared).values()):
-        raise DataError(f"{what}, which are parts. Images must lie in PATH/{shared[0]}/CLASS/*.png, the part before the class.")
+        raise DataError(f"{what}, which are parts. Images must lie in PATH/train/CLASS/*.png, the part before the class.")
     raise DataError(
         f"{what}, so they are parts or variants of one set and no classes. Give one of them: {root / first}, and with "
         f"test= (--test) the test part, if one of them is that. If they are classes all the same, {DECLARE}."
