@@ -278,6 +278,8 @@ def test_objects_of_the_package_datasets(datasets: Any) -> None:
         assert right(real)
         assert LACKS in real.notes
         assert (real.source, real.options) == ("", {})
+    split = datasets.DatasetDict({"training": train, "test": hub_set(datasets, ["ant"])})
+    assert right(load(split, test=test))
     assert load(train, size=2).shape == (3, 2, 2)
     assert right(load(train.with_format("torch"), test=test))
     with pytest.raises(InvalidInput, match="none of the splits train, test"):
