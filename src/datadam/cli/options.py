@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
 RunRoot = Annotated[Path | None, Parameter(help="where the data of the run lie now: the root of named sets, or your own folder")]
+Flip = Annotated[bool | None, Parameter(help="whether a mirror leaves an image in its class (--no-flip: as for digits)")]
+Normalised = Annotated[
+    Literal["own", "field", "mtt"] | None,
+    Parameter(help="mean and deviation: the data's own, or the field's released code's (default: as presets say)"),
+]
 Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
 TakeOver = Annotated[
     bool,
@@ -103,7 +108,7 @@ def data_of_card(card: dict[str, Any], root: Path | None) -> "RealData":
             "this run was made from arrays in memory, which the command line cannot load again; evaluate it from Python"
         )
     source = data["source"]
-    options = {k: v for k, v in data["options"].items() if k != "zca"}
+    options = {k: v for k, v in data["options"].items() if k not in ("normalisation", "zca")}  # those of the set
     if root is not None and Path(source).is_absolute():
         source = str(root)  # a folder of one's own that has moved
     elif root is not None:
@@ -121,7 +126,7 @@ def _sound(data: Any) -> bool:
     """Whether this part of a card can be given to `load`."""
     if not isinstance(data, dict) or not isinstance(data.get("options"), dict):
         return False
-    kinds = {"root": str, "test": str, "fit": str, "size": int, "skip_bad": bool, "zca": str}
+    kinds = {"root": str, "test": str, "fit": str, "size": int, "skip_bad": bool, "normalisation": str, "zca": str, "flip": bool}
     options = all(name in kinds and isinstance(value, kinds[name]) for name, value in data["options"].items())
     return options and isinstance(data.get("source"), str) and isinstance(data.get("checksum"), str)
 

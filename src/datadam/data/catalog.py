@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from datadam import plugins
 from datadam.data import arrays, binary, official
+from datadam.data.field import Normalisation, check_normalisation
 from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
 from datadam.data.real import Raw, RealData, Split, hold_out, statistics
@@ -166,7 +167,9 @@ def load(
     fit: Fit | None = None,
     test: Any | None = None,
     skip_bad: bool = False,
+    normalisation: Normalisation = "own",
     zca: Literal[False] | Variant = False,
+    flip: bool = True,
     memory_limit: int | None = None,
     download: bool = True,
     progress: Progress | None = None,
@@ -177,9 +180,10 @@ def load(
     "hf:owner/name", a torch data set of (image, label), or arrays (x_train, y_train[, x_test, y_test]); `root`, where
     named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to which square and
     how images of files are resized; `test`, the test part where `source` is only the training part; `skip_bad`, leave
-    out unreadable images instead of refusing; `zca`, whiten like `RealData.with_zca`; `memory_limit`, in bytes, beyond
-    which decoded images stay on disk; `download`, whether an absent public set is fetched; `progress(what, done,
-    total)`, called now and then.
+    out unreadable images instead of refusing; `normalisation`, as `RealData.with_normalisation`; `zca`, whiten like
+    `RealData.with_zca`; `flip`, False for images that a mirror puts into another class: presets and protocols then leave
+    flip out of their augmentation, as for digits; `memory_limit`, in bytes, beyond which decoded images stay on disk;
+    `download`, whether an absent public set is fetched; `progress(what, done, total)`, called now and then.
     Without a test part a fifth of each class is held out, always the same images.
     Raises UnknownName, DataError (also where a set must be asked for), DownloadError, NotEnoughMemory.
     """
@@ -187,6 +191,7 @@ def load(
         raise InvalidInput(f"unknown fit {fit!r}. Known: {', '.join(FITS)}.")
     if size is not None and (not isinstance(size, int) or size < 1):
         raise InvalidInput(f"size must be a positive whole number of pixels; {size!r} came.")
+    check_normalisation(normalisation)
     if zca:
         check_variant(zca)
     asked = Asked(size=size, fit=fit, test=test, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress)
@@ -219,8 +224,9 @@ def load(
         else:
             raw = arrays.from_dataset(source, test)
     train, test_part, notes = hold_out(raw)
-    options = _options(kept, root, asked)
+    options = _options(kept, root, asked) | ({} if flip else {"flip": False})
     real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
+    real = real.with_normalisation(normalisation)
     return real.with_zca(zca) if zca else real
 
 
