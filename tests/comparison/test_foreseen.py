@@ -53,7 +53,8 @@ def planned(real: RealData, methods: str, **options: object) -> Grid:
     """A grid of which nothing is made."""
     settings = {
         "repeats": 2, "iterations": None, "batch_real": None, "precision": None, "net": NET, "normalisation": None, "zca": None,
-        "protocol": "honest", "students": 1, "whole": False, "whole_epochs": None, "seed": 0, "device": "cpu", "memory_limit": None,
+        "protocol": "honest", "students": 1, "whole": False, "whole_epochs": None, "seed": 0, "device": "cpu",
+        "memory_limit": None,
     }  # fmt: skip
     return plan(real, methods, [1, 2], None, **(settings | options))
 
