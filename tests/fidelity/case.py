@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).with_name("golden.json")
 
 
 def golden() -> dict[str, Any]:
-    """What released code gave: `python benchmarks/released/fidelity.py --repos FOLDER --golden` writes it."""
+    """What released code gave: `python benchmarks/released/beside.py --repos FOLDER --golden` writes it."""
     return json.loads(GOLDEN.read_text())  # type: ignore[no-any-return]
 
 

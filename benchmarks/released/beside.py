@@ -1,4 +1,4 @@
-"""Released code beside datadam on one small input, in float64: `python benchmarks/released/fidelity.py --repos FOLDER`.
+"""Released code beside datadam on one small input, in float64: `python benchmarks/released/beside.py --repos FOLDER`.
 
 FOLDER holds clones, of which nothing is fetched here, each under its own name (other revisions work as long as the programs do):
 
@@ -186,7 +186,7 @@ def main() -> None:
         case.GOLDEN.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
     rows = compare(golden)
     out = {
-        "command": "python benchmarks/released/fidelity.py --repos FOLDER", "commits": golden["commits"], "rows": rows,
+        "command": "python benchmarks/released/beside.py --repos FOLDER", "commits": golden["commits"], "rows": rows,
         "versions": machine.versions(), "hardware": machine.hardware(torch.device("cpu")), "commit": machine.commit(),
     }  # fmt: skip
     (ROOT / "results" / "fidelity.json").write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n")
