@@ -31,6 +31,8 @@ PROGRAMS = {  # method: repository, module, arguments
     "dsa": ("DatasetCondensation", "main", f"--method DSA --Iteration 0 --dsa_strategy {case.STRATEGY}"),
     "official": ("DataDAM", "main_DataDAM", "--Iteration 2 --init noise --model ConvNetBN"),
     "paper": ("DataDAM", "main_DataDAM", "--Iteration 2 --init noise --lr_img 0.01"),  # with p = 4 below; its scale is 100
+    "official on alexnet": ("DataDAM", "main_DataDAM", "--Iteration 2 --init noise --model AlexNet"),
+    "official on vgg11": ("DataDAM", "main_DataDAM", "--Iteration 2 --init noise --model VGG11"),
     "cafe": ("CAFE", "distill", f"--method DSA --dsa_strategy {case.STRATEGY} --lambda_1 -1 --lambda_2 -1"),
 }
 
@@ -152,9 +154,14 @@ def network(networks: Any, norm: str, number: int, channels: int = 3, im_size: t
     kind = norm if norm == "none" else f"{norm}norm"
     options = {"net_width": case.WIDTH, "net_depth": case.DEPTH, "net_act": "relu", "net_norm": kind, "net_pooling": "avgpooling"}
     net = networks.ConvNet(channel=channels, num_classes=case.K, im_size=im_size, **options)
-    with torch.no_grad():
-        for there, drawn in zip(net.parameters(), case.weights(number, [p.shape for p in net.parameters()]), strict=True):
-            there.copy_(drawn)
+    return filled(net, number)
+
+
+@torch.no_grad()
+def filled(net: Any, number: int) -> Any:
+    """The network, with the weights of the case."""
+    for there, drawn in zip(net.parameters(), case.weights(number, [p.shape for p in net.parameters()]), strict=True):
+        there.copy_(drawn)
     return net
 
 
@@ -188,6 +195,9 @@ def steps(repos: Path, method: str) -> dict[str, Any]:
 
     def next_network(*args: Any, **options: Any) -> Any:
         counter["network"] += 1
+        if " on " in method:
+            make = {"alexnet": networks.AlexNet, "vgg11": networks.VGG11}[method.split(" on ")[1]]
+            return filled(make(3, case.K), counter["network"])
         return network(networks, case.NORMS.get(method, "instance"), counter["network"])
 
     data = [(image, int(i) // case.M) for i, image in enumerate(case.real())]
@@ -197,7 +207,7 @@ def steps(repos: Path, method: str) -> dict[str, Any]:
         main, utils, networks = (importlib.import_module(module) for module in (name, "utils", "networks"))
         outer, inner = Augmented(utils.DiffAugment), Augmented(utils.DiffAugment, fixed=5000)
         given = {
-            "get_dataset": lambda *a: (*known, None) if method in ("official", "paper") else known,
+            "get_dataset": lambda *a: (*known, None) if repository == "DataDAM" else known,
             "get_network": next_network, "evaluate_synset": judged, "DiffAugment": outer,
             "get_loops": lambda ipc: (case.STEPS, case.EPOCHS.get(method, 0)), "time": Clock(),
         }  # fmt: skip

@@ -41,6 +41,11 @@ def augmentation(move: dict[str, Any] | None, order: Tensor | None = None) -> Au
 def network(norm: str, number: int = 0, shape: tuple[int, int, int] = case.SHAPE, more: str = "") -> Network:
     """Our ConvNet with the weights of the case."""
     spec = f"convnet{case.DEPTH}:width={case.WIDTH}:norm={norm}{more}"
+    return built(spec, number, shape)
+
+
+def built(spec: str, number: int = 0, shape: tuple[int, int, int] = case.SHAPE) -> Network:
+    """A network with the weights of the case."""
     net = nets.build(spec, shape=shape, classes=case.K).double()
     fill(net, number)
     return net
@@ -89,16 +94,17 @@ def real() -> RealData:
 
 def steps(name: str, golden: dict[str, Any]) -> list[Tensor]:
     """The images after each of three image steps; of CAFE with the embedding's alignment counted twice, as released."""
-    method, tensors, data = METHODS[name], {"images": case.start()}, real()
+    kind, _, spec = name.partition(" on ")
+    method, tensors, data = METHODS[kind], {"images": case.start()}, real()
     synthetic = SyntheticSet(tensors, data.classes, (case.N,) * case.K)
     training = Training(lr=0.01, momentum=0.0, weight_decay=0.0)
     way = OnTheWay(epochs=case.EPOCHS[name] if name in ("dc", "dsa") else 0, when="between", training=training)
     draws = Given(
-        data, network(case.NORMS.get(name, "instance")), 0, case.B, iterations_per_network=3 if name in case.EPOCHS else 1,
+        data, built(spec) if spec else network(case.NORMS.get(name, "instance")), 0, case.B, iterations_per_network=3 if name in case.EPOCHS else 1,
         dtype=torch.float64, on_the_way=way, method=name, golden=golden,
     )  # fmt: skip
     inner, found = iter(golden["inner"]), []
-    optimisers = Optimisers([Group(tensors=("images",), rule="sgd", lr=case.RATES[name], momentum=0.5)], tensors, {})
+    optimisers = Optimisers([Group(tensors=("images",), rule="sgd", lr=case.RATES[kind], momentum=0.5)], tensors, {})
     state = method.init(synthetic, draws.at(0))
 
     def drawn(words: str, seed: int, *what: str | int, images: int, transform: object) -> Augmentation | None:
