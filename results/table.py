@@ -1,7 +1,8 @@
 """Write what results/ holds into the documents: `python results/table.py [--check]`.
 
 README.md gets a short table; results/README.md all of it and how each row was made; docs/methods/datadam.md the same, and what
-moved the images; docs/choose.md and docs/methods/datadam.md the tables of `datadam compare`; docs/released.md how far released code is from ours. Only the parts between two markers
+moved the images; docs/choose.md and docs/methods/datadam.md the tables of `datadam compare`; docs/released.md how far released
+code and ours are apart. Only the parts between two markers
 are written. With --check nothing is, and the exit code is 1 when a file is not up to date.
 Published numbers are copied from the sources named here and nowhere else.
 """
@@ -200,7 +201,8 @@ def fidelity(results: Path) -> str:
             lines.append((name, "equal" if row["equal"] else "**other**"))
             continue
         weights = f"; {row['weights'][0]} weights on either side" if "weights" in row else ""
-        lines.append((name, f"{max(apart) if isinstance(apart, list) else apart:.0e}{weights}"))
+        largest = max(apart) if isinstance(apart, list) else apart
+        lines.append((name, (f"{largest:.0e}" if largest else "0") + weights))
     repositories = ", ".join(f"{name} at {commit}" for name, commit in kept["commits"].items())
     return "\n\n".join((
         markdown(("what", "largest difference, of the largest number"), lines),

@@ -36,10 +36,8 @@ import theirs  # noqa: E402
 from fidelity import case, product  # noqa: E402
 
 from datadam import machine  # noqa: E402
-from datadam.augment.siamese import strategy_for  # noqa: E402
 from datadam.data.field import numbers  # noqa: E402
 from datadam.data.whitening import fit_zca  # noqa: E402
-from datadam.distillation.presets import Sketch, preset  # noqa: E402
 from datadam.methods.dc import distance  # noqa: E402
 from datadam.training.trainer import Training  # noqa: E402
 
@@ -150,23 +148,7 @@ def compare(golden: dict[str, Any]) -> dict[str, Any]:
     for name, sets in golden["normalisation"].items():
         own = {data: list(map(list, numbers(LOADERS[name], data, len(std)) or ())) for data, (_, std) in sets.items()}  # type: ignore[arg-type]
         rows[f"normalisation of {name}"] = {"equal": own == sets, "released": sets}
-    rows["settings"] = {"equal": settings_of_theirs(), "released": "as written in their programs' options"}
     return rows
-
-
-def settings_of_theirs() -> bool:
-    """Numbers of the presets that stand in the options of the released programs."""
-    cifar = Sketch("cifar10", (3, 32, 32))
-    wanted = {
-        "dm": (1.0, 256, 20_000),
-        "dc": (0.1, 256, 10_000),
-        "dsa": (0.1, 256, 10_000),
-        "official": (1.0, 64, 20_000),
-        "cafe": (0.1, 256, 20_000),
-    }
-    found = {name: preset(name, cifar, ipc=10) for name in wanted}
-    flips = all("flip" not in strategy_for(name) for name in ("mnist", "svhn"))
-    return flips and all((r.lr_images, r.batch_real, r.iterations) == wanted[name] for name, r in found.items())
 
 
 def commit(folder: Path) -> str:

@@ -99,10 +99,11 @@ def steps(name: str, golden: dict[str, Any]) -> list[Tensor]:
     synthetic = SyntheticSet(tensors, data.classes, (case.N,) * case.K)
     training = Training(lr=0.01, momentum=0.0, weight_decay=0.0)
     way = OnTheWay(epochs=case.EPOCHS[name] if name in ("dc", "dsa") else 0, when="between", training=training)
+    net = built(spec) if spec else network(case.NORMS.get(name, "instance"))
+    served = case.STEPS if name in case.EPOCHS else 1
     draws = Given(
-        data, built(spec) if spec else network(case.NORMS.get(name, "instance")), 0, case.B, iterations_per_network=3 if name in case.EPOCHS else 1,
-        dtype=torch.float64, on_the_way=way, method=name, golden=golden,
-    )  # fmt: skip
+        data, net, 0, case.B, iterations_per_network=served, dtype=torch.float64, on_the_way=way, method=name, golden=golden
+    )
     inner, found = iter(golden["inner"]), []
     optimisers = Optimisers([Group(tensors=("images",), rule="sgd", lr=case.RATES[kind], momentum=0.5)], tensors, {})
     state = method.init(synthetic, draws.at(0))
