@@ -11,8 +11,10 @@ from datadam.cli.options import (
     Bits,
     DataLayout,
     Device,
+    Flip,
     Json,
     LabelsAsNumbers,
+    Normalised,
     Note,
     Root,
     RunRoot,
@@ -151,7 +153,9 @@ def baseline(
     bits: Bits = None,
     background: Background = None,
     layout: DataLayout = None,
+    normalisation: Normalised = None,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
+    flip: Flip = None,
     device: Device = "cpu",
     precision: Precision = "float32",
     workers: Workers = None,
@@ -203,10 +207,18 @@ def baseline(
         "layout": layout,
         "labels_as_numbers": labels_as_numbers or None,
         "skip_unlabelled": skip_unlabelled or None,
+        "normalisation": normalisation,
+        "flip": flip,
     }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     card = _card_beside(beside, real) if beside is not None else None
     of_run = card["transform"]["zca"] if card else None
+    if card:
+        if normalisation is not None or flip is not None:
+            raise InvalidInput(
+                "beside a run, images are normalised and augmented as its own; leave out --normalisation and --flip"
+            )
+        real = _in_space(real, card)
     if zca or of_run:
         real = real.with_zca(of_run["variant"] if of_run else "kornia")
     made = []
@@ -322,6 +334,17 @@ def _card_beside(run: Path, real: "RealData") -> dict[str, Any]:
         raise InvalidInput(f"{run} was made from other data ({card['data']['source']}); a baseline beside it needs the same")
     require_writable(run / "evaluations", cure="results are kept in the run; copy it to where you may write")
     return card
+
+
+def _in_space(real: "RealData", card: dict[str, Any]) -> "RealData":
+    """The data as a run's are normalised, and mirrored by no augmentation where its are not; whitening is left to the caller."""
+    from dataclasses import replace
+
+    from datadam.data import Transform
+
+    still = {"flip": False} if card["data"]["options"].get("flip", True) is False else {}
+    transform = Transform.from_card(card["transform"] | {"zca": None})
+    return replace(real, transform=transform, options=real.options | still)
 
 
 def _file(run: Path, e: "Evaluation") -> Path:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from datadam.data.cache import pixels as pixels_of
 from datadam.data.cache import release
+from datadam.data.field import Normalisation, numbers
 from datadam.data.whitening import ZCA, Transform, Variant, check_dimension, check_variant
 from datadam.errors import DataError, InvalidInput
 from datadam.rng import stream
@@ -109,6 +110,11 @@ class RealData:
         _, c, h, w = self.train.pixels.shape
         return c, h, w
 
+    @property
+    def flips(self) -> bool:
+        """Whether a mirror leaves an image in its class, as far as whoever loaded the data has said."""
+        return bool(self.options.get("flip", True))
+
     @cached_property
     def by_class(self) -> list[npt.NDArray[np.int64]]:
         """For each class the indices of its training images, in ascending order."""
@@ -168,6 +174,21 @@ class RealData:
         chosen = [part.take(np.flatnonzero(new[part.labels] >= 0)) for part in (self.train, self.test)]
         train, test = (Split(part.pixels, new[part.labels]) for part in chosen)
         return replace(self, classes=tuple(self.classes[k] for k in wanted), train=train, test=test)
+
+    def with_normalisation(self, normalisation: Normalisation) -> "RealData":
+        """The same images, by the mean and standard deviation that the released code of the field has for data of this name.
+
+        Argument: `normalisation`, "field" or "mtt" (see data/field.py); "own", or data that the field does not know: unchanged.
+        Raises `InvalidInput` where whitening was fitted under other numbers.
+        """
+        known = numbers(normalisation, self.name, self.shape[0])
+        if known is None or known == (self.transform.mean, self.transform.std):
+            return self
+        if self.transform.zca is not None:
+            if self.transform.zca.variant == "kornia":  # fitted on pixels, which no normalisation has touched
+                return self
+            raise InvalidInput(f"these images were whitened under other numbers; load them with normalisation={normalisation!r}")
+        return replace(self, transform=Transform(*known), options={**self.options, "normalisation": normalisation})
 
     def with_zca(self, variant: Variant) -> "RealData":
         """The same images, their network space ZCA-whitened with statistics of the training part.

@@ -5,8 +5,7 @@ Times are about, for images of 32x32 on two cores; `--budget` (budget.py) decide
 
 from dataclasses import replace
 
-from datadam.augment.siamese import strategy_for
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import Kind, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.methods import CALM
 from datadam.sets.decoders import PLAIN
@@ -26,7 +25,7 @@ def calm(real: Kind, ipc: int) -> Recipe:
         lr_images=round(RATE * ipc, 6),
         decoder=fitting(real.shape, ipc),
         start="sure",
-        augment=strategy_for(real.name),
+        augment=strategy(real),
         precision="auto",
         preset="calm",
     )
