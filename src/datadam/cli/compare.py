@@ -49,7 +49,7 @@ def compare(
     fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    device: Device = "cpu",
+    device: Device = "auto",
     workers: Workers = None,
     engine: Engine = None,
     gpus_per_worker: Gpus = None,
@@ -82,11 +82,10 @@ def compare(
     with noting(faults):
         check_place(out)
     with noting(faults):
-        check_device(device)
-    with noting(faults):
         rule, each = rule_for(protocol, students, epochs, augment, full)
     with noting(faults):
         ray = engine_of(engine, gpus_per_worker, address)
+        device = check_device(device, ray)
     with noting(faults):
         counts = _numbers(ipc)
     with noting(faults):

@@ -84,12 +84,13 @@ def distill(
     from datadam import machine
     from datadam.cli.config import check_seconds, merge
     from datadam.cli.options import check_device, command
+    from datadam.cli.workers import engine_named
     from datadam.errors import InvalidInput
 
     machine.tune_allocator()
     if resume is None:
         asked = merge({k: v for k, v in given.items() if k != "take_over"}, config)  # it says nothing of the run
-        check_device(asked.get("device", "cpu"))
+        asked["device"] = check_device(asked.get("device", "auto"), engine_named(asked))
         _check_events(asked.get("tensorboard"))
         _tell(_begin(asked, command(), asked.get("time_limit"), take_over=take_over), as_json=asked.get("json", False))
         return
@@ -97,7 +98,7 @@ def distill(
         raise InvalidInput(f"--resume goes on with a run as it was begun; leave out {', '.join(extra)}")
     check_seconds(time_limit)
     if device is not None:
-        check_device(device)
+        device = check_device(device, engine_named(given))
     _check_events(given.get("tensorboard"))
     many = {name: given[name] for name in MANY if name in given}
     _tell(_resume(resume, root, device, time_limit, given.get("tensorboard"), many, take_over=take_over), as_json=json)
@@ -108,7 +109,7 @@ def _begin(
 ) -> "Made":
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
-    from datadam.cli.options import data_limit, load_data, size_in_bytes
+    from datadam.cli.options import check_device, data_limit, load_data, size_in_bytes
     from datadam.cli.workers import spread_of
     from datadam.distillation.begin import begin, resume, whitened
     from datadam.distillation.start import STARTS
@@ -122,7 +123,8 @@ def _begin(
         real = whitened(real, recipe.zca)  # once for all
     earlier = _earlier(recipe, real)
     out = Path(asked.get("out") or f"runs/{real.name}-{recipe.preset}-ipc{recipe.ipc}-seed{recipe.seed}")
-    overwrite, device, spread = asked.get("overwrite", False), asked.get("device", "cpu"), spread_of(asked)
+    overwrite, spread = asked.get("overwrite", False), spread_of(asked)
+    device = check_device(asked.get("device", "auto"), spread.engine if spread else None)
     if repeats > 1 and not again:
         _check_repeats(out, overwrite=overwrite)
     made = []
@@ -303,6 +305,8 @@ def _drive(run: "Run", folder: Path, whole: Path, left: float | None, events: Ev
             f"on {recipe.net}, {total} iterations of {recipe.batch_real} real images a class, into {folder}")  # fmt: skip
         if done:
             say(f"going on after {done} of {total} iterations")
+        if run.device.type != "cpu":
+            say(f"computing on {run.device}; --device cpu takes the processor instead")
         for remark in run.remarks:
             say(f"note: {remark}")
         if run.expected > TELL:

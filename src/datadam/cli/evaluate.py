@@ -51,7 +51,7 @@ def evaluate(
     snapshots: Annotated[bool, Parameter(help="also judge the images kept on the way", negative="")] = False,
     seed: Seed = 0,
     root: RunRoot = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
     engine: Engine = None,
@@ -72,8 +72,8 @@ def evaluate(
     from datadam.evaluation.evaluate import evaluate as judge
 
     machine.tune_allocator()
-    check_device(device)
     ray = engine_of(engine, gpus_per_worker, address)
+    device = check_device(device, ray)
     jobs = _jobs(runs, net, root)
     names = {str(job.sets[0].card["recipe"].get("protocol", "honest")) for job in jobs}
     name = protocol or (names.pop() if len(names) == 1 else "honest")
@@ -135,7 +135,7 @@ def baseline(
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
     engine: Engine = None,
@@ -171,7 +171,7 @@ def baseline(
     if sets is not None and sets < 1:
         raise InvalidInput(f"sets is {sets}; it must be at least 1")
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device, ray)
     rule, count = rule_for(protocol, students, None if whole else epochs, augment, full)
     if whole:
         rule, count = rule.whole_set().with_epochs(epochs), 1 if students is None else students

@@ -24,7 +24,7 @@ def pretrain(
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
-    device: Device = "cpu",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Train networks to distil through, and keep them by accuracy.
@@ -39,7 +39,7 @@ def pretrain(
     from datadam.training.pretrain import pretrain as make
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     spec, *more = check_nets(net, real)

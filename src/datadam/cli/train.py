@@ -26,7 +26,7 @@ def train(
     seed: Seed = 0,
     overwrite: Annotated[bool, Parameter(help="replace the file that is there", negative="")] = False,
     root: RunRoot = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "float32",
     json: Json = False,
 ) -> None:
@@ -43,7 +43,7 @@ def train(
     from datadam.files.whole import require_writable, write_tensors
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     if out.is_dir():
         raise InvalidInput(f"{out} is a folder; give a file, such as {out / 'model.safetensors'}")
     if out.exists() and not overwrite:

@@ -35,7 +35,7 @@ def compare(
     whole: bool = False,
     whole_epochs: int | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = 1,
     engine: Ray | None = None,
     memory_limit: int | None = None,
@@ -59,7 +59,7 @@ def compare(
     Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
     cannot be written.
     """
-    out = Path(out)
+    out, device = Path(out), Where(device=device, engine=engine).device
     faults: list[str] = []
     grid = None
     with noting(faults):

@@ -43,7 +43,7 @@ def begin(
     *,
     out: Path | str | None = None,
     overwrite: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     plan: Plan | None = None,
     earlier: Tensor | None = None,
     snapshots: tuple[int, ...] | None = None,
@@ -56,7 +56,8 @@ def begin(
     """A new run, refused before any work when the recipe cannot run on the data.
 
     Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is
-    kept on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here);
+    kept on disk), `overwrite` an earlier run in it; `device` ("auto": a graphics card if there is one); `plan`, what adapts to the machine
+    (None: decided here);
     `earlier`, stored images [K*n, C, H, W] of another run with the same decoder to start from; `snapshots`, iterations after
     which the images are kept (None: the quarters); `memory_limit` in bytes, for this process and its workers on this machine
     together; `note` and `command`, words for the card; `progress(what, done, total)`, called while networks are trained that
@@ -64,6 +65,7 @@ def begin(
     `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
+    device = machine.settle_device(device, spread.engine.gpus if spread and spread.engine else None)
     if spread:
         require_separable(recipe, real)
         require_limit(spread.engine, memory_limit)
@@ -150,7 +152,8 @@ def resume(out: Path | str, real: RealData, *, device: str | None = None, spread
     checkpoint = Checkpoint(Path(out))
     records = records_of(checkpoint, len(real.classes))
     frame, start, state, plan = checkpoint.read(real, reached=records.reached() if records else 0)
-    place = torch.device(device or checkpoint.card()["device"])
+    gpus = spread.engine.gpus if spread and spread.engine else None
+    place = torch.device(machine.settle_device(device or checkpoint.card()["device"], gpus))
     remarks: tuple[str, ...] = ()
     if plan.compiled and spread is None and not machine.can_compile(str(place)):
         plan = replace(plan, compiled=False)

@@ -74,7 +74,7 @@ def evaluate(
     protocol: Protocol | str = "honest",
     students: int | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "float32",
     workers: int | None = 1,
     engine: Ray | None = None,
@@ -105,7 +105,7 @@ def train_student(
     net: str | None = None,
     protocol: Protocol | str = "honest",
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "float32",
     note: str = "",
     progress: Callable[[Progress], None] | None = None,
@@ -116,7 +116,7 @@ def train_student(
     evaluation, student = _judge_sets([distilled], real, panel, where, note=note, keep_weights=True)
     network = nets.build(evaluation.net, shape=real.shape, classes=len(real.classes))
     network.load_state_dict({name: torch.from_numpy(value) for name, value in student.weights.items()})
-    return network.to(device).eval(), evaluation
+    return network.to(where.device).eval(), evaluation
 
 
 def evaluate_whole(
@@ -126,7 +126,7 @@ def evaluate_whole(
     protocol: Protocol | str = "honest",
     students: int = 1,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "float32",
     note: str = "",
     progress: Callable[[Progress], None] | None = None,
@@ -137,10 +137,11 @@ def evaluate_whole(
     Arguments as `evaluate`; a protocol by name is taken in its form for the whole set (100 epochs).
     """
     panel = Panel(net=net, protocol=protocol, students=students, seed=seed, precision=precision)
-    source = Source(0, lambda i: real.images(i, device=device), real.train.labels)
+    where = Where(device=device, progress=progress)
+    source = Source(0, lambda i: real.images(i, device=where.device), real.train.labels)
     return _judge(
-        (source,), real, panel.settled(real, net, whole=True), Where(device=device, progress=progress), keep=keep, of="whole",
-        ipc=None, images=len(real.train), note=note,
+        (source,), real, panel.settled(real, net, whole=True), where, keep=keep, of="whole", ipc=None, images=len(real.train),
+        note=note,
     )[0]  # fmt: skip
 
 

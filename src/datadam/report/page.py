@@ -236,6 +236,8 @@ def _surroundings(card: Json) -> Iterator[tuple[str, str]]:
     if card.get("moved") is not None:
         yield "pixels moved by", f"{card['moved']:.3g} on average, in network space"
     machine = card.get("hardware") or {}
+    if machine.get("device"):
+        yield "computed on", str(machine["device"])
     words = [str(machine[part]) for part in ("cpu", "gpu") if machine.get(part)]
     words += [plural(machine["cores"], "core")] if isinstance(machine.get("cores"), int) else []
     words += [f"{machine['memory_gb']} GB"] if machine.get("memory_gb") else []
