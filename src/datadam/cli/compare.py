@@ -152,7 +152,9 @@ def _shown() -> "Iterator[Callable[[GridProgress], None]]":
                 spent = time.monotonic() - began
                 if p.remark:
                     say(p.remark)
-                advance(f"{p.done} of {p.parts}; {shorten(p.doing, 40)}", spent, None if p.left is None else spent + p.left)
+                advance(
+                    f"{p.done} of {p.parts}; {shorten(p.doing, 40)}", spent, None if p.left is None else spent + p.left, p.left
+                )
 
             yield draw
         return

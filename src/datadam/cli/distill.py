@@ -318,7 +318,7 @@ def _drive(run: "Run", folder: Path, whole: Path, left: float | None, events: Ev
     try:
         with (
             _board(run, folder, whole, events) or contextlib.nullcontext() as board,
-            bar(recipe.method.name) as advance,
+            bar(recipe.method.name, run.expected) as advance,
             contextlib.closing(run.steps(left)) as steps,
         ):
             for step in steps:

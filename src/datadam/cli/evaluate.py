@@ -200,7 +200,10 @@ def baseline(
                 recipe = preset("random", real, ipc=ipc or 0).change(
                     {"decoder": card.get("decoder", "plain") if card else "plain"}
                 )
-                chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or (rule.sets if full else 1))]
+                chosen = [
+                    distill(real, recipe.change({"seed": seed + s}), progress=False)
+                    for s in range(sets or (rule.sets if full else 1))
+                ]
                 made.append(judge(chosen, real, **words, workers=workers, engine=ray, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))

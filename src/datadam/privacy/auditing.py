@@ -301,7 +301,7 @@ class _Audit:
             parts = [network.features(images(some).to(self.device)).embedding.float().cpu() for some in chosen.split(batch)]
             return torch.cat(parts)
 
-        return embed, network.head.in_features
+        return embed, embed(torch.zeros(1, dtype=torch.long), lambda some: torch.zeros(len(some), *self.real.shape)).shape[1]
 
 
 def _as_many(distilled: DistilledSet) -> str:
