@@ -39,7 +39,7 @@ app = App(
     name="datadam",
     help="Dataset distillation: a few synthetic images per class that teach a network as much as they can of the whole set.",
     version=lambda: version("datadam"),
-    help_epilogue="Start with: datadam distill mnist --ipc 10",
+    help_epilogue="Start with some minutes: datadam distill mnist --ipc 10 --iterations 300 --batch-real 64",
     default_parameter=Parameter(converter=_exact),
     suppress_keyboard_interrupt=False,  # ours says how to go on
 )

@@ -1,6 +1,8 @@
 """`datadam distill`: make a distilled set, or go on with one."""
 
 import contextlib
+import math
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from datadam.distillation.recipe import Recipe
     from datadam.distillation.run import Run
     from datadam.distillation.tensorboard import Board
+    from datadam.parallel.spread import Spread
     from datadam.sets.distilled import DistilledSet
     from datadam.training.insight import Progress
 
 Events = str | bool | None  # the folder for TensorBoard's events, or whether they go into the run's
 Made = list[tuple[Path, "DistilledSet"]]  # run folders and what came of them
+LONG = 1800.0  # seconds above which a person is asked before a run begins
 TELL = 60.0  # seconds above which a run's time is told before it starts
 FINISHING = 3.0  # seconds kept back from --time-limit for writing the result
 
@@ -70,6 +74,7 @@ def distill(
     overwrite: Annotated[bool, Parameter(help="replace the run that is there", negative="")] = False,
     resume: Annotated[Path | None, Parameter(help="go on with this run folder; no other option is needed")] = None,
     take_over: TakeOver = False,
+    yes: Annotated[bool, Parameter(help="begin a run of more than half an hour without asking", negative="")] = False,
     note: Note = "",
     json: Json = False,
 ) -> None:
@@ -89,12 +94,14 @@ def distill(
 
     machine.tune_allocator()
     if resume is None:
-        asked = merge({k: v for k, v in given.items() if k != "take_over"}, config)  # it says nothing of the run
+        asked = merge({k: v for k, v in given.items() if k not in ("take_over", "yes")}, config)  # they say nothing of the run
         asked["device"] = check_device(asked.get("device", "auto"), engine_named(asked))
         _check_events(asked.get("tensorboard"))
-        _tell(_begin(asked, command(), asked.get("time_limit"), take_over=take_over), as_json=asked.get("json", False))
+        _tell(
+            _begin(asked, command(), asked.get("time_limit"), take_over=take_over, ask=not yes), as_json=asked.get("json", False)
+        )
         return
-    if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "tensorboard", "json", "take_over", *MANY}):
+    if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "tensorboard", "json", "take_over", "yes", *MANY}):
         raise InvalidInput(f"--resume goes on with a run as it was begun; leave out {', '.join(extra)}")
     check_seconds(time_limit)
     if device is not None:
@@ -105,8 +112,9 @@ def distill(
 
 
 def _begin(
-    asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False, take_over: bool = False
-) -> "Made":
+    asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False, take_over: bool = False,
+    ask: bool = False,
+) -> "Made":  # fmt: skip
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
     from datadam.cli.options import check_device, data_limit, load_data, size_in_bytes
@@ -127,6 +135,8 @@ def _begin(
     device = check_device(asked.get("device", "auto"), spread.engine if spread else None)
     if repeats > 1 and not again:
         _check_repeats(out, overwrite=overwrite)
+    if ask and not again:
+        _ask(recipe, real, device, limit, spread, repeats, time_limit)
     made = []
     with _held(out, command, take_over=take_over):
         for r in range(repeats):
@@ -146,6 +156,27 @@ def _begin(
             share = None if left is None else left / (repeats - r)
             made.append((folder, _drive(run, folder, out, share, asked.get("tensorboard"))))
     return made
+
+
+def _ask(
+    recipe: "Recipe", real: "RealData", device: str, limit: int | None, spread: "Spread | None", repeats: int, most: float | None
+) -> None:
+    """Ask a person at a terminal before a long run of at `most` so many seconds begins. Raises `RunFailed` for a no."""
+    from datadam import nets
+    from datadam.cli.screen import agreed, duration
+    from datadam.distillation.forecast import forecast
+    from datadam.errors import RunFailed
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    workers = spread.settle(len(real.classes)).workers if spread else 1
+    told = forecast(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
+    seconds = min(repeats * told.seconds / workers, most or math.inf)
+    if seconds > LONG and not agreed(f"this takes about {duration(seconds)} here. Begin?"):
+        raise RunFailed(
+            "nothing was begun. --iterations and --batch-real shorten it, such as --iterations 300 --batch-real 64; a narrower "
+            "--net, such as convnet3:width=32, does too; --time-limit ends it with what there is; --yes begins without asking"
+        )
 
 
 def _choosing(

@@ -23,6 +23,13 @@ def complain(error: object) -> None:
     say(f"datadam: error:\n{text}" if "\n" in text else f"datadam: error: {text}")
 
 
+def agreed(question: str) -> bool:
+    """Whether a person at the terminal says yes."""
+    sys.stderr.write(f"{question.translate(OBEYED)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def result(text: str, value: Any, *, as_json: bool) -> None:
     """A result, on standard output: the text, or with --json the value."""
     sys.stdout.write(json.dumps(value, indent=1) + "\n" if as_json else text.translate(OBEYED).rstrip("\n") + "\n")
