@@ -23,6 +23,8 @@ from datadam.comparison.table import Comparison
 from datadam.data import RealData
 from datadam.errors import InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
 from datadam.evaluation.panel import protocol_named
+from datadam.evaluation.statistics import holm
+from datadam.evaluation.told import better
 from datadam.files.lock import alone_in
 from datadam.files.whole import read_json
 
@@ -137,6 +139,37 @@ def test_the_files_say_the_same_and_where_it_came_from(real: RealData, made: Com
         assert min(picture.size) > 200
     together = read_json(next((made.out / "runs/datadam-power=1-ipc1/evaluations").glob("*convnet1*sets2.json")))
     assert together["accuracies"] == made.cell("datadam:power=1", 1, NET)["accuracies"]
+
+
+def test_every_form_of_the_table_is_written(made: Comparison) -> None:
+    names = {path.name for path in made.out.iterdir() if path.name.startswith("table.")}
+    assert names == {"table.json", "table.md", "table.tex", "table.csv", "table.png", "table.svg", "table.pdf"}
+    assert (made.out / "table.tex").read_text() == made.to_latex()
+
+
+def test_p_values_are_corrected_for_all_tests_of_the_table(made: Comparison) -> None:
+    gaps = [
+        gap for row in made.table["rows"] for cell in row["cells"].values() if (gap := cell["against"]) and gap["p"] is not None
+    ]
+    assert len(gaps) > 1
+    assert [gap["p_holm"] for gap in gaps] == holm([gap["p"] for gap in gaps])
+    assert max(gap["p_holm"] / gap["p"] for gap in gaps if gap["p_holm"] < 1) > 1
+
+
+def test_methods_that_are_not_better_than_random_images_are_named(made: Comparison) -> None:
+    told = [note for note in made.table["notes"] if note.endswith(("random real images", NET, "mlp:width=6"))]
+    wrong = [
+        (row["method"], net)
+        for row in made.table["rows"] if row["ipc"] is not None and row["method"] != "random"
+        for net, cell in row["cells"].items()
+        if not better(cell["accuracies"], made.cell("random", row["ipc"], net)["accuracies"])
+    ]  # fmt: skip
+    assert wrong  # of two iterations
+    for method, net in wrong:
+        assert any(
+            note.startswith(f"{method}, ipc 1 is not better than random real images for ") and net in note for note in told
+        )
+    assert not any(note.startswith(("random", "whole set")) for note in told)
 
 
 def test_finished_work_is_not_done_again_and_longer_lists_add_to_it(

@@ -345,7 +345,9 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
 
 def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
     """Our rows, and below them what the runs' folders hold under the same protocol, number format and network."""
-    from datadam.cli.evaluations import judged, kept_evaluations
+    from datadam.cli.evaluations import judged, kept_evaluations, verdicts
+    from datadam.cli.options import sets_of
+    from datadam.sets.card import read_card
 
     told: list[tuple[str, dict[str, Any]]] = [(str(run), e.to_json()) for run, e in made]
     shown = {_file(run, e) for run, e in made}
@@ -356,4 +358,8 @@ def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
             if path not in shown and alike and computed and other["net"] == e.net:
                 shown.add(path)
                 told.append((str(run), other))
-    return judged(told)
+    lines = []
+    for run in dict.fromkeys(run for run, _ in made):
+        of_run = [other for where, other in told if where == str(run)]
+        lines += verdicts(read_card(sets_of(run)[0]), of_run, str(run))
+    return "\n".join([judged(told), *lines])
