@@ -24,7 +24,7 @@ from datadam.data import RealData
 from datadam.errors import InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.statistics import holm
-from datadam.evaluation.told import better
+from datadam.evaluation.told import around, better
 from datadam.files.lock import alone_in
 from datadam.files.whole import read_json
 
@@ -132,7 +132,7 @@ def test_the_files_say_the_same_and_where_it_came_from(real: RealData, made: Com
     markdown = (made.out / "table.md").read_text()
     assert markdown == made.to_markdown()
     for cell in (made.cell("datadam:power=1", 1, NET), made.cell("random", 1, "mlp:width=6")):
-        assert f"{100 * cell['mean']:.1f} ± {100 * cell['interval']['half']:.1f}" in markdown
+        assert f" {around(cell['mean'], cell['interval'])} " in markdown
     assert "Note: toy." in markdown
     with Image.open(made.out / "table.png") as picture:
         assert picture.format == "PNG"

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from datadam.evaluation.statistics import holm
-from datadam.evaluation.told import around, balanced, better, in_percent, spread, tested_in_all, verdict
+from datadam.evaluation.told import around, balanced, better, images_judged, in_percent, spread, verdict
 
 EVEN = [[30, 0], [0, 30]]
 
@@ -28,8 +28,8 @@ def test_few_test_images_stand_beside_their_percentage() -> None:
     assert in_percent(1.0, 2) == "100.0\u202f% of 2"
     assert in_percent(1.0, 99, 2) == "100.00\u202f% of 99"
     assert in_percent(1.0, 100) == in_percent(1.0, None) == "100.0\u202f%"
-    assert tested_in_all(told(EVEN, students=10)) == 6
-    assert tested_in_all({"accuracies": [[0.5]]}) is None  # of so many classes that no table of them is kept
+    assert images_judged(told(EVEN, students=10)) == 6
+    assert images_judged({"accuracies": [[0.5]]}) is None  # of so many classes that no table of them is kept
 
 
 def test_unequal_classes_have_a_balanced_accuracy() -> None:

@@ -45,7 +45,7 @@ HEAD = ("run", "of", "images", "kind", "stored", "net", "accuracy", "95 % interv
 
 def row_of(run: str, e: dict[str, Any]) -> tuple[str, ...]:
     """One evaluation as cells under `HEAD`."""
-    from datadam.evaluation.told import in_percent, spread, tested_in_all
+    from datadam.evaluation.told import images_judged, in_percent, spread
     from datadam.sets.kind import Kind
     from datadam.wording import percent, size
 
@@ -55,7 +55,7 @@ def row_of(run: str, e: dict[str, Any]) -> tuple[str, ...]:
     of = f"{e['of']}" + ("" if e["iteration"] is None else f" @{e['iteration']}") + (f" [{e['note']}]" if e["note"] else "")
     stored = "-" if e.get("stored_bytes") is None else size(e["stored_bytes"])
     return (
-        run, of, str(e["images"]), Kind.of_evaluation(e).short, stored, e["net"], in_percent(e["mean"], tested_in_all(e), 2),
+        run, of, str(e["images"]), Kind.of_evaluation(e).short, stored, e["net"], in_percent(e["mean"], images_judged(e), 2),
         width, even, f"{e['seconds_per_student']:.1f}",
     )  # fmt: skip
 

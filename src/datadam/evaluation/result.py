@@ -10,7 +10,7 @@ from typing import Any
 
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.statistics import std, t95
-from datadam.evaluation.told import balanced, in_percent, spread, tested_in_all
+from datadam.evaluation.told import balanced, images_judged, in_percent, spread
 from datadam.files.whole import write_json
 from datadam.sets.kind import Kind
 from datadam.training.kept_students import KeptStudents
@@ -102,7 +102,7 @@ class Evaluation:
         ends = told["interval"]
         half = f" {spread(ends['low'], ends['high'], 2)} (95 %, {self.over})" if ends else ""
         half += "" if "balanced" not in told else f", balanced over classes {percent(told['balanced'], 2)}"
-        accuracy = in_percent(self.mean, tested_in_all(told), 2)
+        accuracy = in_percent(self.mean, images_judged(told), 2)
         return f"{accuracy}{half}  {self.of}, {self.images} images{self.kind.words}, {self.net}; {self.words}"
 
     @property

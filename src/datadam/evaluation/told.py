@@ -36,7 +36,7 @@ def in_percent(value: float, of: int | None, digits: int = 1) -> str:
     return percent(value, digits) + (f" of {count(of)}" if of is not None and 0 < of < FEW else "")
 
 
-def tested(evaluation: Mapping[str, Any]) -> list[int]:
+def class_sizes(evaluation: Mapping[str, Any]) -> list[int]:
     """Test images of each class [K]; [] where the evaluation does not tell."""
     try:
         students = sum(map(len, evaluation["accuracies"]))
@@ -45,14 +45,14 @@ def tested(evaluation: Mapping[str, Any]) -> list[int]:
         return []
 
 
-def tested_in_all(evaluation: Mapping[str, Any]) -> int | None:
+def images_judged(evaluation: Mapping[str, Any]) -> int | None:
     """Test images; None where the evaluation does not tell."""
-    return sum(tested(evaluation)) or None
+    return sum(class_sizes(evaluation)) or None
 
 
 def balanced(evaluation: Mapping[str, Any]) -> float | None:
     """The mean of the classes' accuracies, where the classes of the test part are so unequal that it says something else."""
-    sizes = [size for size in tested(evaluation) if size]
+    sizes = [size for size in class_sizes(evaluation) if size]
     told = [share for share in evaluation.get("per_class") or [] if share is not None]
     if not sizes or not told or max(sizes) < UNEQUAL * min(sizes):
         return None

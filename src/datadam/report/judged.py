@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from datadam.evaluation.ddranking import is_usual, standing
-from datadam.evaluation.told import FEW, balanced, in_percent, tested, tested_in_all, verdict
+from datadam.evaluation.told import FEW, balanced, class_sizes, images_judged, in_percent, verdict
 from datadam.report import plots
 from datadam.report.folder import Json, Run
 from datadam.sets.kind import Kind
@@ -122,7 +122,7 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
             "group": group,
             "net": evaluation["net"],
             "value": evaluation["mean"],
-            "mean": in_percent(evaluation["mean"], tested_in_all(evaluation)),
+            "mean": in_percent(evaluation["mean"], images_judged(evaluation)),
             "balanced": "" if (even := balanced(evaluation)) is None else f"{percent(even)} balanced over classes",
             "interval": known or "no interval",
             "over": _over(evaluation) if known else "",
@@ -220,7 +220,7 @@ def classes(run: Run) -> Json | None:
     told = [e for e in told if e["classes"] == told[0]["classes"]][:COLUMNS]
     if not told:
         return None
-    sizes = tested(told[0])
+    sizes = class_sizes(told[0])
     names = [
         f"{name} ({plural(size, 'test image')})" if size < FEW else name
         for name, size in zip(_short(told[0]["classes"]), sizes or [FEW] * len(told[0]["classes"]), strict=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datadam.errors import InvalidInput
-from datadam.evaluation.told import in_percent, tested_in_all
+from datadam.evaluation.told import images_judged, in_percent
 from datadam.report import inspected, plots
 from datadam.report.folder import Json, Run, evaluations, read, repeats
 from datadam.report.gallery import gallery
@@ -139,7 +139,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
     whole = rival(run, "whole", own) if own else None
     if own:
         against = f"whole training set: {percent(whole['mean'])}" if whole else ""
-        yield in_percent(own["mean"], tested_in_all(own)), f"test accuracy, {own['net']}{unusual(own)}", against
+        yield in_percent(own["mean"], images_judged(own)), f"test accuracy, {own['net']}{unusual(own)}", against
     if own and whole and own.get("seconds_per_student") is not None and whole.get("seconds_per_student") is not None:
         mine, theirs = ((duration(e["seconds_per_student"]), _epochs(e)) for e in (own, whole))
         yield mine[0], f"to train a student{mine[1]}", f"whole training set: {theirs[0]}{theirs[1]}"
@@ -168,7 +168,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
 def _headline(run: Run) -> str:
     """The accuracy of the run's own images in a word or two."""
     own = headline(run)
-    return in_percent(own["mean"], tested_in_all(own)) + unusual(own) if own else "not evaluated"
+    return in_percent(own["mean"], images_judged(own)) + unusual(own) if own else "not evaluated"
 
 
 def _epochs(evaluation: Json) -> str:
