@@ -1,4 +1,4 @@
-"""What is said of accuracies: one interval everywhere, few test images, unequal classes, and sets no better than random images."""
+"""What is said of accuracies: one interval everywhere, few test images, unequal classes, sets no better than random ones."""
 
 import numpy as np
 import pytest

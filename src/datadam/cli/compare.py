@@ -111,7 +111,9 @@ def compare(
             )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done stands in {out / 'table.md'}. Go on with the same command: {command()}") from None
-    where = f"see      {out / 'table.md'}, table.csv, table.json, table.png\nruns     {out / 'runs'}"
+    where = (
+        f"see      {out / 'table.md'}, table.tex, table.csv, table.json, table.png, table.svg, table.pdf\nruns     {out / 'runs'}"
+    )
     terminal = sys.stdout.isatty()
     result(f"{_text(made.table, terminal)}\n\n{where}", made.to_json(), as_json=json)
     if made.failed:
