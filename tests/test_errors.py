@@ -9,6 +9,7 @@ SAID = [
     ("lower --batch-real (now 3), or raise --memory-limit", "lower batch_real (now 3), or raise memory_limit"),
     ("leave out --no-zca", "leave out zca=False"),
     ("go on with: datadam distill --resume runs/a; or take --out", "go on with: datadam distill --resume runs/a; or take out"),
+    ("held by 3 (datadam distill mnist), for 3 h: add --take-over", "held by 3 (datadam distill mnist), for 3 h: add take_over"),
     ("a range -- of words - stays", "a range -- of words - stays"),
 ]
 

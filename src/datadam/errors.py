@@ -22,7 +22,9 @@ from contextvars import ContextVar
 from difflib import get_close_matches
 
 COMMAND_LINE = ContextVar("COMMAND_LINE", default=False)  # whether errors are read by somebody who typed a command
-_SAID = re.compile(r"(datadam [a-z]+ [^;\n]*)|--(no-)?([a-z][a-z0-9-]*)")  # a whole command, which stays; an option alone
+_SAID = re.compile(
+    r"(datadam [a-z]+ (?:(?![;)\n]|[.,] ).)*)|--(no-)?([a-z][a-z0-9-]*)"
+)  # a whole command, which stays; an option alone
 
 
 class DatadamError(Exception):
