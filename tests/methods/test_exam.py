@@ -5,7 +5,7 @@ What a method computes is the matter of its own test.
 
 import pytest
 
-from datadam.methods import CAFE, Forgetting, Method
+from datadam.methods import CAFE, CALM, Forgetting, Method
 from datadam.methods.catalog import CATALOG
 from datadam.testing import PARTS, Candidate
 
@@ -16,8 +16,9 @@ RATES = {
     "pixel": {"lr_images": 0.3},
     "dsa": {"start": "noise"},
     "cafe": {"lr_images": 0.02},
+    "calm": {"start": "noise"},
 }
-QUICK: dict[str, Method] = {"cafe": CAFE(most_epochs=3), "forgetting": Forgetting(epochs=2)}
+QUICK: dict[str, Method] = {"cafe": CAFE(most_epochs=3), "calm": CALM(count=3, epochs=20), "forgetting": Forgetting(epochs=2)}
 OTHERWISE: dict[tuple[str, str], Method] = {("cafe", "costs what it says"): CAFE(most_epochs=10)}
 SAT = [(name, part) for name, kind in CATALOG.items() for part, (fits, _) in PARTS.items() if not fits(kind())]
 

@@ -19,7 +19,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "test": (str,), "skip_bad": (bool,), "zca": (bool,), "device": (str,), "precision": (str,), "memory_limit": (str, int),
     "time_limit": (int, float), "snapshots": (str, list, int), "out": (str,), "overwrite": (bool,), "note": (str,),
     "json": (bool,), "engine": (str,), "workers": (int,), "shards": (int,), "gpus_per_worker": (int, float),
-    "address": (str,), "tensorboard": (str, bool),
+    "address": (str,), "tensorboard": (str, bool), "budget": (str, int, float),
 }  # fmt: skip
 """What a file may say, and as what; names as on the command line, with - or _."""
 
@@ -104,12 +104,32 @@ def _preset(asked: dict[str, Any], real: "Kind") -> "Recipe":
     from datadam.methods.catalog import method_named
 
     method, name = asked.get("method"), asked.get("preset")
+    if "budget" in asked:
+        return _within(asked, real)
     if method is not None:
         method_named(method)
     recipe = preset(name or (FOR_METHOD.get(method, method) if method else "datadam"), real, ipc=asked["ipc"])
     if method is not None and recipe.method.name != method:
         raise InvalidInput(f"preset {name!r} is for method {recipe.method.name!r}, not {method!r}; leave one of them out")
     return recipe
+
+
+def _within(asked: dict[str, Any], real: "Kind") -> "Recipe":
+    """The recipe that fits the time there is; of data that are not there yet, one of its kind."""
+    from datadam.data import RealData
+    from datadam.distillation.budget import seconds_of, within
+    from datadam.distillation.presets import preset
+
+    settings = asked.get("set", {})
+    decided: list[str] = [name for name in ("method", "preset") if name in asked]
+    decided += [name for name in ("iterations", "count", "epochs", "precision") if name in settings]
+    if decided:
+        raise InvalidInput(f"--budget decides {', '.join(decided)}; leave that out, or leave --budget out")
+    seconds = seconds_of(asked["budget"])
+    if not isinstance(real, RealData):
+        return preset("calm", real, ipc=asked["ipc"])
+    chosen = {name: settings[name] for name in ("net", "decoder") if name in settings}
+    return within(real, asked["ipc"], seconds, device=asked.get("device", "cpu"), **chosen)
 
 
 def _fields(recipe: "Recipe") -> set[str]:

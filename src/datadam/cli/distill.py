@@ -40,6 +40,9 @@ def distill(
     ipc: Annotated[int | None, Parameter(help="images per class to make")] = None,
     method: Annotated[str | None, Parameter(help="datadam list methods; its usual preset is taken")] = None,
     preset: Annotated[str | None, Parameter(help="complete published settings: datadam list presets")] = None,
+    budget: Annotated[
+        str | None, Parameter(help="the time there is, such as 5min or 2h: our own method, in settings that fit into it here")
+    ] = None,
     set_: Annotated[
         list[str] | None, Parameter(name="--set", help="any setting, such as power=2 (datadam show PRESET)", negative="")
     ] = None,
@@ -125,8 +128,9 @@ def _begin(
     limit = size_in_bytes(asked.get("memory_limit"))
     options = {k: asked[k] for k in ("root", "size", "fit", "test", "skip_bad") if k in asked}
     real = load_data(asked["data"], options | data_limit(limit))
-    recipe = recipe_for(asked, real)
-    repeats = asked.get("repeats", 1)
+    recipe, repeats = recipe_for(asked, real), asked.get("repeats", 1)
+    if "budget" in asked:
+        recipe, time_limit = _budgeted(asked, recipe, time_limit)
     if repeats > 1 or recipe.start not in STARTS:
         real = whitened(real, recipe.zca)  # once for all
     earlier = _earlier(recipe, real)
@@ -179,22 +183,37 @@ def _ask(
         )
 
 
+def _budgeted(asked: dict[str, Any], recipe: "Recipe", time_limit: float | None) -> "tuple[Recipe, float]":
+    """The recipe, said aloud, and the seconds after which all is over."""
+    from datadam.cli.screen import say
+    from datadam.distillation.budget import seconds_of
+    from datadam.wording import plural
+
+    needs, seconds = recipe.method.needs, seconds_of(asked["budget"]) * asked.get("repeats", 1)
+    pool = ""
+    if needs.training:
+        pool = f"{plural(needs.count, 'network')} of {plural(needs.training.epochs, 'epoch')} over the real images, then "
+    say(f"in {asked['budget']}: {pool}{plural(recipe.iterations, 'iteration')} of {recipe.method.name}, decoder {recipe.decoder}")
+    return recipe, seconds if time_limit is None else time_limit
+
+
 def _choosing(
     recipe: "Recipe", real: "RealData", device: str, limit: int | None
 ) -> "contextlib.AbstractContextManager[Progress | None]":
-    """A progress bar for what a coreset trains before it chooses; nothing for other methods."""
+    """A progress bar for networks that are trained before the first iteration, or before a choice; nothing for other methods."""
     from datadam import nets
     from datadam.cli.screen import bar, duration, say
     from datadam.distillation.begin import check
     from datadam.wording import size
 
-    epochs = recipe.method.training_epochs
-    if not epochs:
+    epochs, needs = recipe.method.training_epochs, recipe.method.needs
+    if needs.training:
+        what = f"matches in {needs.count} networks on their way through {needs.training.epochs} epochs of the training set"
+    elif epochs:
+        what = f"chooses by what networks learn in {epochs} epochs on the whole training set"
+    else:
         return contextlib.nullcontext()
-    say(
-        f"{recipe.method.name} chooses by what networks learn in {epochs} epochs on the whole training set; "
-        "they are trained first, unless an earlier run has left them in the cache"
-    )
+    say(f"{recipe.method.name} {what}; they are trained first, unless an earlier run has left them in the cache")
     told = check(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
     if told.seconds > TELL:
         words = f"about {duration(told.seconds)} here and about {size(told.whole)} of memory"

@@ -101,7 +101,12 @@ def begin(
         seconds = time.monotonic() - began + insight.past  # choosing is all its work, also where an earlier run had trained
         facts = {"behind": [one._asdict() for one in insight.met]} if insight.met else {}
     else:
-        start = first_images(real, recipe.ipc, recipe.start, recipe.seed, decoder=decoder, earlier=earlier).to(dtype)
+        trained = []
+        if recipe.start == "sure" and supply.bucket:
+            trained = [network.eval() for network in supply.bucket.networks(supply.bucket.ends)]
+        start = first_images(real, recipe.ipc, recipe.start, recipe.seed, decoder=decoder, earlier=earlier, trained=trained).to(
+            dtype
+        )
         if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
             start = fit_zca(start).apply(start)
     peak = machine.peak_memory_mb() if seconds else 0.0

@@ -55,7 +55,10 @@ def supply_of(real: RealData, recipe: Recipe, device: str = "cpu", progress: Pro
     """
     if bucket := open_bucket(recipe.networks, real, recipe.net):  # also the one that was made when the run began
         return Supply(len(real.classes), bucket, bucket)
-    given = prepare(recipe.method.needs, real, net=recipe.net, seed=recipe.seed, device=device, progress=progress)
+    precision = "bfloat16" if recipe.precision == "bfloat16" else "float32"
+    given = prepare(
+        recipe.method.needs, real, net=recipe.net, seed=recipe.seed, precision=precision, device=device, progress=progress
+    )
     return Supply(len(real.classes), given if isinstance(given, Bucket) else None, given)
 
 

@@ -23,7 +23,14 @@ from datadam.training.trainer import Training
 PRECISIONS = ("auto", "float32", "float64", "bfloat16")
 ZCA = ("none", "kornia", "official")
 TRAINED = ("drawn", "between")
-PRESETS_OF = {"paper": "datadam", "official": "datadam", "course-mnist": "datadam", "course-mhist": "datadam"}
+PRESETS_OF = {
+    "paper": "datadam",
+    "official": "datadam",
+    "course-mnist": "datadam",
+    "course-mhist": "datadam",
+    "calm-quick": "calm",
+    "calm-long": "calm",
+}
 """The method of each preset that has not its name."""
 OF_NETWORKS = ("networks", "init", "iterations_per_network", "network_steps", "network_epochs", "network_augment")
 

@@ -1,7 +1,10 @@
 """The first synthetic images: random real ones, chosen real ones, noise, or those of an earlier run.
 
-Letters: K classes, N images of a class, C channels, H rows, W columns.
+Letters: K classes, N images of a class, n candidates, C channels, H rows, W columns.
 """
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +14,7 @@ from datadam.data.real import require_members
 from datadam.errors import InvalidInput, UnknownName
 from datadam.machine import images_at_once
 from datadam.methods.coresets import kcenter, kmeans, random
+from datadam.nets import Network
 from datadam.rng import stream
 from datadam.sets.decoders import PLAIN, Decoder
 from datadam.training.insight import Insight
@@ -19,8 +23,10 @@ STARTS = {
     "real": "random real images, without replacement",
     "kcenter": "real images that cover the class: greedy k-center in the features of a random network",
     "kmeans": "the real images nearest to the centres of N clusters of the class, in the same features",
+    "sure": "random real images that the pool's trained networks are sure of, as they are stored",
     "noise": "standard normal noise",
 }
+SURE = 0.9  # probability of the right class, the geometric mean over networks
 
 
 def check_ipc(real: RealData, ipc: int, start: str, decoder: Decoder = PLAIN) -> None:
@@ -36,14 +42,16 @@ def check_ipc(real: RealData, ipc: int, start: str, decoder: Decoder = PLAIN) ->
 
 
 def first_images(
-    real: RealData, ipc: int, start: str, seed: int, *, decoder: Decoder = PLAIN, earlier: Tensor | None = None
-) -> Tensor:
+    real: RealData, ipc: int, start: str, seed: int, *, decoder: Decoder = PLAIN, earlier: Tensor | None = None,
+    trained: Sequence[Network] = (),
+) -> Tensor:  # fmt: skip
     """First stored images [K*N, C, H, W] in network space, float32; those that hold several have as many real ones shrunk into
     them.
 
     Arguments: `start`, a name of `STARTS` or any text when `earlier` is given; `seed`, the run's seed; `earlier`, images [K*n,
     C, H, W] of another run with n <= N, as they are stored by the same decoder: they come first in each class and random real
-    images fill the rest. Raises `UnknownName`, `InvalidInput`.
+    images fill the rest; `trained`, networks that know the classes, in evaluation mode, which the start "sure" asks.
+    Raises `UnknownName`, `InvalidInput`.
     """
     if earlier is not None:
         return _continue(real, ipc, seed, earlier, decoder)
@@ -51,7 +59,10 @@ def first_images(
     if start == "noise":
         return torch.cat([_noise(seed, name, ipc, real.shape) for name in real.classes])
     count = ipc * decoder.each
-    chosen = random.select(real, count, seed) if start == "real" else _chosen(Insight(real, seed), count, start)
+    if start == "sure":
+        chosen = sure(real, count, seed, decoder, trained)
+    else:
+        chosen = random.select(real, count, seed) if start == "real" else _chosen(Insight(real, seed), count, start)
     return encoded(real, torch.cat(chosen), decoder)
 
 
@@ -73,6 +84,28 @@ def _chosen(insight: Insight, ipc: int, start: str) -> list[Tensor]:
         far = start == "kcenter"
         rows = kcenter.greedy(features, ipc) if far else kmeans.nearest_to_centres(features, ipc, insight.seed, name)
         chosen.append(insight.members(k)[rows])
+    return chosen
+
+
+@torch.no_grad()
+def sure(real: RealData, count: int, seed: int, decoder: Decoder, trained: Sequence[Network]) -> list[Tensor]:
+    """Training indices [N] of each class: in a random order, the first ones of which the networks are sure once they are stored
+    and decoded. A class with too few of them gives those that they are surest of. Raises `InvalidInput` when no network comes.
+    """
+    if not trained:
+        raise InvalidInput("start 'sure' asks trained networks; name a pool with networks=POOL@LOW-HIGH, or another start")
+    chosen, size = [], max(decoder.each, images_at_once(real.shape) // decoder.each * decoder.each)
+    for k, members in enumerate(random.select(real, len(real.train), seed)):
+        passed: list[Tensor] = []
+        scores = torch.empty(0)
+        for some in members[: len(members) // decoder.each * decoder.each].split(size):
+            images = decoder(decoder.encode(real.images(some)))
+            score = torch.stack([network(images).log_softmax(1)[:, k] for network in trained]).mean(0)
+            passed, scores = [*passed, some], torch.cat([scores, score.where(score < math.log(SURE), 0.0)])
+            if (scores == 0).sum() >= count:
+                break
+        best = scores.sort(descending=True, stable=True).indices  # the sure ones as they came, then the others
+        chosen.append(torch.cat(passed)[best[:count]])
     return chosen
 
 

@@ -90,10 +90,9 @@ class Evaluation:
         p, n = self.protocol, len(self.accuracies[0])
         training = p.training
         share = f"{n} of {p.students} students, {len(self.accuracies)} of {p.sets} sets"
-        schedule = "rate x0.5 every 15 epochs" if training.schedule == "every15" else f"rate x0.1 after epoch {training.drop}"
         arithmetic = "" if self.precision == "float32" else f", {self.precision}"
         return (
-            f"{p.name}: {share}; {training.epochs} epochs, batch {training.batch}, SGD {training.lr:g}, {schedule}, "
+            f"{p.name}: {share}; {training.epochs} epochs, batch {training.batch}, SGD {training.lr:g}, {training.falls}, "
             f"augmentation {training.augment}{arithmetic}; last epoch"
         )
 

@@ -2,6 +2,7 @@
 
 from datadam.methods.base import FeatureMatching, Group, Method, State
 from datadam.methods.cafe import CAFE
+from datadam.methods.calm import CALM
 from datadam.methods.catalog import CATALOG
 from datadam.methods.coresets.base import Coreset
 from datadam.methods.coresets.difficulty import EL2N, GraNd
@@ -19,6 +20,7 @@ from datadam.methods.pixel import Pixel
 
 __all__ = [
     "CAFE",
+    "CALM",
     "CATALOG",
     "DC",
     "DM",

@@ -152,17 +152,22 @@ class FeatureMatching(Method):
     """Methods that compare class means of descriptors of real and synthetic images.
 
     The real side needs no gradient and only running means, so the engine (matching.py) streams it at constant memory.
+    Class variable: `reads_labels`, whether the log-probability that the network gives to an image's own class is one more
+    descriptor [N, 1], the last; such a method reads its class numbers, so it is not separable; `coarse`, whether bfloat16, where
+    a run takes it, is fine enough for the gradient of its images too.
     """
 
     family: ClassVar[str] = "feature matching"
     separable: ClassVar[bool] = True
     real_gradient: ClassVar[bool] = False
     streams: ClassVar[bool] = True
+    reads_labels: ClassVar[bool] = False
+    coarse: ClassVar[bool] = False
 
     @property
     def only_features(self) -> bool:
-        """It does."""
-        return True
+        """Unless it reads labels, for which the classifier is asked."""
+        return not self.reads_labels
 
     def descriptors(self, features: Features) -> list[Tensor]:
         """Descriptors [N, D_i] of N images, one row an image; the same function on both sides."""

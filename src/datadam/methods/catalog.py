@@ -4,6 +4,7 @@ from datadam import plugins
 from datadam.errors import InvalidInput, UnknownName
 from datadam.methods.base import Method
 from datadam.methods.cafe import CAFE
+from datadam.methods.calm import CALM
 from datadam.methods.coresets.difficulty import EL2N, GraNd
 from datadam.methods.coresets.forgetting import Forgetting
 from datadam.methods.coresets.herding import Herding
@@ -17,6 +18,7 @@ from datadam.methods.dsa import DSA
 from datadam.methods.pixel import Pixel
 
 CATALOG: dict[str, type[Method]] = {
+    "calm": CALM,
     "datadam": DataDAM,
     "dm": DM,
     "pixel": Pixel,

@@ -34,7 +34,10 @@ Sums = Callable[[Network, Tensor, tuple[int, ...]], list[Tensor]]
 def descriptor_sums(method: FeatureMatching, network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
     """Sums [G, D_i] of descriptors over the images of each class; `sizes` are the images of each class in order."""
     features = network.features(images) if method.needs_network else Features((), images.flatten(1), images)
-    descriptors = [d.to(images.dtype) for d in method.descriptors(features)]  # summed in full precision
+    descriptors = method.descriptors(features)
+    if method.reads_labels:
+        descriptors = [*descriptors, network.head(features.embedding).to(images.dtype).log_softmax(1)]
+    descriptors = [d.to(images.dtype) for d in descriptors]  # summed in full precision
     if len(set(sizes)) == 1:
         return [d.unflatten(0, (len(sizes), sizes[0])).sum(1) for d in descriptors]
     return [torch.stack([part.sum(0) for part in d.split(list(sizes))]) for d in descriptors]
@@ -43,8 +46,8 @@ def descriptor_sums(method: FeatureMatching, network: Network, images: Tensor, s
 class Engine:
     """Computes losses and gradients of one method for one run.
 
-    Arguments: `method`; `plan`, see `Plan`; `precision` of the real side: "float32" (the images' own type) or "bfloat16";
-    `device`, where it will run.
+    Arguments: `method`; `plan`, see `Plan`; `precision` of the real side, and of the synthetic one of a `coarse` method:
+    "float32" (the images' own type) or "bfloat16"; `device`, where it will run.
     """
 
     def __init__(self, method: FeatureMatching, plan: Plan, precision: str = "float32", device: str = "cpu") -> None:
@@ -73,6 +76,7 @@ class Engine:
             def compare(
                 stored: Tensor = stored,
                 counts: tuple[int, ...] = counts,
+                first: int = first,
                 augmentations: list[Augmentation | None] = augmentations,
                 real: list[Tensor] = real,
             ) -> dict[str, Tensor]:
@@ -80,7 +84,9 @@ class Engine:
                     augment(a, x) for a, x in zip(augmentations, synthetic.decoder(stored).split(list(counts)), strict=True)
                 ]
                 together = torch.cat(augmented).contiguous(memory_format=self.layout)
-                return self.method.terms(real, means(self.sums(network, together, counts), counts))
+                with self._precision(together.device) if self.method.coarse else nullcontext():
+                    sums = self.sums(network, together, counts)
+                return self.method.terms(real, self._means(sums, counts, first))
 
             found = compare()
             rest = torch.autograd.grad(torch.stack(list(found.values())).sum(), stored)[0]
@@ -128,7 +134,7 @@ class Engine:
         self, draw: Draw, network: Network, first: int, last: int, augmentations: list[Augmentation | None]
     ) -> list[Tensor]:
         sizes = tuple(draw.real_count(k) for k in range(first, last))
-        with self._real_precision(draw.source.device):
+        with self._precision(draw.source.device):
             if len(sizes) == 1 and not self._couples(network):  # one class may be larger than a chunk: stream it
                 sums: list[Tensor] = []
                 chunk = even_chunk(sizes[0], self.plan.chunk)
@@ -140,12 +146,20 @@ class Engine:
             else:
                 batches = [augment(a, x) for a, x in zip(augmentations, draw.real_of(first, last), strict=True)]
                 sums = self.sums(network, torch.cat(batches).contiguous(memory_format=self.layout), sizes)
-        return means(sums, sizes)
+        return self._means(sums, sizes, first)
+
+    def _means(self, sums: list[Tensor], sizes: tuple[int, ...], first: int) -> list[Tensor]:
+        """Class means [G, D_i] of the classes from `first` on; of log-probabilities [G, K] only that of a class itself [G, 1]."""
+        every = means(sums, sizes)
+        if self.method.reads_labels:
+            own = torch.arange(first, first + len(sizes), device=every[-1].device)
+            every[-1] = every[-1].gather(1, own[:, None])
+        return every
 
     def _couples(self, network: Network) -> bool:
         return network.couples_images and self.method.needs_network
 
-    def _real_precision(self, device: torch.device) -> AbstractContextManager[object]:
+    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self.precision == "bfloat16":
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()

@@ -317,8 +317,7 @@ def _of(card: dict[str, Any]) -> str:
 
 def _words(protocol: Protocol) -> str:
     t = protocol.training
-    schedule = "rate x0.5 every 15 epochs" if t.schedule == "every15" else f"rate x0.1 after epoch {t.drop}"
-    return f"{protocol.name}: {t.epochs} epochs, batch {t.batch}, SGD {t.lr:g}, {schedule}, augmentation {t.augment}; last epoch"
+    return f"{protocol.name}: {t.epochs} epochs, batch {t.batch}, SGD {t.lr:g}, {t.falls}, augmentation {t.augment}; last epoch"
 
 
 def _origin(distilled: DistilledSet, began_as: Ints, copies: Ints) -> tuple[Ints, str | None]:

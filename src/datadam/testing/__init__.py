@@ -84,8 +84,10 @@ def choosing(method: Method) -> str:
 
 
 def matching(method: Method) -> str:
-    """For methods that compare class means."""
-    return "" if isinstance(method, FeatureMatching) else "it compares no class means"
+    """For methods that compare class means and nothing else."""
+    if not isinstance(method, FeatureMatching):
+        return "it compares no class means"
+    return "it also asks what class an image is taken for" if method.reads_labels else ""
 
 
 def separable(method: Method) -> str:

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import torch
 
 from datadam import machine, nets
+from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput, UnknownName
 from datadam.files.kept import cache_folder
@@ -26,6 +27,7 @@ from datadam.training.trainer import Training
 Networks = Literal["random", "pool", "own", "experts", "insight", "none"]
 Progress = Callable[[str, int, int | None], None]
 TRAINED_FIRST = ("pool", "experts")
+MEASURED = 500  # held-out images that tell how far a network of a pool is: each measuring costs as much as a few steps
 PASSES = 3  # forward passes that a training step counts for an image
 
 
@@ -61,16 +63,19 @@ def cost(needs: Needs, images: int) -> float:
 
 
 def prepare(
-    needs: Needs, real: RealData, *, net: str, seed: int, device: str = "cpu", progress: Progress | None = None
-) -> Bucket | Insight | None:
+    needs: Needs, real: RealData, *, net: str, seed: int, precision: str = "float32", device: str = "cpu",
+    progress: Progress | None = None,
+) -> Bucket | Insight | None:  # fmt: skip
     """What a run needs before its first iteration, made now or found.
 
-    Arguments: `real`, the data, whitened as the run will see them; `net`; `seed`, the run's; `device`;
-    `progress(what, done, total)`, called after each step of a training.
+    Arguments: `real`, the data, whitened as the run will see them; `net`; `seed`, the run's; `precision` of a pool's trainings,
+    "float32" or "bfloat16" (with weights in float32); `device`; `progress(what, done, total)`, called after each
+    step of a training.
 
     - "pool": a `Bucket` of all states that `count` networks pass through (see pretrain.py). Its pool lies in the cache, under
       data, whitening, network, seed, training, count and what computes; two processes that want the same one make it once. It is
-      gone on with after an interruption, within a network too, and a damaged one is made again.
+      gone on with after an interruption, within a network too, and a damaged one is made again. The augmentation "dsa" is what
+      the data allow of it.
     - "insight": an `Insight`, which trains nothing before it is asked something.
     - all others: None.
 
@@ -82,16 +87,20 @@ def prepare(
     if needs.networks == "insight":
         return Insight(real, seed, net, device, progress)
     if needs.networks == "pool":
-        return _pool(needs, real, net, seed, device, progress)
+        return _pool(needs, real, net, seed, precision, device, progress)
     return None
 
 
-def _pool(needs: Needs, real: RealData, net: str, seed: int, device: str, progress: Progress | None) -> Bucket:
+def _pool(
+    needs: Needs, real: RealData, net: str, seed: int, precision: str, device: str, progress: Progress | None
+) -> Bucket:  # fmt: skip
     assert needs.training is not None
     training, count = needs.training, needs.count
+    if training.augment == "dsa":
+        training = dataclasses.replace(training, augment=strategy_for(real.name))
     versions = {name: version for name, version in machine.versions().items() if name in ("datadam", "torch")}
     key = about(real, net) | {"training": dataclasses.asdict(training), "seed": seed, "count": count, "versions": versions}
-    key |= {"device": torch.device(device).type}
+    key |= {"device": torch.device(device).type, "precision": precision}
     folder = cache_folder("pools") / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +112,7 @@ def _pool(needs: Needs, real: RealData, net: str, seed: int, device: str, progre
             progress(f"training network {number + 1} of {count}", done, steps)
 
     def made() -> Bucket:
-        make_pool(real, folder, net, training, count, seed, device, after_step)
+        make_pool(real, folder, net, training, count, seed, device, after_step, precision, MEASURED)
         bucket = open_bucket(f"{folder}@0-100", real, net)
         assert bucket is not None
         bucket.check()

@@ -118,10 +118,15 @@ class Bucket:
         """Give the network the weights of one state, uniform over the bucket. Raises `ArtifactError`."""
         self._load(network, self.states[int(torch.randint(len(self.states), (), generator=generator))])
 
-    def networks(self) -> Iterator[Network]:
-        """Each state as a network of its own. Raises `ArtifactError`."""
+    @property
+    def ends(self) -> tuple[State, ...]:
+        """The last state of each network."""
+        return tuple({state.network: state for state in sorted(self.states, key=lambda state: state.step)}.values())
+
+    def networks(self, states: tuple[State, ...] | None = None) -> Iterator[Network]:
+        """Each of some states (None: all) as a network of its own. Raises `ArtifactError`."""
         about = self.pool.about
-        for state in self.states:
+        for state in self.states if states is None else states:
             network = nets.build(about["net"], shape=tuple(about["shape"]), classes=len(about["classes"]))
             self._load(network, state)
             yield network

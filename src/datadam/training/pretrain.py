@@ -94,9 +94,12 @@ def make_pool(
     seed: int,
     device: str = "cpu",
     after_step: Callable[[int, int, int], None] | None = None,
+    precision: str = "float32",
+    measured: int = MEASURED,
 ) -> Pool:
-    """As `pretrain`, with a whole `training`, `net` in its canonical spelling, and `after_step(number, done, steps)`, called
-    after each step of the network of a number, from 0. Raises `InvalidInput` when the folder holds something else."""
+    """As `pretrain`, with a whole `training`, `net` in its canonical spelling, `after_step(number, done, steps)`, called
+    after each step of the network of a number, from 0, the `precision` of `forward_of`, and how many held-out images
+    accuracy is `measured` on, at most. Raises `InvalidInput` when the folder holds something else."""
     network = nets.build(net, shape=real.shape, classes=len(real.classes)).to(device)
     settings = {**about(real, net), "training": asdict(training), "seed": seed}
     _begun(folder, settings)
@@ -104,9 +107,9 @@ def make_pool(
         pool = _begun(folder, settings)  # as it stands now that nobody else is at work on it
         if pool.networks >= count:
             return pool
-        part = _held_out(real)
+        part = _held_out(real, measured)
         images, labels = partial(part.images, device=device), torch.from_numpy(part.train.labels)
-        forward = forward_of(network, training.epochs * -(-len(labels) // training.batch))
+        forward = forward_of(network, training.epochs * -(-len(labels) // training.batch), precision)
         for number in range(pool.networks, count):
             nets.initialise(network, stream(seed, "pretrain", number, "init"))
             passed = _Passed(network, part, training)
@@ -147,10 +150,10 @@ def _unfinished(folder: Path, key: dict[str, Any]) -> Entry:
     return Store(folder, FORMAT).entry(key, "network.unfinished")
 
 
-def _held_out(real: RealData) -> RealData:
+def _held_out(real: RealData, measured: int = MEASURED) -> RealData:
     """The training part but for a fifth of each class, of which the test part is (some of) the images."""
     train, held, _ = hold_out(Raw(real.classes, real.train, None))
-    order = torch.randperm(len(held), generator=stream(0, "pretrain", "measured"))[:MEASURED]
+    order = torch.randperm(len(held), generator=stream(0, "pretrain", "measured"))[:measured]
     return replace(real, train=train, test=held.take(order.sort().values.numpy()))
 
 

@@ -20,6 +20,7 @@ from datadam.nets import Network, OwnNetwork
 from datadam.rng import carry, stream
 
 COMPILING_PAYS = 300  # steps of one training above which compiling is worth its half minute
+WARM = 0.15  # the part of a training of the schedule "cycle" in which the rate rises
 LOOK_EVERY = 10  # epochs after which the loss is looked at on a GPU, which must finish all its work for that
 
 
@@ -27,11 +28,11 @@ LOOK_EVERY = 10  # epochs after which the loss is looked at on a GPU, which must
 class Training:
     """How a network is trained: SGD with cross-entropy.
 
-    Arguments: `epochs`; `batch`, images a step (all if fewer); `lr`, `momentum`, `weight_decay` of SGD; `schedule`, either
-    "step": times 0.1 from epoch `drop_after` on (None: after half), or "every15": times 0.5 every 15 epochs; `fresh_optimizer`,
-    whether the momentum is lost at the drop, as in released code that makes a new optimiser; `augment`, words of the
-    augmentation, each image with its own parameters, a batch with one operation ("dsa" is resolved by who knows the data), or
-    a name of `policies.POLICIES`.
+    Arguments: `epochs`; `batch`, images a step (all if fewer); `lr`, `momentum`, `weight_decay` of SGD; `schedule`, one of
+    "step": times 0.1 from epoch `drop_after` on (None: after half), "every15": times 0.5 every 15 epochs, "cycle": up from 0 in
+    the first 15 % of all steps and down to 0 in the rest, for a training of few epochs; `fresh_optimizer`, whether the momentum
+    is lost at the drop, as in released code that makes a new optimiser; `augment`, words of the augmentation, each image with its
+    own parameters, a batch with one operation ("dsa" is resolved by who knows the data), or a name of `policies.POLICIES`.
     """
 
     epochs: int = 1000
@@ -53,10 +54,19 @@ class Training:
         """The epoch (from 0) at which the rate of the schedule "step" falls."""
         return max(1, self.epochs // 2) if self.drop_after is None else self.drop_after
 
-    def lr_at(self, epoch: int) -> float:
-        """The rate of an epoch, numbered from 0."""
+    @property
+    def falls(self) -> str:
+        """The schedule in words."""
+        words = {"every15": "rate x0.5 every 15 epochs", "cycle": "rate up for 15 % of the steps, then down to 0"}
+        return words.get(self.schedule, f"rate x0.1 after epoch {self.drop}")
+
+    def lr_at(self, epoch: float) -> float:
+        """The rate when so many epochs are done."""
         if self.schedule == "every15":
             return float(self.lr * 0.5 ** (epoch // 15))
+        if self.schedule == "cycle":
+            share = epoch / self.epochs
+            return self.lr * min(share / WARM, (1 - share) / (1 - WARM))
         return self.lr * (0.1 if epoch >= self.drop else 1.0)
 
 
@@ -161,10 +171,10 @@ class Trainer:
         if self._batches[0] != epoch:
             if self.training.fresh_optimizer and (epoch, place) == (self.training.drop, 0):
                 self._optimizer = _sgd(self.network, self.training)
-            for group in self._optimizer.param_groups:
-                group["lr"] = self.training.lr_at(epoch)
             order = torch.randperm(len(self._labels), generator=stream(self.seed, *self._what, "order", epoch))
             self._batches = epoch, order.split(self.training.batch)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.training.lr_at(epoch + (place + 0.5) / self.steps_an_epoch)
         return self._optimizer
 
     def result(self) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ Each takes the data (of which it reads name and shape only) and ipc, since publi
 from collections.abc import Callable
 
 from datadam.augment.siamese import strategy_for
-from datadam.distillation.presets import cafe, datadam, dc, dm
+from datadam.distillation.presets import cafe, calm, datadam, dc, dm
 from datadam.distillation.presets.kind import Kind, Sketch
 from datadam.distillation.recipe import Recipe
 from datadam.errors import UnknownName
@@ -15,6 +15,9 @@ from datadam.methods import Method
 from datadam.methods.catalog import method_named
 
 CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
+    "calm-quick": calm.quick,
+    "calm": calm.calm,
+    "calm-long": calm.long,
     "datadam": datadam.datadam,
     "paper": datadam.paper,
     "official": datadam.official,
@@ -27,7 +30,7 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "cafe": cafe.cafe,
 }
 
-FOR_METHOD = {name: name for name in ("datadam", "dm", "pixel", "dc", "dsa", "cafe")}
+FOR_METHOD = {name: name for name in ("calm", "datadam", "dm", "pixel", "dc", "dsa", "cafe")}
 """The preset that a method's bare name stands for; coresets and the methods of other packages need none."""
 
 

@@ -1,0 +1,71 @@
+"""A recipe for the time there is: our own method, with the pool and the iterations that fit into it on this machine."""
+
+from dataclasses import replace
+
+from datadam import nets
+from datadam.data import RealData
+from datadam.distillation.forecast import forecast, passes_a_second, passes_of
+from datadam.distillation.presets.calm import calm
+from datadam.distillation.presets.dm import dm
+from datadam.distillation.recipe import Recipe
+from datadam.errors import InvalidInput
+from datadam.machine import can_compile, fast_precision
+from datadam.methods import CALM
+from datadam.methods.cost import COMPILED_GAIN
+from datadam.training.needs import MEASURED, PASSES
+
+LEAST = 60.0  # seconds below which there is no budget to share out
+ASIDE = 0.08  # of the time, for what is neither pool nor iteration: reading, the first images, the pictures
+COMPILING = 40.0  # seconds, for pool and iterations together, about
+POOL = 0.4  # of what is left, for training the pool
+EPOCHS = 12  # of a network of the pool, at most
+NETWORKS = ((4, 1), (12, 2), (30, 3))  # so many epochs in all are at most that many networks; above, FULL
+FULL = 5
+ITERATIONS = 20, 10_000
+UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
+
+
+def seconds_of(words: str | float) -> float:
+    """Seconds of "300", "90s", "5min" or "2h". Raises `InvalidInput`."""
+    text = str(words).replace(" ", "").lower()
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    try:
+        seconds = float(number) * UNITS[text[len(number) :] or "s"]
+    except (KeyError, ValueError):
+        raise InvalidInput(f"the budget is {words!r}; write a time such as 5min, 90s or 2h") from None
+    if not LEAST <= seconds < float("inf"):
+        raise InvalidInput(f"the budget is {words!r}; it must be at least {LEAST:g} seconds")
+    return seconds
+
+
+def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decoder: str = "", device: str = "cpu") -> Recipe:
+    """The recipe that this machine does in about so many seconds.
+
+    Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network; `decoder`
+    ("": what the preset calm takes); `device`. Without the time for one epoch over the real
+    images it is DM on random networks, with the same decoder.
+    """
+    net = nets.canonical(net, real.shape)
+    recipe = calm(real, ipc).change({"net": net} | ({"decoder": decoder} if decoder else {}))
+    speed = _speed(real, recipe, device)
+    left = speed * ((1 - ASIDE) * seconds - (COMPILING if can_compile(device) else 0.0))
+    an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / COMPILED_GAIN[fast_precision(device)]
+    epochs = int(POOL * left / an_epoch)
+    if epochs < 1:
+        recipe = replace(dm(real, ipc), decoder=recipe.decoder, net=net, lr_images=2.0, batch_real=32, precision="auto")
+    else:
+        count = next((number for most, number in NETWORKS if epochs <= most), FULL)
+        each = min(EPOCHS, epochs // count)
+        recipe = replace(recipe, method=CALM(count=count, epochs=each))
+        left -= count * each * an_epoch
+    drawn = [min(recipe.batch_real, len(members)) for members in real.by_class]
+    fewest, most = ITERATIONS
+    return replace(recipe, iterations=max(fewest, min(most, int(left / passes_of(recipe, drawn)))))
+
+
+def _speed(real: RealData, recipe: Recipe, device: str) -> float:
+    """Forward passes of one image a second, as compiled code does them in the format that is fast here."""
+    told = forecast(real, recipe, device=device)
+    width, gain = 4, COMPILED_GAIN[fast_precision(device)] if can_compile(device) else 1.0
+    rate = told.rate or passes_a_second(recipe.net, real.shape, min(told.plan.chunk, 64), device, width)
+    return rate * gain

@@ -1,0 +1,77 @@
+"""A budget becomes a recipe that takes about as long as it says, on a machine of any speed."""
+
+import pytest
+
+import datadam
+from datadam.distillation import budget
+from datadam.distillation.forecast import passes_of
+from datadam.errors import InvalidInput
+from datadam.methods.cost import COMPILED_GAIN
+from datadam.testing import small_data
+
+
+@pytest.fixture(autouse=True)
+def speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that does so many passes a second, compiles nothing and has no bfloat16."""
+    monkeypatch.setattr(budget, "passes_a_second", lambda *_: 10_000.0)
+    monkeypatch.setattr(budget, "can_compile", lambda *_: False)
+    monkeypatch.setattr(budget, "fast_precision", lambda *_: "float32")
+
+
+@pytest.fixture
+def real() -> datadam.RealData:
+    return small_data(per_class=400)
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"), [("300", 300), ("5min", 300), ("5 min", 300), ("2h", 7200), ("90s", 90), (75.5, 75.5)]
+)
+def test_times_are_read(words: str | float, seconds: float) -> None:
+    assert budget.seconds_of(words) == seconds
+
+
+@pytest.mark.parametrize("words", ["", "soon", "5 parsecs", "-5min", "nan", "inf", "59", "0.1min", "min"])
+def test_what_is_no_time_is_refused(words: str) -> None:
+    with pytest.raises(InvalidInput, match=r"the budget is .*5min|at least 60 seconds"):
+        budget.seconds_of(words)
+
+
+@pytest.mark.parametrize("seconds", [61, 300, 1800])
+def test_pool_and_iterations_fill_the_time(real: datadam.RealData, seconds: float) -> None:
+    recipe = budget.within(real, 2, seconds, net="convnet2:width=4")
+    needs = recipe.method.needs
+    assert needs.training is not None
+    pool = needs.count * needs.training.epochs * (3 * 0.8 * len(real.train) + 12 * 500 / COMPILED_GAIN["float32"])
+    iterations = recipe.iterations * passes_of(recipe, [recipe.batch_real] * 3)
+    capped = recipe.iterations == budget.ITERATIONS[1]
+    assert pool + iterations <= 10_000 * seconds
+    assert capped or pool + iterations >= 0.9 * 10_000 * seconds
+    assert pool <= 0.45 * 10_000 * seconds
+
+
+def test_more_time_means_more_of_everything(real: datadam.RealData) -> None:
+    recipes = [budget.within(real, 2, seconds, net="convnet2:width=4") for seconds in (60, 120, 1200)]
+    epochs = [r.method.needs.count * r.method.needs.training.epochs for r in recipes if r.method.needs.training]
+    assert epochs == sorted(epochs)
+    assert len({r.iterations for r in recipes}) == 3 or recipes[-1].iterations == budget.ITERATIONS[1]
+
+
+def test_without_time_for_a_pool_networks_are_random(monkeypatch: pytest.MonkeyPatch, real: datadam.RealData) -> None:
+    monkeypatch.setattr(budget, "passes_a_second", lambda *_: 100.0)
+    recipe = budget.within(real, 1, 60, net="convnet2:width=4")
+    assert (recipe.method.name, recipe.decoder, recipe.start, recipe.method.needs.count) == ("dm", "plain", "real", 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "ipc", "decoder"),
+    [
+        ((3, 32, 32), 1, "grid:4"),
+        ((3, 32, 32), 50, "grid:2"),
+        ((1, 28, 28), 10, "grid:4"),
+        ((3, 9, 9), 1, "plain"),
+        ((3, 8, 8), 1, "plain"),
+    ],
+)
+def test_the_decoder_follows_from_shape_and_ipc(shape: tuple[int, int, int], ipc: int, decoder: str) -> None:
+    assert budget.within(small_data(shape=shape), ipc, 60, net="convnet2:width=4").decoder == decoder
+    assert budget.within(small_data(shape=shape), ipc, 60, net="convnet2:width=4", decoder="plain").decoder == "plain"
