@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, Full, ProtocolName, Students, Workers
-from datadam.cli.options import Device, Json, Note, Root, Seed
+from datadam.cli.options import Background, Bits, DataLayout, Device, Json, LabelsAsNumbers, Note, Root, Seed, SkipUnlabelled
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ def compare(
     fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
     device: Device = "auto",
     workers: Workers = None,
     engine: Engine = None,
@@ -99,7 +104,19 @@ def compare(
             variant(word)  # before the data are read
     if faults or rule is None:
         raise InvalidInput(*faults)
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, **data_limit(limit)}
+    given = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
+        **data_limit(limit),
+    }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     try:
         with _shown() as progress:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 KINDS: dict[str, tuple[type, ...]] = {
     "data": (str,), "ipc": (int,), "method": (str,), "preset": (str,), "set": (dict,), "iterations": (int,), "batch_real": (int,),
     "net": (str,), "start": (str,), "seed": (int,), "repeats": (int,), "root": (str,), "size": (int,), "fit": (str,),
-    "test": (str,), "skip_bad": (bool,), "zca": (bool,), "device": (str,), "precision": (str,), "memory_limit": (str, int),
+    "test": (str,), "skip_bad": (bool,), "bits": (str, int), "background": (str, int), "layout": (str,),
+    "zca": (bool,), "device": (str,), "precision": (str,), "memory_limit": (str, int),
+    "labels_as_numbers": (bool,), "skip_unlabelled": (bool,),
     "time_limit": (int, float), "snapshots": (str, list, int), "out": (str,), "overwrite": (bool,), "note": (str,),
     "json": (bool,), "engine": (str,), "workers": (int,), "shards": (int,), "gpus_per_worker": (int, float),
     "address": (str,), "tensorboard": (str, bool), "budget": (str, int, float),

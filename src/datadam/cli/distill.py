@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from datadam.cli import STARTED
-from datadam.cli.options import Device, Json, Note, Root, TakeOver
+from datadam.cli.options import Background, Bits, DataLayout, Device, Json, LabelsAsNumbers, Note, Root, SkipUnlabelled, TakeOver
 from datadam.cli.workers import MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ def distill(
     fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="how to make them square")] = None,
     test: Annotated[Path | None, Parameter(help="the test part, when DATA holds only training images")] = None,
     skip_bad: Annotated[bool, Parameter(help="leave out unreadable images instead of refusing", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening of the images (--no-zca: none)")] = None,
     device: Device | None = None,
     precision: Annotated[str | None, Parameter(help="auto, float32, float64, or bfloat16 on the real side")] = None,
@@ -120,13 +125,13 @@ def _begin(
 ) -> "Made":  # fmt: skip
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
-    from datadam.cli.options import check_device, data_limit, load_data, size_in_bytes
+    from datadam.cli.options import READING, check_device, data_limit, load_data, size_in_bytes
     from datadam.cli.workers import spread_of
     from datadam.distillation.begin import begin, resume, whitened
     from datadam.distillation.start import STARTS
 
     limit = size_in_bytes(asked.get("memory_limit"))
-    options = {k: asked[k] for k in ("root", "size", "fit", "test", "skip_bad") if k in asked}
+    options = {k: asked[k] for k in READING if k in asked}
     real = load_data(asked["data"], options | data_limit(limit))
     recipe, repeats = recipe_for(asked, real), asked.get("repeats", 1)
     if "budget" in asked:

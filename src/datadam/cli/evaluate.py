@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from datadam.cli.options import Device, Json, Note, Root, RunRoot, Seed
+from datadam.cli.options import (
+    Background,
+    Bits,
+    DataLayout,
+    Device,
+    Json,
+    LabelsAsNumbers,
+    Note,
+    Root,
+    RunRoot,
+    Seed,
+    SkipUnlabelled,
+)
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -134,6 +146,11 @@ def baseline(
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
     device: Device = "auto",
     precision: Precision = "float32",
@@ -175,7 +192,18 @@ def baseline(
     rule, count = rule_for(protocol, students, None if whole else epochs, augment, full)
     if whole:
         rule, count = rule.whole_set().with_epochs(epochs), 1 if students is None else students
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
+    given = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
+    }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     card = _card_beside(beside, real) if beside is not None else None
     of_run = card["transform"]["zca"] if card else None

@@ -14,6 +14,23 @@ if TYPE_CHECKING:
 
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
 RunRoot = Annotated[Path | None, Parameter(help="where the data of the run lie now: the root of named sets, or your own folder")]
+READING = ("root", "size", "fit", "test", "skip_bad", "labels_as_numbers", "skip_unlabelled", "bits", "background", "layout")
+"""The options that say how data are read."""
+
+LabelsAsNumbers = Annotated[
+    bool, Parameter(help="a class is its number in the training and the test part, whatever they call it", negative="")
+]
+SkipUnlabelled = Annotated[
+    bool, Parameter(help="leave out images whose label is -1 or missing, instead of refusing", negative="")
+]
+Bits = Annotated[
+    str | None, Parameter(help="how many bits of images of more than 8 are in use, which scales them: 16, 12, 10, auto")
+]
+Background = Annotated[str | None, Parameter(help="what lies behind transparent images: black, white, or a level from 0 to 255")]
+DataLayout = Annotated[
+    str | None,
+    Parameter(name="--layout", help='axes of the arrays, such as HWCN; "classes": the folders inside DATA are the classes'),
+]
 Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
 TakeOver = Annotated[
     bool,
@@ -128,7 +145,10 @@ def _sound(data: Any) -> bool:
     """Whether this part of a card can be given to `load`."""
     if not isinstance(data, dict) or not isinstance(data.get("options"), dict):
         return False
-    kinds = {"root": str, "test": str, "fit": str, "size": int, "skip_bad": bool, "zca": str}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "root": str, "test": str, "fit": str, "size": int, "skip_bad": bool, "zca": str, "bits": (int, str),
+        "background": (int, str), "layout": str, "labels_as_numbers": bool, "skip_unlabelled": bool,
+    }  # fmt: skip
     options = all(name in kinds and isinstance(value, kinds[name]) for name, value in data["options"].items())
     return options and isinstance(data.get("source"), str) and isinstance(data.get("checksum"), str)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
-from datadam.cli.options import Device, Json, Root, Seed
+from datadam.cli.options import Background, Bits, DataLayout, Device, Json, LabelsAsNumbers, Root, Seed, SkipUnlabelled
 
 
 def pretrain(
@@ -23,6 +23,11 @@ def pretrain(
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
     device: Device = "auto",
     json: Json = False,
@@ -40,7 +45,18 @@ def pretrain(
 
     machine.tune_allocator()
     device = check_device(device)
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
+    given = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
+    }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     spec, *more = check_nets(net, real)
     if more:

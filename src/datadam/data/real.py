@@ -27,7 +27,8 @@ from datadam.wording import count, plural
 
 HELD_OUT = 0.2  # the share of each class that becomes the test part when there is none
 MAPPED = 64  # images read from a memory map before its pages are given back
-SHOWN = 10  # classes, and images of each, that a notebook shows
+PICTURED = 10  # classes, and images of each, that a notebook shows
+SHOWN = 12  # names of classes in a note
 CHUNK = 1 << 22  # bytes of pixels read at a time, wherever memory must not grow with N
 
 
@@ -104,7 +105,15 @@ class RealData:
 
     def _repr_html_(self) -> str:
         """For notebooks: the first training images of the first classes."""
-        return html(grid([gather(self.train.pixels, members[:SHOWN]) for members in self.by_class[:SHOWN]]), repr(self))
+        return html(grid([gather(self.train.pixels, members[:PICTURED]) for members in self.by_class[:PICTURED]]), repr(self))
+
+    @classmethod
+    def from_dataset(cls, train: Any, test: Any | None = None, **options: Any) -> "RealData":
+        """The data of a data set object of torch or of the package datasets; `test`, the object of the test part, or the name of
+        a split. The rest, and errors, as in `datadam.load`."""
+        from datadam.data.catalog import load
+
+        return load(train, test=test, **options)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -236,7 +245,13 @@ def hold_out(raw: Raw) -> tuple[Split, Split, tuple[str, ...]]:
     if not len(raw.train):
         raise DataError("there is no training image.")
     if raw.test is not None:
-        return raw.train, raw.test, raw.notes
+        seen = np.bincount(raw.test.labels[raw.test.labels >= 0], minlength=len(raw.classes))
+        absent = [name for name, count in zip(raw.classes, seen.tolist(), strict=False) if not count]
+        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+        lacks = (
+            f"the test part has no image of {len(absent)} of the {len(raw.classes)} classes: {', '.join(absent[:SHOWN])}{more}."
+        )
+        return raw.train, raw.test, (*raw.notes, lacks) if absent else raw.notes
     labels = raw.train.labels
     held = np.zeros(len(labels), dtype=bool)
     for k, name in enumerate(raw.classes):
