@@ -174,7 +174,7 @@ def _plain(name: str) -> str | None:
     return "".join(c for c in text if c == "\0" or unicodedata.category(c)[0] in "LNMS") or None
 
 
-def _wordnet(name: str) -> str | None:
+def wordnet(name: str) -> str | None:
     """The number of WordNet that a name holds or, as the catalog knows, means; "tench, Tinca tinca" means tench too."""
     if held := re.search(r"(?<![a-z0-9])n[0-9]{8}(?![0-9])", name.casefold()):
         return held[0]
@@ -191,7 +191,7 @@ STAGES: tuple[tuple[Key, str], ...] = (
     (_exact, ""),
     (_folded, "but for case"),
     (_plain, "but for case, punctuation and leading zeros"),
-    (_wordnet, "by their number of WordNet"),
+    (wordnet, "by their number of WordNet"),
 )
 
 

@@ -39,12 +39,14 @@ FORMATS: dict[str, Format] = {
         readers="MTT, DATM, PAD, FTD and their kin",
         kept=f"{FLOATS}, soft labels, a learned rate", lost=UNSAID,
         numbers=spelling.field, write=tensors.writer("_best"), read=tensors.read, files=tensors.files, soft=True, rated=True,
+        ordered=True,
     ),
     "dm": Format(
         title="res_METHOD_DATA_NET_Nipc.pt, one set or several",
         readers="DatasetCondensation (DC, DSA, DM), DataDAM, CAFE, DC-Bench",
         kept=FLOATS, lost=UNSAID,
         numbers=spelling.field, write=condensation.write, read=condensation.read, files=condensation.files, several=True,
+        ordered=True,
     ),
     "eccv24": Format(
         title="a bare tensor of images, class after class",
@@ -57,7 +59,14 @@ FORMATS: dict[str, Format] = {
         readers="distill_test_model.py of DataDAM (with the weights of a network, which is not written)",
         kept=FLOATS, lost=UNSAID,
         numbers=spelling.field, write=condensation.write_released, read=condensation.read_released,
-        files=condensation.files_released,
+        files=condensation.files_released, ordered=True,
+    ),
+    "idc": Format(
+        title="data.pt: images in [0, 1] and labels",
+        readers="IDC, DREAM",
+        kept="images but for rounding of float32, order, labels, class names", lost="whitening, which import makes again",
+        numbers=spelling.bare, write=condensation.write_pair, read=condensation.read_pair, files=condensation.files_pair,
+        bare=True,
     ),
     "kip": Format(
         title=".npz of images [M, H, W, C] and centred one-hot labels",

@@ -7,7 +7,7 @@ ECCV 2024 challenge.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from datadam.data import Transform
 from datadam.data.catalog import CATALOG
@@ -28,6 +28,8 @@ NETS = {
     "vit": "ViT",
 }
 
+LONGEST = 200  # bytes of the name of a class folder, in UTF-8
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # names that Windows keeps for devices
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))  # the deviation is a mean over batches, and stayed
 CIFAR100 = ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))
 FIELD: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -57,6 +59,11 @@ def plain(data: str, own: Transform) -> Transform:
     return Transform(own.mean, own.std)
 
 
+def bare(data: str, own: Transform) -> Transform:
+    """Pixels in [0, 1]."""
+    return Transform((0.0,) * len(own.mean), (1.0,) * len(own.mean))
+
+
 def same(data: str, own: Transform) -> Transform:
     """The set's own space, whatever it is."""
     return own
@@ -76,6 +83,28 @@ def of_net(spec: str) -> str:
     """A network as the field spells it: "convnet3:width=64" is a ConvNet."""
     kind = re.match(r"[a-z]*", spec)
     return NETS.get(kind[0] if kind else "", safe(spec))
+
+
+def folder_names(classes: Sequence[str]) -> list[str]:
+    """What the folders of classes are called: like them, without what file systems refuse; different ones, also where case does
+    not count."""
+    taken: set[str] = set()
+    names = []
+    for name in classes:
+        plain = (
+            re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', "_", " ".join(name.split()))
+            .strip(". ")
+            .encode()[:LONGEST]
+            .decode(errors="ignore")
+        )
+        plain = f"_{plain}" if not plain or RESERVED.fullmatch(plain) else plain
+        n, found = 1, plain
+        while found.casefold() in taken:
+            n += 1
+            found = f"{plain} ({n})"
+        taken.add(found.casefold())
+        names.append(found)
+    return names
 
 
 def safe(text: str) -> str:
