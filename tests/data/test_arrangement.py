@@ -96,11 +96,15 @@ def test_variants_are_no_classes(tmp_path: Path, above: str) -> None:
     root = tmp_path / above
     folders = [f"{above}/{kind}/{name}" for kind in ("color", "grayscale", "segmented") for name in ("cat", "dog", "fox")]
     message = refused(tmp_path, *(folder.lstrip("/") for folder in folders[:-1]))
-    assert "color, grayscale, segmented all hold the folders cat, dog, so they are parts or variants" in message
+    assert "color, grayscale, segmented hold the same folders cat, dog, fox, so they are parts or variants" in message
     assert f"Give one of them: {root / 'color'}" in message
     assert "--layout classes" in message
     assert "layout='classes'" in message
     assert arranged(root, declared=True).classes == ("color", "grayscale", "segmented")
+
+
+def test_parts_with_one_folder_of_images_have_no_classes(tmp_path: Path) -> None:
+    assert "in one folder, images, and no class folders" in refused(tmp_path, "train/images", "test/images")
 
 
 def test_folders_inside_classes(tmp_path: Path) -> None:

@@ -93,6 +93,18 @@ def test_axes_that_are_refused(axes):
         load((pixels(10, 6, 6, 3), Y), layout=axes)
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 28), (20, 32, 32), (64, 32, 17), (1, 28, 28, 28), (28, 28, 28, 3)])
+def test_volumes_are_called_so(shape):
+    inner = [n for n in shape if n > 4]
+    words = (
+        rf"look like volumes, {inner[0]} x {inner[1]} x {inner[2]} points each.*take one slice of each, .*\[:, {inner[0] // 2}\]"
+    )
+    with pytest.raises(DataError, match=words):
+        load((pixels(6, *shape), Y[:6]))
+    with pytest.raises(DataError, match=words):
+        load(TensorDataset(torch.zeros(6, *shape), torch.from_numpy(Y[:6])))
+
+
 @pytest.mark.parametrize("shape", [(7,), (7, 784), (7, 1, 1, 3, 3), (7, 0, 3), (7, 3, 0, 0)])
 def test_impossible_layouts(shape):
     with pytest.raises(DataError, match=r"\[N, H, W\]"):

@@ -208,6 +208,10 @@ def test_a_part_without_any_label_is_no_test_part(tmp_path: Path) -> None:
     assert any("held out" in note for note in real.notes)
     with pytest.raises(DataError, match="none of the 2 test images has a label"):
         load(tmp_path / "a.npz", test=tmp_path / "a.npz")
+    blank = np.zeros((2, 4, 4, 3), np.uint8)
+    more = {"x_test": blank, "y_test": np.array([-1, -1]), "x_val": blank, "y_val": np.array([1, 0])}
+    npz(tmp_path / "b.npz", ["cat", "dog"], **more)
+    assert load(tmp_path / "b.npz").test.labels.tolist() == [1, 0]
 
 
 # ---- torch
@@ -274,6 +278,8 @@ def test_objects_of_the_package_datasets(datasets: Any) -> None:
         assert right(real)
         assert LACKS in real.notes
         assert (real.source, real.options) == ("", {})
+    split = datasets.DatasetDict({"training": train, "test": hub_set(datasets, ["ant"])})
+    assert right(load(split, test=test))
     assert load(train, size=2).shape == (3, 2, 2)
     assert right(load(train.with_format("torch"), test=test))
     with pytest.raises(InvalidInput, match="none of the splits train, test"):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from datadam.data.class_names import as_number, match, match_numbers
+from datadam.data.class_names import match, match_numbers
+from datadam.data.name_forms import as_number
 from datadam.data.official import IMAGEWOOF
 from datadam.errors import DataError
 
@@ -42,7 +43,17 @@ def test_names_that_are_the_same_but_for_their_writing_are_matched_aloud(given: 
 
 @pytest.mark.parametrize(
     ("given", "known"),
-    [("-1", "1"), ("1.5", "15"), ("v1.2", "v12"), ("C", "C++"), ("+", "-"), ("1", "one"), ("n01440764", "dingo"), ("की", "का")],
+    [
+        ("-1", "1"),
+        ("1.5", "15"),
+        ("v1.2", "v12"),
+        ("1_2", "12"),
+        ("C", "C++"),
+        ("+", "-"),
+        ("1", "one"),
+        ("n01440764", "dingo"),
+        ("की", "का"),
+    ],
 )
 def test_names_that_only_look_alike_are_not_matched(given: str, known: str) -> None:
     with pytest.raises(DataError):

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, Full, ProtocolName, Students, Workers
-from datadam.cli.options import Background, Bits, DataLayout, Device, Json, LabelsAsNumbers, Note, Root, Seed, SkipUnlabelled
+from datadam.cli.options import (
+    Background,
+    Bits,
+    DataLayout,
+    Device,
+    Flip,
+    Json,
+    LabelsAsNumbers,
+    Normalised,
+    Note,
+    Root,
+    Seed,
+    SkipUnlabelled,
+)
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -35,6 +48,7 @@ def compare(
     batch_real: Annotated[int | None, Parameter(help="real images per class and iteration, likewise")] = None,
     precision: Annotated[str | None, Parameter(help="likewise: auto, float32, float64, or bfloat16 on the real side")] = None,
     net: Annotated[str, Parameter(help="matching network where a preset says auto: convnet3:width=32, ...")] = "auto",
+    normalisation: Normalised = None,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening for all (--no-zca: for none; default: as the presets say)")] = None,
     protocol: ProtocolName = "honest",
     students: Students = None,
@@ -54,7 +68,8 @@ def compare(
     bits: Bits = None,
     background: Background = None,
     layout: DataLayout = None,
-    device: Device = "cpu",
+    flip: Flip = None,
+    device: Device = "auto",
     workers: Workers = None,
     engine: Engine = None,
     gpus_per_worker: Gpus = None,
@@ -87,11 +102,10 @@ def compare(
     with noting(faults):
         check_place(out)
     with noting(faults):
-        check_device(device)
-    with noting(faults):
         rule, each = rule_for(protocol, students, epochs, augment, full)
     with noting(faults):
         ray = engine_of(engine, gpus_per_worker, address)
+        device = check_device(device, ray)
     with noting(faults):
         counts = _numbers(ipc)
     with noting(faults):
@@ -116,6 +130,7 @@ def compare(
         "layout": layout,
         "labels_as_numbers": labels_as_numbers or None,
         "skip_unlabelled": skip_unlabelled or None,
+        "flip": flip,
         **data_limit(limit),
     }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
@@ -123,13 +138,15 @@ def compare(
         with _shown() as progress:
             made = run(
                 real, words, ipc=counts, nets=nets, repeats=repeats, iterations=iterations, batch_real=batch_real,
-                precision=precision, net=net, zca=zca, protocol=rule, students=each, whole=whole, whole_epochs=whole_epochs,
-                seed=seed, device=device,
+                precision=precision, net=net, normalisation=normalisation, zca=zca, protocol=rule, students=each, whole=whole,
+                whole_epochs=whole_epochs, seed=seed, device=device,
                 workers=workers, engine=ray, memory_limit=limit, out=out, note=note, command=command(), progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done stands in {out / 'table.md'}. Go on with the same command: {command()}") from None
-    where = f"see      {out / 'table.md'}, table.csv, table.json, table.png\nruns     {out / 'runs'}"
+    where = (
+        f"see      {out / 'table.md'}, table.tex, table.csv, table.json, table.png, table.svg, table.pdf\nruns     {out / 'runs'}"
+    )
     terminal = sys.stdout.isatty()
     result(f"{_text(made.table, terminal)}\n\n{where}", made.to_json(), as_json=json)
     if made.failed:
@@ -170,7 +187,9 @@ def _shown() -> "Iterator[Callable[[GridProgress], None]]":
                 spent = time.monotonic() - began
                 if p.remark:
                     say(p.remark)
-                advance(f"{p.done} of {p.parts}; {shorten(p.doing, 40)}", spent, None if p.left is None else spent + p.left)
+                advance(
+                    f"{p.done} of {p.parts}; {shorten(p.doing, 40)}", spent, None if p.left is None else spent + p.left, p.left
+                )
 
             yield draw
         return

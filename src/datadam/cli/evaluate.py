@@ -11,8 +11,10 @@ from datadam.cli.options import (
     Bits,
     DataLayout,
     Device,
+    Flip,
     Json,
     LabelsAsNumbers,
+    Normalised,
     Note,
     Root,
     RunRoot,
@@ -63,7 +65,7 @@ def evaluate(
     snapshots: Annotated[bool, Parameter(help="also judge the images kept on the way", negative="")] = False,
     seed: Seed = 0,
     root: RunRoot = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
     engine: Engine = None,
@@ -84,8 +86,8 @@ def evaluate(
     from datadam.evaluation.evaluate import evaluate as judge
 
     machine.tune_allocator()
-    check_device(device)
     ray = engine_of(engine, gpus_per_worker, address)
+    device = check_device(device, ray)
     jobs = _jobs(runs, net, root)
     names = {str(job.sets[0].card["recipe"].get("protocol", "honest")) for job in jobs}
     name = protocol or (names.pop() if len(names) == 1 else "honest")
@@ -151,8 +153,10 @@ def baseline(
     bits: Bits = None,
     background: Background = None,
     layout: DataLayout = None,
+    normalisation: Normalised = None,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
-    device: Device = "cpu",
+    flip: Flip = None,
+    device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
     engine: Engine = None,
@@ -188,7 +192,7 @@ def baseline(
     if sets is not None and sets < 1:
         raise InvalidInput(f"sets is {sets}; it must be at least 1")
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device, ray)
     rule, count = rule_for(protocol, students, None if whole else epochs, augment, full)
     if whole:
         rule, count = rule.whole_set().with_epochs(epochs), 1 if students is None else students
@@ -203,10 +207,18 @@ def baseline(
         "layout": layout,
         "labels_as_numbers": labels_as_numbers or None,
         "skip_unlabelled": skip_unlabelled or None,
+        "normalisation": normalisation,
+        "flip": flip,
     }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     card = _card_beside(beside, real) if beside is not None else None
     of_run = card["transform"]["zca"] if card else None
+    if card:
+        if normalisation is not None or flip is not None:
+            raise InvalidInput(
+                "beside a run, images are normalised and augmented as its own; leave out --normalisation and --flip"
+            )
+        real = _in_space(real, card)
     if zca or of_run:
         real = real.with_zca(of_run["variant"] if of_run else "kornia")
     made = []
@@ -228,7 +240,10 @@ def baseline(
                 recipe = preset("random", real, ipc=ipc or 0).change(
                     {"decoder": card.get("decoder", "plain") if card else "plain"}
                 )
-                chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or (rule.sets if full else 1))]
+                chosen = [
+                    distill(real, recipe.change({"seed": seed + s}), progress=False)
+                    for s in range(sets or (rule.sets if full else 1))
+                ]
                 made.append(judge(chosen, real, **words, workers=workers, engine=ray, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))
@@ -324,6 +339,17 @@ def _card_beside(run: Path, real: "RealData") -> dict[str, Any]:
     return card
 
 
+def _in_space(real: "RealData", card: dict[str, Any]) -> "RealData":
+    """The data as a run's are normalised, and mirrored by no augmentation where its are not; whitening is left to the caller."""
+    from dataclasses import replace
+
+    from datadam.data import Transform
+
+    still = {"flip": False} if card["data"]["options"].get("flip", True) is False else {}
+    transform = Transform.from_card(card["transform"] | {"zca": None})
+    return replace(real, transform=transform, options=real.options | still)
+
+
 def _file(run: Path, e: "Evaluation") -> Path:
     """Where an evaluation is kept: one asked for differently never takes the place of another."""
     from datadam.augment.siamese import STRATEGY, strategy_for
@@ -370,7 +396,9 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
 
 def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
     """Our rows, and below them what the runs' folders hold under the same protocol, number format and network."""
-    from datadam.cli.evaluations import judged, kept_evaluations
+    from datadam.cli.evaluations import judged, kept_evaluations, verdicts
+    from datadam.cli.options import sets_of
+    from datadam.sets.card import read_card
 
     told: list[tuple[str, dict[str, Any]]] = [(str(run), e.to_json()) for run, e in made]
     shown = {_file(run, e) for run, e in made}
@@ -381,4 +409,8 @@ def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
             if path not in shown and alike and computed and other["net"] == e.net:
                 shown.add(path)
                 told.append((str(run), other))
-    return judged(told)
+    lines = []
+    for run in dict.fromkeys(run for run, _ in made):
+        of_run = [other for where, other in told if where == str(run)]
+        lines += verdicts(read_card(sets_of(run)[0]), of_run, str(run))
+    return "\n".join([judged(told), *lines])

@@ -3,17 +3,30 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from datadam.data import RealData
+    from datadam.parallel import Ray
     from datadam.sets.distilled import DistilledSet
 
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
 RunRoot = Annotated[Path | None, Parameter(help="where the data of the run lie now: the root of named sets, or your own folder")]
-READING = ("root", "size", "fit", "test", "skip_bad", "labels_as_numbers", "skip_unlabelled", "bits", "background", "layout")
+READING = (
+    "root",
+    "size",
+    "fit",
+    "test",
+    "skip_bad",
+    "flip",
+    "labels_as_numbers",
+    "skip_unlabelled",
+    "bits",
+    "background",
+    "layout",
+)
 """The options that say how data are read."""
 
 LabelsAsNumbers = Annotated[
@@ -30,12 +43,17 @@ DataLayout = Annotated[
     str | None,
     Parameter(name="--layout", help='axes of the arrays, such as HWCN; "classes": the folders inside DATA are the classes'),
 ]
+Flip = Annotated[bool | None, Parameter(help="whether a mirror leaves an image in its class (--no-flip: as for digits)")]
+Normalised = Annotated[
+    Literal["own", "field", "mtt"] | None,
+    Parameter(help="mean and deviation: the data's own, or the field's released code's (default: as presets say)"),
+]
 Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
 TakeOver = Annotated[
     bool,
     Parameter(help="take the folder from a process of another machine that was killed there and left its lock", negative=""),
 ]
-Device = Annotated[str, Parameter(help="where to compute: cpu, cuda, cuda:1")]
+Device = Annotated[str, Parameter(help="where to compute: auto (a graphics card if there is one), cpu, cuda, cuda:1")]
 Seed = Annotated[int, Parameter(help="names all randomness: same seed, same result")]
 Note = Annotated[str, Parameter(help='words kept and shown with the result, such as "demo, not a result"')]
 
@@ -45,18 +63,24 @@ def command() -> str:
     return shlex.join(["datadam", *sys.argv[1:]])
 
 
-def check_device(device: str) -> None:
-    """Raise `InvalidInput` unless torch can compute there."""
+def check_device(device: str, engine: "Ray | None" = None) -> str:
+    """The device that is meant. Raises `InvalidInput` unless torch can compute there.
+
+    Argument: `engine`, a cluster whose workers compute; "auto" then means their graphics cards, where they have been given some.
+    """
     import torch
 
     from datadam.errors import InvalidInput
+    from datadam.machine import settle_device
 
+    device = settle_device(device, None if engine is None else engine.gpus)
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         here = "cpu" + "".join(f", cuda:{i}" for i in range(torch.cuda.device_count()))
         why = f" ({str(error).splitlines()[0]})" if device.startswith("cuda") else ""
         raise InvalidInput(f"device {device!r} cannot be used{why}; here: {here}") from error
+    return device
 
 
 def size_in_bytes(text: str | None) -> int | None:
@@ -120,7 +144,7 @@ def data_of_card(card: dict[str, Any], root: Path | None) -> "RealData":
             "this run was made from arrays in memory, which the command line cannot load again; evaluate it from Python"
         )
     source = data["source"]
-    options = {k: v for k, v in data["options"].items() if k != "zca"}
+    options = {k: v for k, v in data["options"].items() if k not in ("normalisation", "zca")}  # those of the set
     if root is not None and Path(source).is_absolute():
         source = str(root)  # a folder of one's own that has moved
     elif root is not None:
@@ -140,7 +164,8 @@ def _sound(data: Any) -> bool:
         return False
     kinds: dict[str, type | tuple[type, ...]] = {
         "root": str, "test": str, "fit": str, "size": int, "skip_bad": bool, "zca": str, "bits": (int, str),
-        "background": (int, str), "layout": str, "labels_as_numbers": bool, "skip_unlabelled": bool,
+        "background": (int, str), "layout": str, "labels_as_numbers": bool, "skip_unlabelled": bool, "normalisation": str,
+        "flip": bool,
     }  # fmt: skip
     options = all(name in kinds and isinstance(value, kinds[name]) for name, value in data["options"].items())
     return options and isinstance(data.get("source"), str) and isinstance(data.get("checksum"), str)

@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
-from datadam.cli.options import Background, Bits, DataLayout, Device, Json, LabelsAsNumbers, Root, Seed, SkipUnlabelled
+from datadam.cli.options import (
+    Background,
+    Bits,
+    DataLayout,
+    Device,
+    Flip,
+    Json,
+    LabelsAsNumbers,
+    Normalised,
+    Root,
+    Seed,
+    SkipUnlabelled,
+)
 
 
 def pretrain(
@@ -28,8 +40,10 @@ def pretrain(
     bits: Bits = None,
     background: Background = None,
     layout: DataLayout = None,
+    normalisation: Normalised = None,
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
-    device: Device = "cpu",
+    flip: Flip = None,
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Train networks to distil through, and keep them by accuracy.
@@ -44,7 +58,7 @@ def pretrain(
     from datadam.training.pretrain import pretrain as make
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     given = {
         "root": root,
         "size": size,
@@ -56,6 +70,8 @@ def pretrain(
         "layout": layout,
         "labels_as_numbers": labels_as_numbers or None,
         "skip_unlabelled": skip_unlabelled or None,
+        "normalisation": normalisation,
+        "flip": flip,
     }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     spec, *more = check_nets(net, real)
@@ -78,7 +94,8 @@ def pretrain(
     lines += [f"  {cut.rjust(6)} %  {count}" for cut, count in counts.items()]
     most = max(counts, key=lambda cut: counts[cut])
     zca = real.transform.zca.variant if real.transform.zca else "none"
-    lines.append(f"use  datadam distill {data} --ipc N --net {spec} --set zca={zca} --set networks={out}@{most}")
+    alike = "" if normalisation in (None, "own") else f" --normalisation {normalisation}"
+    lines.append(f"use  datadam distill {data} --ipc N --net {spec}{alike} --set zca={zca} --set networks={out}@{most}")
     about = {key: pool.about[key] for key in ("net", "training", "seed", "checksum")}
     value = {"pool": str(out), "networks": pool.networks, "states": len(pool.states), "buckets": counts, **about}
     result("\n".join(lines), value, as_json=json)

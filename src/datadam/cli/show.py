@@ -241,7 +241,7 @@ def _images(count: int) -> str:
 
 def _run(run: Path) -> tuple[str, Any]:
     from datadam.cli.audit import score_lines
-    from datadam.cli.evaluations import judged, kept_evaluations
+    from datadam.cli.evaluations import judged, kept_evaluations, verdicts
     from datadam.cli.options import sets_of
     from datadam.evaluation.ddranking import scores, standing
     from datadam.report.folder import read
@@ -255,6 +255,7 @@ def _run(run: Path) -> tuple[str, Any]:
     ranked = scores(cards[0], evaluations, str(run)).to_json() if evaluations else None
     if evaluations:
         lines += ["", *("  " + line for line in judged([("", e) for e in evaluations], runs=False).splitlines())]
+        lines += [f"  {words}" for words in verdicts(cards[0], evaluations)]
     else:
         lines += ["", f"  not judged yet: datadam evaluate {run}"]
     if ranked:
@@ -283,6 +284,8 @@ def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
     each = " each" if len(cards) > 1 else ""
     keys = ("net", "iterations", "batch_real", "lr_images", "start", "zca") if learned else ("net", "zca")
     settings = [(key, recipe[key]) for key in (*keys, "seed", "preset") if recipe.get(key, "none") != "none"]
+    if recipe.get("normalisation", "own") != "own":
+        settings.append(("normalisation", recipe["normalisation"]))
     if recipe.get("networks", "random") != "random":
         settings.append(("networks", recipe["networks"].partition("#")[0]))
     size = " x ".join(map(str, data["shape"]))

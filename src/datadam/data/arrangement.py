@@ -5,17 +5,20 @@ folders that all hold the same folders are parts or variants of one set and no c
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from datadam.data.class_names import new_names, numeric
+from datadam.data.class_names import new_names
+from datadam.data.name_forms import numeric
 from datadam.data.parts import ORDER, WORDS, parts_of, said
 from datadam.data.pictures import ENDINGS, some
 from datadam.errors import DataError
 
+GENERAL = frozenset(("images", "image", "imgs", "img", "pictures", "photos", "jpegimages"))  # names of folders that are no class
 CLASSES = "classes"  # the layout that declares the folders inside to be the classes, whatever they hold and are called
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # where the hub's image folders keep labels
 DECLARE = "say that the folders inside are the classes (layout='classes', --layout classes)"
@@ -59,6 +62,11 @@ def arranged(path: Path, test: Path | None = None, *, known: bool = False, decla
             if root is not None:
                 _refuse_loose(root, inside)
         _refuse_variants(found, inside)
+        if found.training != path and len(found.classes) == 1 and found.classes[0].lower() in GENERAL:
+            raise DataError(
+                f"{found.training} holds images in one folder, {found.classes[0]}, and no class folders. Images must lie in "
+                f"{found.training}/CLASS/*.png, and so for the test part."
+            )
         if len(found.classes) == 1 and len(inside(only := found.training / found.classes[0]).folders) > 1:
             raise DataError(f"{found.training} has only one class folder, {only.name}. Give {only} if the classes are in it.")
     return found
@@ -209,18 +217,20 @@ def _refuse_loose(root: Path, inside: Look) -> None:
 
 
 def _refuse_variants(found: Arrangement, inside: Look) -> None:
-    """Raises DataError where the class folders hold the same folders of images."""
+    """Raises DataError where most class folders hold the same folders of images."""
     root = found.training
     nested = {name: set(inside(root / name).folders) for name in found.classes if len(inside(root / name).folders) > 1}
     if len(nested) < 2 or 2 * len(nested) < len(found.classes):
         return
-    first = next(iter(nested))
-    shared = [name for name in sorted(set.intersection(*nested.values())) if _pictured(root / first / name, inside)]
+    times = Counter(name for names in nested.values() for name in names)
+    places = {name: next(top for top in nested if name in nested[top]) for name in times if 2 * times[name] > len(nested)}
+    shared = [name for name in sorted(places) if times[name] > 1 and _pictured(root / places[name] / name, inside)]
     if len(shared) < 2:
         return
-    what = f"{root}: the folders {some(list(nested))} all hold the folders {some(shared)}"
+    first = next(iter(nested))
+    what = f"{root}: the folders {some(list(nested))} hold the same folders {some(shared)}"
     if all(parts_of(shared).values()):
-        raise DataError(f"{what}, which are parts. Images must lie in PATH/{shared[0]}/CLASS/*.png, the part before the class.")
+        raise DataError(f"{what}, which are parts. Images must lie in PATH/train/CLASS/*.png, the part before the class.")
     raise DataError(
         f"{what}, so they are parts or variants of one set and no classes. Give one of them: {root / first}, and with "
         f"test= (--test) the test part, if one of them is that. If they are classes all the same, {DECLARE}."

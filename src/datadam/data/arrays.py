@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datadam.data.axes import FIRST, LAST, declared, layout
+from datadam.data.axes import FIRST, LAST, declared, layout, refuse_volumes
 from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
 from datadam.data.labels import NONE, Labels, counted_from_one, labels_of
 from datadam.data.numbering import joined
@@ -180,6 +180,7 @@ def _layout_of(given: Any, image: npt.NDArray[Any]) -> tuple[tuple[int, ...] | N
     if image.ndim == 3 and isinstance(given, Image.Image):
         return LAST, ""
     if image.ndim == 3 and isinstance(given, Tensor):
+        refuse_volumes((1, *image.shape))
         return FIRST, ""
     return layout((1, *image.shape))
 

@@ -24,7 +24,7 @@ def layout(shape: Sequence[int], labels: int | None = None) -> tuple[tuple[int, 
     Matlab has it. Channels are the axis of 1 to 4; if both could be, the one that leaves square images; if neither, the smallest
     axis. Raises DataError for another number of axes, and where this does not decide.
     """
-    _refuse_volumes(shape)
+    refuse_volumes(shape)
     if len(shape) not in (3, 4) or 0 in shape[1:]:
         raise DataError(f"images must come as {LAYOUTS}; an array of shape {list(shape)} came.")
     _require_images_first(shape, labels)
@@ -43,8 +43,8 @@ def layout(shape: Sequence[int], labels: int | None = None) -> tuple[tuple[int, 
     return candidates[0], ""
 
 
-def _refuse_volumes(shape: Sequence[int]) -> None:
-    """Raises DataError for images with three axes of space, with or without channels."""
+def refuse_volumes(shape: Sequence[int]) -> None:
+    """Raises DataError for images, of which N are the first axis, with three axes of space, with or without channels."""
     inner = list(shape[1:])
     if len(inner) == 4 and min(inner[0], inner[-1]) <= CHANNELS:
         inner = inner[1:] if inner[0] <= inner[-1] else inner[:-1]

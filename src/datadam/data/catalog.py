@@ -9,6 +9,7 @@ from typing import Any, Literal
 from datadam import plugins
 from datadam.data import arrays, binary, four_files, hub_objects, official
 from datadam.data.arrangement import CLASSES
+from datadam.data.field import Normalisation, check_normalisation
 from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
 from datadam.data.parts import holds_parquet
@@ -174,7 +175,9 @@ def load(
     bits: Bits | None = None,
     background: str | int | None = None,
     layout: str | None = None,
+    normalisation: Normalisation = "own",
     zca: Literal[False] | Variant = False,
+    flip: bool = True,
     memory_limit: int | None = None,
     download: bool = True,
     progress: Progress | None = None,
@@ -190,9 +193,11 @@ def load(
     `bits`, from 8 to 16, how many are in use in images of more than 8 bits a channel, which are scaled ("auto": as many as
     their largest number needs); `background`, "black", "white" or a level from 0 to 255, what lies behind transparent images;
     `layout`, where it is not plain: for arrays the order of their axes, such as "HWCN", and for folders "classes", which says
-    that the folders inside are the classes, whatever they are called and hold; `zca`, whiten like `RealData.with_zca`;
-    `memory_limit`, in bytes, beyond which decoded images stay on disk; `download`, whether an absent public set is fetched;
-    `progress(what, done, total)`, called now and then.
+    that the folders inside are the classes, whatever they are called and hold; `normalisation`, as
+    `RealData.with_normalisation`; `zca`, whiten like `RealData.with_zca`; `flip`, False for images that a mirror puts into
+    another class: presets and protocols then leave flip out of their augmentation, as for digits; `memory_limit`, in bytes,
+    beyond which decoded images stay on disk; `download`, whether an absent public set is fetched; `progress(what, done, total)`,
+    called now and then.
     Both parts agree by the names of classes, where they have any. Without a test part a fifth of each class is held out, always
     the same images.
     Raises UnknownName, DataError (also where a set must be asked for), DownloadError, NotEnoughMemory.
@@ -201,6 +206,7 @@ def load(
         raise InvalidInput(f"unknown fit {fit!r}. Known: {', '.join(FITS)}.")
     if size is not None and (not isinstance(size, int) or size < 1):
         raise InvalidInput(f"size must be a positive whole number of pixels; {size!r} came.")
+    check_normalisation(normalisation)
     if zca:
         check_variant(zca)
     rendered = rendering(bits, background)
@@ -233,8 +239,9 @@ def load(
         name, kept = "arrays", ""
         raw = _read_object(source, asked)
     train, test_part, notes = hold_out(raw)
-    options = _options(kept, root, asked, background, row)
+    options = _options(kept, root, asked, background, row) | ({} if flip else {"flip": False})
     real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
+    real = real.with_normalisation(normalisation)
     return real.with_zca(zca) if zca else real
 
 

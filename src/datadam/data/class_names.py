@@ -7,14 +7,11 @@ tench). A stage takes only what is unambiguous. What is left over is refused, an
 Letters: K known classes.
 """
 
-import re
-import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
-from functools import cache
 from typing import NamedTuple
 
-from datadam.data.official import IMAGENETTE, IMAGESQUAWK, IMAGEWOOF
+from datadam.data.name_forms import STAGES, as_number, numeric, plain
 from datadam.errors import DataError
 
 SHOWN = 12
@@ -22,7 +19,6 @@ CURE = (
     "If number k is the k-th of these names, counted from 0, say so with labels_as_numbers=True (--labels-as-numbers); else give "
     "both parts the same names."
 )
-Key = Callable[[str], str | None]
 
 
 class Matched(NamedTuple):
@@ -136,63 +132,14 @@ def match_to_numbers(
 def new_names(given: Sequence[str], known: Sequence[str]) -> list[str]:
     """Those of the names `given` that are none of the known ones, however written."""
     found, _ = _in_stages(given, known, "")
-    plain = {_plain(name) for name in known} - {None}
-    return [name for name, place in zip(given, found, strict=True) if place is None and _plain(name) not in plain]
-
-
-def numeric(names: Sequence[str]) -> bool:
-    """Whether all of these names are whole numbers."""
-    return bool(names) and all((value := as_number(name)) is not None and value.denominator == 1 for name in names)
-
-
-def as_number(name: str) -> Fraction | None:
-    """The value of a name that is a plain number, such as 1, 01, -1 or 1.50; None for any other."""
-    text = unicodedata.normalize("NFKC", name).strip()
-    return Fraction(text) if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", text) else None
+    forms = {plain(name) for name in known} - {None}
+    return [name for name, place in zip(given, found, strict=True) if place is None and plain(name) not in forms]
 
 
 def some(names: Sequence[str]) -> str:
     """The first names, and how many there are besides."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"
-
-
-def _exact(name: str) -> str:
-    return name
-
-
-def _folded(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-
-
-def _plain(name: str) -> str | None:
-    """Letters, digits and symbols alone; a number by its value, since a point and a minus count there."""
-    if (value := as_number(name)) is not None:
-        return f"number {value}"
-    text = re.sub(r"[0-9]+", lambda run: run[0].lstrip("0") or "0", _folded(name))
-    text = re.sub(r"(?<=[0-9])[^\w]+(?=[0-9])", "\0", text)  # v1.2 is not v12
-    return "".join(c for c in text if c == "\0" or unicodedata.category(c)[0] in "LNMS") or None
-
-
-def wordnet(name: str) -> str | None:
-    """The number of WordNet that a name holds or, as the catalog knows, means; "tench, Tinca tinca" means tench too."""
-    if held := re.search(r"(?<![a-z0-9])n[0-9]{8}(?![0-9])", name.casefold()):
-        return held[0]
-    meant = {_numbers_of_words().get(_plain(part) or "") for part in (name, *name.split(","))} - {None}
-    return meant.pop() if len(meant) == 1 else None
-
-
-@cache
-def _numbers_of_words() -> dict[str, str]:
-    return {_plain(name) or "": wnid for wnid, name in (IMAGENETTE | IMAGEWOOF | IMAGESQUAWK).items()}
-
-
-STAGES: tuple[tuple[Key, str], ...] = (
-    (_exact, ""),
-    (_folded, "but for case"),
-    (_plain, "but for case, punctuation and leading zeros"),
-    (wordnet, "by their number of WordNet"),
-)
 
 
 def _in_stages(wanted: Sequence[str], known: Sequence[str], who: str) -> tuple[list[int | None], list[str]]:
@@ -230,10 +177,10 @@ def _pairs(wanted: Sequence[str], known: Sequence[str], places: Sequence[int | N
 
 
 def _refusal(missing: Sequence[str], wanted: Sequence[str], known: Sequence[str], who: str, whom: str) -> str:
-    if numeric(wanted) != numeric(known):
+    if numeric(wanted) != numeric(known) and len(missing) == len(wanted):
         return f"classes of {who} are called {some(wanted)}, and those of {whom} {some(known)}. {CURE}"
-    plain = {_plain(name) for name in known} - {None}
-    near = [name for name in missing if _plain(name) in plain]
+    forms = {plain(name) for name in known} - {None}
+    near = [name for name in missing if plain(name) in forms]
     if near == missing:
         return (
             f"classes of {who} cannot be told apart but for case and punctuation: {some(near)}; {who} has {some(wanted)}, and "

@@ -24,6 +24,7 @@ def read(source: Any, asked: Asked) -> Raw:
     `asked.test` may be another such data set or, of a dictionary, the name of a split. Images are decoded from their files, but
     of streams, and where a transform of the user's makes them: these are taken as they come. Raises DataError.
     """
+    refuse("data sets", {"layout": asked.layout}, "Their images are pictures.")
     test = asked.test
     splits = dict(source) if isinstance(source, dict) else {"train": source}
     if isinstance(test, dict):
@@ -35,7 +36,7 @@ def read(source: Any, asked: Asked) -> Raw:
             raise InvalidInput(
                 f"test= is {type(test).__name__}. Give a data set of the package datasets, as the training part is one."
             )
-        splits, test = {"train": splits["train"], "test": test} if "train" in splits else splits, "test"
+        splits, test = splits | {"test=": test}, "test="
     if not any(_as_items(split) for split in splits.values()):
         return tables.read_splits(
             {name: split.with_format(None) for name, split in splits.items()},

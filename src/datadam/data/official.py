@@ -121,9 +121,11 @@ def read_imagenet(folder: Path, asked: Asked, *, classes: Mapping[str, str] | No
 
 def read_tiny_imagenet(folder: Path, asked: Asked) -> Raw:
     """train/WNID/images, and val/images with val_annotations.txt (or val/WNID, as some arrange it, with or without that file)."""
-    names = _named(folder / "words.txt", folder / "train", "\t")
+    from datadam.data.arrangement import subfolders
+
+    names = _named(folder / "words.txt", folder / "train", "\t") or {name: name for name in subfolders(folder / "train")}
     annotations = folder / "val" / "val_annotations.txt"
-    if names is None or not annotations.exists():
+    if not annotations.exists():
         return read_folder(folder, asked, classes=names)
     rows = [line.split("\t") for line in annotations.read_text(encoding="utf-8").splitlines() if line.strip()]
     label_of = {wnid: label for label, wnid in enumerate(names)}

@@ -19,12 +19,16 @@ from torch import Tensor
 
 from datadam.data.cache import pixels as pixels_of
 from datadam.data.cache import release
+from datadam.data.field import Normalisation, numbers
+from datadam.data.shown import grid, html
 from datadam.data.whitening import ZCA, Transform, Variant, check_dimension, check_variant
 from datadam.errors import DataError, InvalidInput
 from datadam.rng import stream
+from datadam.wording import count, plural
 
 HELD_OUT = 0.2  # the share of each class that becomes the test part when there is none
 MAPPED = 64  # images read from a memory map before its pages are given back
+PICTURED = 10  # classes, and images of each, that a notebook shows
 SHOWN = 12  # names of classes in a note
 CHUNK = 1 << 22  # bytes of pixels read at a time, wherever memory must not grow with N
 
@@ -95,6 +99,15 @@ class RealData:
         if faults:
             raise DataError(*faults)
 
+    def __repr__(self) -> str:
+        parts = f"{count(len(self.train))} training and {plural(len(self.test), 'test image')}"
+        sizes = "x".join(map(str, self.shape))
+        return f"<RealData {self.name!r}: {parts} of {plural(len(self.classes), 'class', 'classes')}, {sizes}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first training images of the first classes."""
+        return html(grid([gather(self.train.pixels, members[:PICTURED]) for members in self.by_class[:PICTURED]]), repr(self))
+
     @classmethod
     def from_dataset(cls, train: Any, test: Any | None = None, **options: Any) -> "RealData":
         """The data of a data set object of torch or of the package datasets; `test`, the object of the test part, or the name of
@@ -108,6 +121,11 @@ class RealData:
         """(C, H, W)."""
         _, c, h, w = self.train.pixels.shape
         return c, h, w
+
+    @property
+    def flips(self) -> bool:
+        """Whether a mirror leaves an image in its class, as far as whoever loaded the data has said."""
+        return bool(self.options.get("flip", True))
 
     @cached_property
     def by_class(self) -> list[npt.NDArray[np.int64]]:
@@ -168,6 +186,21 @@ class RealData:
         chosen = [part.take(np.flatnonzero(new[part.labels] >= 0)) for part in (self.train, self.test)]
         train, test = (Split(part.pixels, new[part.labels]) for part in chosen)
         return replace(self, classes=tuple(self.classes[k] for k in wanted), train=train, test=test)
+
+    def with_normalisation(self, normalisation: Normalisation) -> "RealData":
+        """The same images, by the mean and standard deviation that the released code of the field has for data of this name.
+
+        Argument: `normalisation`, "field" or "mtt" (see data/field.py); "own", or data that the field does not know: unchanged.
+        Raises `InvalidInput` where whitening was fitted under other numbers.
+        """
+        known = numbers(normalisation, self.name, self.shape[0])
+        if known is None or known == (self.transform.mean, self.transform.std):
+            return self
+        if self.transform.zca is not None:
+            if self.transform.zca.variant == "kornia":  # fitted on pixels, which no normalisation has touched
+                return self
+            raise InvalidInput(f"these images were whitened under other numbers; load them with normalisation={normalisation!r}")
+        return replace(self, transform=Transform(*known), options={**self.options, "normalisation": normalisation})
 
     def with_zca(self, variant: Variant) -> "RealData":
         """The same images, their network space ZCA-whitened with statistics of the training part.

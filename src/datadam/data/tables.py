@@ -20,7 +20,7 @@ from datadam.data import hub
 from datadam.data.arrays import from_arrays
 from datadam.data.cells import named_files, picture_column, source_of
 from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
-from datadam.data.labels import Labels, labels_of_column
+from datadam.data.labels import NONE, Labels, labels_of_column
 from datadam.data.numbering import joined
 from datadam.data.parts import ORDER, WORDS, files_by_part, parquet_files, parts_of, said
 from datadam.data.pictures import Fit, Pictures, Progress, Source, decode, some
@@ -60,8 +60,14 @@ def read_npz(
         arrays += _pair(others, (*TEST_KEYS, *ASIDE_KEYS, *TRAIN_KEYS), test)
         taken = ()
     elif any(key in found for keys in TEST_KEYS for key in keys):
-        arrays += _pair(found, TEST_KEYS, path)
-        taken = ()
+        tested = _pair(found, TEST_KEYS, path)
+        if taken and tested[1].dtype.kind == "i" and (tested[1] == NONE).all():
+            notes.append(f"the test part was left alone: none of its {len(tested[1])} images has a label (all are -1).")
+            tested = [found[key] for key in taken]
+            notes.append(f"{' and '.join(taken)} are the test part: there is no other.")
+        else:
+            taken = ()
+        arrays += tested
     elif taken:
         arrays += [found[key] for key in taken]
         notes.append(f"{' and '.join(taken)} are the test part: there is no other.")

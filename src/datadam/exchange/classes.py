@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
-from datadam.data.class_names import as_number, match, numeric, some, wordnet
+from datadam.data.class_names import match, some
+from datadam.data.name_forms import as_number, numeric, wordnet
 from datadam.errors import ArtifactError, DataError, InvalidInput
 
 Order = Literal["data", "sorted"] | Sequence[str]

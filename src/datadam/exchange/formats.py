@@ -32,14 +32,14 @@ FORMATS: dict[str, Format] = {
         title="images.pt, labels.pt, lr.pt",
         readers="the package ddranking",
         kept=f"{FLOATS}, soft labels, a learned rate", lost=UNSAID,
-        numbers=spelling.ranking, write=tensors.writer(""), read=tensors.read, files=tensors.files, soft=True, rated=True,
+        numbers=spelling.trajectories, write=tensors.writer(""), read=tensors.read, files=tensors.files, soft=True, rated=True,
     ),
     "mtt": Format(
         title="images_best.pt, labels_best.pt, lr_best.pt",
         readers="MTT, DATM, PAD, FTD and their kin",
         kept=f"{FLOATS}, soft labels, a learned rate", lost=UNSAID,
-        numbers=spelling.field, write=tensors.writer("_best"), read=tensors.read, files=tensors.files, soft=True, rated=True,
-        ordered=True,
+        numbers=spelling.trajectories, write=tensors.writer("_best"), read=tensors.read, files=tensors.files,
+        soft=True, rated=True, ordered=True,
     ),
     "dm": Format(
         title="res_METHOD_DATA_NET_Nipc.pt, one set or several",

@@ -23,6 +23,7 @@ from datadam.exchange.classes import Order
 from datadam.exchange.condensation import EVERY
 from datadam.exchange.doubts import doubts, pixels
 from datadam.exchange.formats import format_named
+from datadam.exchange.spelling import of_program
 from datadam.files.whole import write_tensors
 from datadam.sets.card import FORMAT, HARD, SOFT, data_card, digest
 from datadam.sets.decoders import PLAIN, decoder_named
@@ -170,7 +171,8 @@ def _transform(
         base, said = Transform(beside.mean, beside.std), sidecar.NAME
         zca = zca or cast(Variant | None, beside.zca)
     elif form.numbers is not None:
-        base, said = form.numbers(real.name, real.transform), "what the readers of the format expect"
+        numbers = of_program(form.numbers, found.method)
+        base, said = numbers(real.name, real.transform), "what the readers of the format expect"
     else:
         base, said = real.transform, "the data"
     if len(base.mean) != channels:

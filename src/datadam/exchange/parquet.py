@@ -41,6 +41,13 @@ def write(folder: Path, sets: Sequence[Outgoing]) -> None:
         pq.write_table(table, partial)
 
 
+def size(folder: Path) -> int:
+    """Bytes of the table of an export when it is loaded, as the hub counts them."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_table(folder / PLACE).nbytes)
+
+
 def files(path: Path) -> list[Path]:
     """The file itself, or all files of a folder."""
     return sorted(path.rglob("*.parquet")) if path.is_dir() else [path]

@@ -7,10 +7,13 @@ ECCV 2024 challenge.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from datadam.data import Transform
 from datadam.data.catalog import CATALOG
+from datadam.data.field import numbers
+
+Numbers = Callable[[str, Transform], Transform]
 
 DATA = {
     "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100",
@@ -30,25 +33,23 @@ NETS = {
 
 LONGEST = 200  # bytes of the name of a class folder, in UTF-8
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # names that Windows keeps for devices
-CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))  # the deviation is a mean over batches, and stayed
-CIFAR100 = ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))
-FIELD: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "mnist": ((0.1307,), (0.3081,)),
-    "fashion-mnist": ((0.2861,), (0.3530,)),
-    "cifar10": CIFAR,
-    "cifar100": CIFAR100,
-}
 
 
 def field(data: str, own: Transform) -> Transform:
-    """The normalisation of DC, DSA, DM, MTT, DATM, PAD and DataDAM; of data that they do not know, ours."""
-    known = FIELD.get(data)
-    return Transform(*known) if known and len(known[0]) == len(own.mean) else plain(data, own)
+    """The normalisation of DC, DSA, DM and DataDAM; of data that they do not know, ours."""
+    known = numbers("field", data, len(own.mean))
+    return Transform(*known) if known else plain(data, own)
 
 
-def ranking(data: str, own: Transform) -> Transform:
-    """The normalisation of DD-Ranking, which takes the statistics of CIFAR-10 for CIFAR-100 too."""
-    return field("cifar10" if data == "cifar100" else data, own)
+def trajectories(data: str, own: Transform) -> Transform:
+    """The normalisation of MTT, DATM, PAD, FTD and DD-Ranking, which give CIFAR-100 the numbers of CIFAR-10; else as `field`."""
+    known = numbers("mtt", data, len(own.mean))
+    return Transform(*known) if known else plain(data, own)
+
+
+def of_program(numbers: Numbers, method: str) -> Numbers:
+    """The normalisation of the program that a method's files are of: CAFE writes those of DC and DM, and normalises as MTT."""
+    return trajectories if numbers is field and method.casefold() == "cafe" else numbers
 
 
 def plain(data: str, own: Transform) -> Transform:

@@ -17,9 +17,10 @@ from datadam.nets.alexnet import AlexNet
 from datadam.nets.base import Network
 from datadam.nets.convnet import ConvNet
 from datadam.nets.initialise import initialise
-from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS
+from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS, SIZELESS, WIDENINGS
 from datadam.nets.lenet import LeNet
 from datadam.nets.mlp import MLP
+from datadam.nets.own import KNOWN, Factory, OwnNetwork, own, require_known
 from datadam.nets.resnet import ResNet18
 from datadam.nets.vgg import VGG11
 from datadam.nets.vit import ViT
@@ -41,13 +42,13 @@ CATALOG: dict[str, Architecture] = {
     "convnet3": Architecture(
         "ConvNet, the field's usual network; any depth: convnet1, convnet2, ...; auto chooses it by the image size",
         ConvNet,
-        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS},
+        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS, "widen": WIDENINGS},
     ),
     "mlp": Architecture("Three linear layers on the pixels; has no blocks to match", MLP, {"width": 128}),
     "lenet": Architecture("LeNet-5 with ReLU and max pooling", LeNet, {}),
-    "alexnet": Architecture("AlexNet for small images", AlexNet, {"norm": ("none", "instance", "batch", "layer", "group")}),
-    "vgg11": Architecture("VGG-11 for small images", VGG11, {"norm": NORMS}),
-    "resnet18": Architecture("ResNet-18 for small images", ResNet18, {"norm": NORMS}),
+    "alexnet": Architecture("AlexNet for small images", AlexNet, {"norm": ("none", *SIZELESS[:-1]), "widen": WIDENINGS}),
+    "vgg11": Architecture("VGG-11 for small images", VGG11, {"norm": SIZELESS, "widen": WIDENINGS}),
+    "resnet18": Architecture("ResNet-18 for small images", ResNet18, {"norm": SIZELESS}),
     "vit": Architecture("small vision transformer", ViT, {"patch": 4, "width": 128, "depth": 6, "heads": 4}),
 }
 
@@ -68,6 +69,8 @@ def build(spec: str, *, shape: Shape, classes: int) -> Network:
     if not _is_count(classes):
         raise InvalidInput(f"classes must be a positive whole number, and {classes!r} came")
     row, depth = _row(name)
+    if name in KNOWN:
+        return OwnNetwork(KNOWN[name].factory, shape, classes)
     with torch.device("meta"):  # nothing is drawn there; PyTorch's constructors would draw from the global generator
         net = row.make(tuple(shape), classes, **depth, **options)
     if not isinstance(net, Network):
@@ -79,6 +82,11 @@ def build(spec: str, *, shape: Shape, classes: int) -> Network:
     return net
 
 
+def spelled(net: str | Factory, *, shape: Shape, classes: int) -> str:
+    """The canonical word for a network that is given as a word, or by what makes it (`own`). Raises as these."""
+    return canonical(net if isinstance(net, str) else own(net, shape=shape, classes=classes), shape)
+
+
 def canonical(spec: str, shape: Shape) -> str:
     """The one way to write `spec`: "auto" resolved, options sorted, defaults dropped.
 
@@ -88,6 +96,12 @@ def canonical(spec: str, shape: Shape) -> str:
     row, _ = _row(name)
     defaults = {option: values[0] if isinstance(values, tuple) else values for option, values in row.options.items()}
     return name + "".join(f":{key}={value}" for key, value in sorted(options.items()) if value != defaults[key])
+
+
+def takes(spec: str, option: str) -> bool:
+    """Whether the network that `spec` names has an option of this name. Raises `UnknownName`."""
+    name = spec.partition(":")[0]
+    return option in _row("convnet3" if name == "auto" else name)[0].options
 
 
 def listed() -> plugins.Listed[Architecture]:
@@ -133,6 +147,9 @@ def _parse(spec: str, shape: Shape) -> tuple[str, dict[str, str | int]]:
 def _row(name: str) -> tuple[Architecture, dict[str, Any]]:
     """A name's row, and the depth where the name carries it."""
     convnet = CONVNET.fullmatch(name)
+    require_known(name)
+    if name in KNOWN:
+        return Architecture("a network of this program", OwnNetwork, {}), {}
     if convnet:
         return CATALOG["convnet3"], {"depth": int(convnet[1])}
     row = CATALOG.get(name) or plugins.find("nets", name, _checked)

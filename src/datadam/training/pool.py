@@ -184,7 +184,8 @@ def open_bucket(networks: str, real: RealData, net: str) -> Bucket | None:
     if faults := [f"{name} {_words(pool.about[name])}, this run has {_words(value)}" for name, value in ours.items()
                   if pool.about[name] != value]:  # fmt: skip
         zca = (real.transform.to_card()["zca"] or {"variant": "none"})["variant"]
-        cure = f"make a pool with: datadam pretrain DATA --net {net} --zca {zca} --out ..."
+        alike = f" --normalisation {word}" if (word := real.options.get("normalisation", "own")) != "own" else ""
+        cure = f"make a pool with: datadam pretrain DATA --net {net}{alike} --zca {zca} --out ..."
         raise InvalidInput(f"the pool {wanted.folder} was made for another run: {'; '.join(faults)}; {cure}")
     states = tuple(state for state in pool.states if wanted.holds(state))
     if not states:
@@ -213,7 +214,8 @@ def about(real: RealData, net: str) -> dict[str, Any]:
 
 
 def _words(value: object) -> str:
-    if isinstance(value, dict) and "zca" in value:  # a normalisation: the whitening tells, other data are told by their checksum
-        return f"with whitening {(value['zca'] or {'variant': 'none'})['variant']}"
+    if isinstance(value, dict) and "zca" in value:
+        numbers = "; ".join(f"{name} {', '.join(f'{n:.4g}' for n in value[name])}" for name in ("mean", "std"))
+        return f"with whitening {(value['zca'] or {'variant': 'none'})['variant']} ({numbers})"
     text = str(value)
     return text if len(text) <= 80 else text[:77] + "..."

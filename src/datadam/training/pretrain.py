@@ -54,7 +54,7 @@ def pretrain(
     epochs: int = 30,
     augment: str = "dsa",
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     progress: Callable[[Progress], None] | None = None,
 ) -> Pool:
     """Train `count` networks on the training part, but for a fifth of each class, and keep states of each.
@@ -67,6 +67,7 @@ def pretrain(
     `augment`; `seed` names all randomness; `progress`, called after each epoch.
     Raises `InvalidInput` when nothing can be held out, or the folder holds a pool with other settings.
     """
+    device = machine.settle_device(device)
     folder, spec = Path(out), nets.canonical(net, real.shape)
     if count < 1:
         raise InvalidInput(f"count is {count}; it must be at least 1")
@@ -74,7 +75,7 @@ def pretrain(
         raise InvalidInput("no class has two training images, so none can be held out to measure accuracy on; give more images")
     if augment != "dsa":
         check_words(augment)
-    training = Training(epochs=epochs, augment=strategy_for(real.name) if augment == "dsa" else augment)
+    training = Training(epochs=epochs, augment=strategy_for(real.name, flips=real.flips) if augment == "dsa" else augment)
 
     def after_step(number: int, done: int, steps: int) -> None:
         epoch, rest = divmod(done * epochs, steps)
