@@ -32,7 +32,7 @@ def test_which_formats_hold_what() -> None:
 def test_decoded_images_are_what_readers_train_on(animals: RealData, tmp_path: Path, to: str) -> None:
     one = set_of_kind(animals, decoder="grid:2")
     done = export(one, to, tmp_path / "out")
-    assert done.error.exact == (to in FLOAT)
+    assert done.error.exact == (to in FLOAT and to != "idc")
     (back,) = import_(tmp_path / "out", to, animals, tmp_path / "run")
     assert (back.kind.usual, back.counts, back.ipc, len(back.images)) == (True, (8, 8, 8), 8, 24)
     tolerance = 0 if to in FLOAT else 0.5 / 255 / min(animals.transform.std) + 1e-6
@@ -215,6 +215,6 @@ def test_learned_labels_of_kernels_are_no_logits(
         arrays = dict(found)
     (done.folder / "datadam.json").unlink()
     np.savez(done.files[0], images=arrays["images"], labels=arrays["labels"] * 1.3)
-    with pytest.raises(ArtifactError, match=r"labels are soft .*readers of this format know class numbers alone.*--hard"):
+    with pytest.raises(ArtifactError, match=r"labels are soft .*readers of this format know class numbers alone.*hard takes"):
         import_(done.files[0], "kip", animals)
     assert import_(done.files[0], "kip", animals, hard=True)[0].labels.tolist() == [0, 0, 1, 1, 2, 2]

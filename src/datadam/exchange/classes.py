@@ -14,8 +14,8 @@ from datadam.errors import ArtifactError, DataError, InvalidInput
 Order = Literal["data", "sorted"] | Sequence[str]
 NUMBERED = re.compile(r"([^0-9]*)([0-9]+)")
 CURE = (
-    'Say what number 0, 1, ... of the set is with class_order (--class-order): "data", the classes in the order of the data; '
-    '"sorted", in that of their WordNet numbers, or else of their names; or a list of names (a file with one a line)'
+    "Say what number 0, 1, ... of the set is with --class-order: data, the classes in the order of the data; sorted, in that of "
+    "their WordNet numbers, or else of their names; or a list of names (a file with one a line)"
 )
 
 
@@ -41,12 +41,12 @@ def place(
     if names is None:
         return _numbers(used, classes, by_order, own, where)
     try:
-        found = match(names, classes, used=used, who=where, whom="the data")
+        found = match(names, classes, used=used, who="the set", whom="the data set")
     except DataError as error:
         refused = error
     else:
         if by_order is not None and any(found.places[k] != by_order[k] for k in used):
-            raise InvalidInput(f"{where} names its classes, and class_order (--class-order) says other ones; leave it out")
+            raise InvalidInput(f"{where} names its classes, and --class-order says other ones; leave it out")
         return Placed(found.places, found.notes)
     numbers = _numbered(names, used)
     if by_order is not None and len(used) == len(classes) and not _any(names, used, classes):
@@ -59,8 +59,7 @@ def place(
         )
     if numbers is None:
         raise ArtifactError(
-            f"{where}: the classes of the set are called otherwise than those of the data. {refused} If none of the names means "
-            f"a class of the data, their order can be said instead. {CURE}"
+            f"{where}: {refused} If none of the names means a class of the data, their order can be said instead. {CURE}"
         ) from refused
     if len(numbers) != len(classes):
         raise ArtifactError(
@@ -95,11 +94,11 @@ def _ordered(order: Order, classes: Sequence[str]) -> list[int]:
     if order == "sorted":
         return sorted_order(classes)
     if isinstance(order, str):
-        raise InvalidInput(f"class_order is {order!r}; allowed: data, sorted, or a list of the {len(classes)} class names")
+        raise InvalidInput(f"--class-order is {order!r}; allowed: data, sorted, or a list of the {len(classes)} class names")
     if len(order) != len(classes):
-        raise InvalidInput(f"class_order names {len(order)} classes, and the data have {len(classes)}: {some(classes)}")
+        raise InvalidInput(f"--class-order names {len(order)} classes, and the data have {len(classes)}: {some(classes)}")
     try:
-        return list(match(order, classes, who="class_order", whom="the data").places)
+        return list(match(order, classes, who="the class order", whom="the data set").places)
     except DataError as error:
         raise InvalidInput(*error.faults) from error
 
