@@ -278,7 +278,7 @@ def test_folders_with_numbers_that_are_not_padded(tmp_path: Path) -> None:
     np.testing.assert_allclose(one.pixels().mean((1, 2, 3)), 20 * np.arange(12) / 255, atol=1e-6)
     assert any("in the order of their numbers: 0 is kind 0, 1 is kind 1" in note for note in one.card["warnings"])
     (tmp_path / "set" / "11").rename(tmp_path / "set" / "01")
-    with pytest.raises(ArtifactError, match="two class folders of one number"):
+    with pytest.raises(ArtifactError, match="two classes of one number"):
         import_(tmp_path / "set", "folder", real)
 
 

@@ -36,7 +36,7 @@ def test_a_file_of_the_authors_of_datadam_is_one_run(animals: RealData, tmp_path
     other = path.with_name("res_DM_CIFAR10_ConvNet_2ipc.pt")  # whose code saves each experiment once
     path.rename(other)
     assert len(import_(other, "dm", animals)) == 11
-    torch.save({"data": [[PIXELS, torch.tensor([0, 1, 1, 1, 2, 2])], [PIXELS, LABELS]]}, path)
+    torch.save({"data": [[PIXELS.clone(), torch.tensor([0, 1, 1, 1, 2, 2])], [PIXELS, LABELS]]}, path)
     with pytest.raises(ArtifactError, match="they are not of one run"):
         import_(path, "dm", animals)
 

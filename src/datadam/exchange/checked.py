@@ -52,6 +52,7 @@ def sound(
         raise ArtifactError(f"{where} has labels up to {max(used)}, and names {len(found.names)} classes; it is damaged")
     places, said = place(found.names, used, wanted.classes, order=order, own=own, where=where)
     notes += said
+    mixed = bool((numbers.diff() < 0).any())  # else whole classes change places, which their names say
     numbers = torch.tensor(places)[numbers]
     if logits is not None and len(places) != len(wanted.classes):
         raise ArtifactError(
@@ -69,7 +70,8 @@ def sound(
     rows = torch.argsort(numbers, stable=True)
     labels = numbers if logits is None else logits
     if not torch.equal(rows, torch.arange(len(rows))):
-        notes.append("the images were put class after class; within a class they keep their order")
+        if mixed:
+            notes.append("the images were put class after class; within a class they keep their order")
         images, labels = images[rows], labels[rows]
     if len(set(have)) > 1:
         notes.append(f"the classes have {min(have)} to {max(have)} images")
