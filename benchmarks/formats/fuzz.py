@@ -94,7 +94,7 @@ def targets(real: RealData, top: Path) -> list[Target]:
     def add(name: str, to: str, folder: Path, file: Path, path: Path) -> None:
         found.append(Target(name, to, folder, file, path, file.read_bytes()))
 
-    for to in ("folder", "parquet", "npz", "ddranking", "mtt", "dm", "eccv24", "datadam", "idc", "kip"):
+    for to in ("folder", "parquet", "npz", "ddranking", "mtt", "dm", "eccv24", "datadam", "kip"):
         done = export(small, to, top / to)
         note, changed = top / to / "datadam.json", done.files[0]
         add(f"{to} note", to, top / to, note, top / to)

@@ -17,6 +17,7 @@ from datadam.exchange import export, import_
 from datadam.sets.distilled import DistilledSet
 
 CLOTHES = ("T-shirt/top", "Trouser", "Ankle boot")
+TURNED = (*CLOTHES[1:], "T shirt top")
 WNIDS, DOGS = tuple(IMAGEWOOF), tuple(IMAGEWOOF.values())
 
 
@@ -52,7 +53,7 @@ def notes(one: DistilledSet) -> str:
     [
         (CLOTHES, ("T-shirt_top", "Trouser", "Ankle_boot"), "T-shirt_top is T-shirt/top"),
         (CLOTHES, ("t-shirt top", "TROUSER", "ankle-boot"), "TROUSER is Trouser"),
-        (CLOTHES, CLOTHES[1:] + ("T shirt top",), "T shirt top is T-shirt/top"),
+        (CLOTHES, TURNED, "T shirt top is T-shirt/top"),
         (DOGS, WNIDS, "by their number of WordNet: n02086240 is Shih-Tzu"),
         (WNIDS, DOGS, "by their number of WordNet"),
         (tuple(IMAGENETTE.values()), tuple(IMAGENETTE), "n01440764 is tench"),
@@ -63,7 +64,7 @@ def notes(one: DistilledSet) -> str:
 )
 def test_folders_are_taken_by_name(classes: tuple[str, ...], folders: Sequence[str], words: str, tmp_path: Path) -> None:
     by_class = dict(zip(folders, range(len(classes)), strict=True))
-    if folders == CLOTHES[1:] + ("T shirt top",):
+    if folders == TURNED:
         by_class = {folders[0]: 1, folders[1]: 2, folders[2]: 0}
     (one,) = import_(in_folders(tmp_path / "set", by_class), "folder", data(*classes))
     assert shown(one) == list(range(len(classes)))
@@ -184,6 +185,28 @@ def test_tables_of_several_files_with_names_in_other_orders(tmp_path: Path) -> N
     (one,) = import_(tmp_path, "parquet", data("cat", "dog", "fox"))
     assert one.labels.tolist() == [0, 0, 1, 2]
     assert shown(one) == [0, 0, 1, 2]
+
+
+def test_folders_of_tiny_imagenet_are_its_own(tmp_path: Path) -> None:
+    import datadam
+
+    root, wnids = tmp_path / "root" / "tiny-imagenet-200", ("n00000007", "n00000009", "n00000021")
+    for wnid, k in zip(wnids, range(3), strict=True):
+        for i in range(2):
+            (root / "train" / wnid / "images").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(gray(k + i)).save(root / "train" / wnid / "images" / f"{i}.JPEG")
+        (root / "val" / wnid).mkdir(parents=True)
+        Image.fromarray(gray(k)).save(root / "val" / wnid / "0.JPEG")
+    (root / "wnids.txt").write_text("\n".join(wnids[::-1]))
+    (root / "words.txt").write_text("n00000007\tgoldfish, Carassius\nn00000009\tsalamander\nn00000021\tabacus\n")
+    real = datadam.load("tiny-imagenet", root=tmp_path / "root", size=8)
+    assert real.classes == ("goldfish", "salamander", "abacus")
+    (one,) = import_(in_folders(tmp_path / "set", dict(zip(wnids, range(3), strict=True))), "folder", real)
+    assert shown(one) == [0, 1, 2]
+    assert "by their number of WordNet: n00000007 is goldfish" in notes(one)
+    other = in_folders(tmp_path / "other", {wnids[0]: 0, wnids[1]: 1, "n00000010": 2})
+    with pytest.raises(ArtifactError, match="the data set lacks"):
+        import_(other, "folder", real)
 
 
 def test_folders_are_called_like_their_classes(tmp_path: Path) -> None:

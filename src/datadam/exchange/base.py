@@ -39,11 +39,13 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the real data say about a set that is to be read: `shape` (C, H, W), `classes`, and `most` images it may have."""
+    """What the real data say about a set that is to be read: `shape` (C, H, W), `classes`, `most` images it may have, and the
+    WordNet numbers of the classes, where the data have folders that are called so and the classes are not."""
 
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     most: int
+    wordnet: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ def sound(
     used = set(range(logits.shape[1])) if logits is not None else set(numbers.tolist())
     if found.names is not None and max(used) >= len(found.names):
         raise ArtifactError(f"{where} has labels up to {max(used)}, and names {len(found.names)} classes; it is damaged")
-    places, said = place(found.names, used, wanted.classes, order=order, own=own, where=where)
+    places, said = place(found.names, used, wanted.classes, wordnet=wanted.wordnet, order=order, own=own, where=where)
     notes += said
     mixed = bool((numbers.diff() < 0).any())  # else whole classes change places, which their names say
     numbers = torch.tensor(places)[numbers]

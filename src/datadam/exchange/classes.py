@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from datadam.data.class_names import match, some
-from datadam.data.name_forms import as_number, numeric, wordnet
+from datadam.data.name_forms import as_number, numeric
+from datadam.data.name_forms import wordnet as wordnet_number
 from datadam.errors import ArtifactError, DataError, InvalidInput
 
 Order = Literal["data", "sorted"] | Sequence[str]
@@ -27,27 +28,36 @@ class Placed(NamedTuple):
 
 
 def place(
-    names: Sequence[str] | None, used: Collection[int], classes: Sequence[str], *, order: Order | None, own: bool, where: str
-) -> Placed:
+    names: Sequence[str] | None, used: Collection[int], classes: Sequence[str], *, order: Order | None, own: bool, where: str,
+    wordnet: Sequence[str] | None = None,
+) -> Placed:  # fmt: skip
     """Where the classes of a set stand among those of the data.
 
     Arguments: `names`, what the set calls its class number k (None: numbers alone); `used`, the class numbers that have images;
     `classes`, K names; `order`, what number 0, 1, ... of the set is, if somebody said so; `own`, whether programs that write this
-    format number the subsets of ImageNet as our catalog does. Raises `ArtifactError` where it cannot be known, and `InvalidInput`
+    format number the subsets of ImageNet as our catalog does; `wordnet`, the WordNet numbers of the K classes, where names do not
+    tell them. Raises `ArtifactError` where it cannot be known, and `InvalidInput`
     for an order that is none of these classes, or that names contradict.
     """
     used = sorted(used)
     by_order = None if order is None else _ordered(order, classes)
     if names is None:
         return _numbers(used, classes, by_order, own, where)
-    try:
-        found = match(names, classes, used=used, who="the set", whom="the data set")
-    except DataError as error:
-        refused = error
-    else:
+    refused: DataError | None = None
+    for known in (classes, wordnet) if wordnet else (classes,):
+        try:
+            found = match(names, known, used=used, who="the set", whom="the data set")
+        except DataError as error:
+            refused = refused or error
+            continue
         if by_order is not None and any(found.places[k] != by_order[k] for k in used):
             raise InvalidInput(f"{where} names its classes, and --class-order says other ones; leave it out")
-        return Placed(found.places, found.notes)
+        said = (
+            ()
+            if known is classes
+            else (f"class names of the set were matched by their number of WordNet: {_pairs(names, found.places, classes)}.",)
+        )
+        return Placed(found.places, (*found.notes, *said))
     numbers = _numbered(names, used)
     if by_order is not None and len(used) == len(classes) and not _any(names, used, classes):
         ranked = sorted(used) if numbers is None else sorted(used, key=lambda k: numbers[used.index(k)])
@@ -77,12 +87,12 @@ def sorted_order(classes: Sequence[str]) -> list[int]:
 
 def doubted(classes: Sequence[str]) -> bool:
     """Whether these classes are known in two orders: a subset of ImageNet, not in the order of WordNet's numbers."""
-    numbers = [wordnet(name) for name in classes]
+    numbers = [wordnet_number(name) for name in classes]
     return None not in numbers and sorted_order(classes) != list(range(len(classes)))
 
 
 def _keys(classes: Sequence[str]) -> list[str]:
-    numbers = [wordnet(name) for name in classes]
+    numbers = [wordnet_number(name) for name in classes]
     known = [number for number in numbers if number is not None]
     return known if len(set(known)) == len(classes) else list(classes)
 
@@ -119,7 +129,7 @@ def _any(names: Sequence[str], used: Sequence[int], classes: Sequence[str]) -> b
 def _numbered(names: Sequence[str], used: Sequence[int]) -> list[int] | None:
     """The numbers in names that are nothing else: 00003, or one word with a number, such as new003; None for true names."""
     found = [NUMBERED.fullmatch(names[k]) for k in used]
-    if any(wordnet(names[k]) for k in used) or None in found:
+    if any(wordnet_number(names[k]) for k in used) or None in found:
         return None
     parts = [one.groups() for one in found if one is not None]
     return [int(number) for _, number in parts] if len({word for word, _ in parts}) == 1 else None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from datadam import machine, nets
 from datadam.data import RealData, Transform
+from datadam.data.catalog import wordnet_folders
 from datadam.data.whitening import Variant
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.exchange import limits, place, sidecar
@@ -69,7 +70,7 @@ def import_(
     if out is not None:
         place.require_free(Path(out), overwrite=overwrite, marks=CARDS, what="a run")
     beside = sidecar.read(path)
-    wanted = Wanted(real.shape, real.classes, len(real.train))
+    wanted = Wanted(real.shape, real.classes, len(real.train), wordnet_folders(real))
     files = form.files(path)
     limits.check(files, wanted)
     found_digest = sidecar.digest(files, path if path.is_dir() else path.parent)
