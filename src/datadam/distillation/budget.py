@@ -42,8 +42,8 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
     """The recipe that this machine does in about so many seconds.
 
     Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network; `decoder`
-    ("": what the preset calm takes); `device` ("auto": a graphics card if there is one). Without the time for one epoch over the real
-    images it is DM on random networks, with the same decoder.
+    ("": what the preset calm takes); `device` ("auto": a graphics card if there is one).
+    Without the time for one epoch over the real images it is DM on random networks, with the same decoder.
     """
     net, device = nets.canonical(net, real.shape), settle_device(device)
     recipe = calm(real, ipc).change({"net": net} | ({"decoder": decoder} if decoder else {}))
