@@ -18,20 +18,21 @@ SLACK = 0.01  # of the width of a range, for numbers at its ends
 
 
 class Kind(NamedTuple):
-    """A way to write pixels that is no normalisation by a data set's statistics: the range `low` to `high`, how far numbers must
-    `reach` to be taken for it, and the `mean` and `std` that say so."""
+    """A way to write pixels that is no normalisation by a data set's statistics: the range `low` to `high`; what the smallest
+    number must be `below`, and the largest size `reach`, to be taken for it; and the `mean` and `std` that say so."""
 
     low: float
     high: float
-    reach: tuple[float, float]
+    below: float
+    reach: float
     mean: float
     std: float
 
 
 KINDS = (
-    Kind(0, 1, (0.5, 0.5), 0, 1),
-    Kind(-1, 1, (-0.5, 0.5), 0.5, 0.5),
-    Kind(0, 255, (20, 20), 0, 1 / 255),
+    Kind(0, 1, 1, 0.05, 0, 1),  # normalised images have numbers below 0: whatever is darker than the mean
+    Kind(-1, 1, -0.1, 0.8, 0.5, 0.5),  # and a third of them lies beyond 1
+    Kind(0, 255, 255, 20, 0, 1 / 255),
 )
 
 
@@ -51,8 +52,8 @@ def doubts(images: Tensor, transform: Transform, said: str, where: str, *, sure:
         mean, std = (",".join([f"{number:.6g}"] * len(transform.mean)) for number in (kind.mean, kind.std))
         return [
             f"the numbers lie in [{kind.low:g}, {kind.high:g}] (from {float(images.min()):.3g} to {float(images.max()):.3g}), as "
-            "those of pixels that were not normalised by mean and deviation, and were read under the normalisation of "
-            f"{said}, which makes other images of them; if they are such pixels, import them again with --mean {mean} --std {std}"
+            "those of pixels that were not normalised by mean and deviation; they were read as normalised all the same (by "
+            f"{said}), which makes other images of them. If they are such pixels, import again with --mean {mean} --std {std}"
         ]
     share = float(((values < -0.01) | (values > 1.01)).float().mean())
     if sure or share <= ODD:
@@ -70,7 +71,7 @@ def kind_of(images: Tensor, transform: Transform) -> Kind | None:
     for kind in KINDS:
         slack = SLACK * (kind.high - kind.low)
         inside = float(((images >= kind.low - slack) & (images <= kind.high + slack)).float().mean())
-        reaches = low <= kind.reach[0] and high >= kind.reach[1]
+        reaches = low < kind.below and max(-low, high) >= kind.reach
         alike = all(
             abs(mean - kind.mean) < SLACK and abs(std / kind.std - 1) < SLACK
             for mean, std in zip(transform.mean, transform.std, strict=True)
