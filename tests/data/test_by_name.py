@@ -133,6 +133,15 @@ def test_arrays_whose_labels_are_words_rows_or_from_1(tmp_path: Path) -> None:
     assert "1 is ant, 4 is fox" in " ".join(real.notes)
 
 
+def test_a_test_part_counts_from_1_as_the_training_part_does() -> None:
+    train, test = Items(TRAIN), Items(TRAIN[:-1])
+    for data in (train, test):
+        data.classes, data.items = TRAIN, [(image, label + 1) for image, label in data.items]
+    real = load(train, test=test)
+    assert real.classes == tuple(TRAIN)
+    assert right(real)
+
+
 @pytest.mark.parametrize("kind", ["parquet", "npz", "torch"])
 def test_names_on_one_side_alone(tmp_path: Path, kind: str) -> None:
     def both(**options: Any) -> RealData:

@@ -71,17 +71,30 @@ def from_dataset(train: Any, test: Any | None = None, *, labels_as_numbers: bool
     other arguments as in `from_arrays`.
     Raises DataError when a data set gives something else, or images of several shapes.
     """
-    parts, notes = [], []
+    notes: list[str] = []
+    read: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], list[Labels]]] = []
     for what, data in (("training", train), ("test", test)):
         if data is not None:
             pixels, labels, remarks = _columns(data, what)
             known, which = names_of(data, len(labels))
-            pieces = [
-                counted_from_one([labels_of(labels[which == k], f"the {what} part", names)])[0] for k, names in enumerate(known)
-            ]
-            parts.append(Part(pixels, pieces, np.argsort(which, kind="stable")))
+            pieces = [labels_of(labels[which == k], f"the {what} part", names) for k, names in enumerate(known)]
+            read.append((pixels, which, pieces))
             notes += remarks
+    counted = _counted_alike([piece for _, _, pieces in read for piece in pieces])
+    parts = [
+        Part(pixels, [counted.pop(0) for _ in pieces], np.argsort(which, kind="stable")) for pixels, which, pieces in read
+    ]
     return _raw(parts, notes, as_numbers=labels_as_numbers, skip=skip_unlabelled)
+
+
+def _counted_alike(pieces: Sequence[Labels]) -> list[Labels]:
+    """The pieces, counted from 0 where the first of the same names counts from 1: a later one need not have every class."""
+    found = list(pieces)
+    for names in dict.fromkeys(piece.names for piece in pieces):
+        places = [i for i, piece in enumerate(pieces) if piece.names == names]
+        for i, labels in zip(places, counted_from_one([pieces[i] for i in places]), strict=True):
+            found[i] = labels
+    return found
 
 
 def to_bytes(images: npt.NDArray[Any], what: str = "images") -> tuple[npt.NDArray[np.uint8], bool]:
