@@ -56,6 +56,13 @@ def test_json_is_the_card_and_nothing_else_is_on_standard_output(cli, pictures: 
     assert "3 iterations of 4 real images" in outcome.err
 
 
+def test_no_more_real_images_are_told_than_a_class_has(cli, pictures: Path, tmp_path: Path) -> None:
+    options = ("--ipc", 1, "--net", "convnet1:width=4", "--iterations", 1, "--batch-real", 256, "--out", tmp_path / "run")
+    assert "1 iterations of 10 real images" in cli("distill", pictures, *options).err
+    next((pictures / "train").glob("*/*.png")).unlink()
+    assert "1 iterations of up to 10 real images" in cli("distill", pictures, *options, "--overwrite").err
+
+
 def test_the_default_folder_names_data_preset_ipc_and_seed(cli, pictures: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli("distill", pictures, "--ipc", 1, "--seed", 7, "--preset", "dm", *TINY).code == 0

@@ -73,5 +73,13 @@ def test_without_time_for_a_pool_networks_are_random(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_the_decoder_follows_from_shape_and_ipc(shape: tuple[int, int, int], ipc: int, decoder: str) -> None:
-    assert budget.within(small_data(shape=shape), ipc, 60, net="convnet2:width=4").decoder == decoder
-    assert budget.within(small_data(shape=shape), ipc, 60, net="convnet2:width=4", decoder="plain").decoder == "plain"
+    assert budget.within(small_data(shape=shape, per_class=200), ipc, 60, net="convnet2:width=4").decoder == decoder
+    assert (
+        budget.within(small_data(shape=shape, per_class=200), ipc, 60, net="convnet2:width=4", decoder="plain").decoder == "plain"
+    )
+
+
+@pytest.mark.parametrize(("members", "decoder"), [(32, "grid:4"), (31, "grid:2"), (7, "plain")])
+def test_no_decoder_asks_more_real_images_than_a_class_has(members: int, decoder: str) -> None:
+    real = small_data(shape=(3, 32, 32), per_class=members)
+    assert budget.within(real, 2, 60, net="convnet2:width=4").decoder == decoder

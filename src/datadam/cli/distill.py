@@ -62,7 +62,9 @@ def distill(
     iterations: Annotated[int | None, Parameter(help="steps of the images")] = None,
     batch_real: Annotated[int | None, Parameter(help="real images per class and iteration")] = None,
     net: Annotated[str | None, Parameter(help="matching network: auto, convnet3, convnet3:norm=batch:width=64, ...")] = None,
-    start: Annotated[str | None, Parameter(help="first images: real, kcenter, kmeans, noise, or the folder of a RUN")] = None,
+    start: Annotated[
+        str | None, Parameter(help="first images: real, sure (calm), kcenter, kmeans, noise, or the folder of a RUN")
+    ] = None,
     seed: Annotated[int | None, Parameter(help="names all randomness: same seed, same images")] = None,
     repeats: Annotated[int | None, Parameter(help="independent sets, in RUN/0, RUN/1, ... with seeds counting up")] = None,
     root: Root = None,
@@ -373,8 +375,11 @@ def _drive(run: "Run", folder: Path, whole: Path, left: float | None, events: Ev
 
     recipe, total, done = run.recipe, run.recipe.iterations, run.state.iteration
     if total:
-        say(f"{recipe.method.name}: {plural(recipe.ipc, 'image')} for each of {len(run.frame.real.classes)} classes "
-            f"on {recipe.net}, {total} iterations of {recipe.batch_real} real images a class, into {folder}")  # fmt: skip
+        members = [len(indices) for indices in run.frame.real.by_class]
+        most = min(recipe.batch_real, max(members))
+        drawn = f"{'up to ' if min(members) < most else ''}{most}"
+        say(f"{recipe.method.name}: {plural(recipe.ipc, 'image')} for each of {len(members)} classes "
+            f"on {recipe.net}, {total} iterations of {drawn} real images a class, into {folder}")  # fmt: skip
         if done:
             say(f"going on after {done} of {total} iterations")
         if run.device.type != "cpu":

@@ -81,9 +81,7 @@ def from_dataset(train: Any, test: Any | None = None, *, labels_as_numbers: bool
             read.append((pixels, which, pieces))
             notes += remarks
     counted = _counted_alike([piece for _, _, pieces in read for piece in pieces])
-    parts = [
-        Part(pixels, [counted.pop(0) for _ in pieces], np.argsort(which, kind="stable")) for pixels, which, pieces in read
-    ]
+    parts = [Part(pixels, [counted.pop(0) for _ in pieces], np.argsort(which, kind="stable")) for pixels, which, pieces in read]
     return _raw(parts, notes, as_numbers=labels_as_numbers, skip=skip_unlabelled)
 
 

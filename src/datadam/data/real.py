@@ -339,7 +339,8 @@ def require_members(real: RealData, ipc: int, each: int = 1, *, cure: str = "") 
     smallest = min(range(len(real.classes)), key=lambda k: len(real.by_class[k]))
     if (size := len(real.by_class[smallest])) < ipc * each:
         holds = "" if each == 1 else f" of {each} real images each"
-        most = f"ask for at most {size // each}" if size >= each else "use the decoder plain"
+        ways = [f"ask for at most {size // each}"] if size >= each else []
+        ways += ["--set decoder=plain, which needs one each"] if each > 1 else []
         raise InvalidInput(
-            f"ipc is {ipc}{holds} but class {real.classes[smallest]!r} has only {size} training images; {most}{cure}"
+            f"ipc is {ipc}{holds} but class {real.classes[smallest]!r} has only {size} training images; {', or '.join(ways)}{cure}"
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datadam import nets
 from datadam.data import RealData
 from datadam.distillation.forecast import forecast, passes_a_second, passes_of
-from datadam.distillation.presets.calm import calm
+from datadam.distillation.presets.calm import calm, fitting
 from datadam.distillation.presets.dm import dm
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
@@ -42,11 +42,13 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
     """The recipe that this machine does in about so many seconds.
 
     Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network; `decoder`
-    ("": what the preset calm takes); `device` ("auto": a graphics card if there is one).
+    ("": what the preset calm takes, but none that asks more real images than a class has); `device` ("auto": a graphics card if
+    there is one).
     Without the time for one epoch over the real images it is DM on random networks, with the same decoder.
     """
     net, device = nets.canonical(net, real.shape), settle_device(device)
-    recipe = calm(real, ipc).change({"net": net} | ({"decoder": decoder} if decoder else {}))
+    decoder = decoder or fitting(real.shape, ipc, min(map(len, real.by_class)))
+    recipe = calm(real, ipc).change({"net": net, "decoder": decoder})
     speed = _speed(real, recipe, device)
     left = speed * ((1 - ASIDE) * seconds - (COMPILING if can_compile(device) else 0.0))
     an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / COMPILED_GAIN[fast_precision(device)]

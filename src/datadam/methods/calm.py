@@ -37,7 +37,9 @@ class CALM(FeatureMatching):
     epochs: int = 3
 
     name: ClassVar[str] = "calm"
-    description: ClassVar[str] = "class means in networks on their way, and images that trained networks recognise"
+    description: ClassVar[str] = (
+        "our own, after DANCE: class means in networks on their way, and images that trained networks recognise"
+    )
     separable: ClassVar[bool] = False
     reads_labels: ClassVar[bool] = True
     coarse: ClassVar[bool] = True

@@ -43,9 +43,13 @@ def long(real: Kind, ipc: int) -> Recipe:
     return replace(recipe, method=CALM(count=5, epochs=10), iterations=4 * recipe.iterations, preset="calm-long")
 
 
-def fitting(shape: tuple[int, int, int], ipc: int) -> str:
-    """The decoder for so many images [C, H, W] per class: grid:4 for few, grid:2 for many, plain where neither can be."""
+def fitting(shape: tuple[int, int, int], ipc: int, members: int | None = None) -> str:
+    """The decoder for so many images [C, H, W] per class: grid:4 for few, grid:2 for many, plain where neither can be.
+
+    Argument: `members`, real images of the smallest class, if known: a stored image begins with one for each of its parts.
+    """
     for parts in (4, 2) if ipc <= FEW else (2,):
-        if all(side % parts == 0 and side // parts >= SMALLEST for side in shape[1:]):
+        enough = members is None or ipc * parts**2 <= members
+        if enough and all(side % parts == 0 and side // parts >= SMALLEST for side in shape[1:]):
             return f"grid:{parts}"
     return PLAIN.word
