@@ -14,7 +14,7 @@ def test_a_pool_is_made_gone_on_with_and_drawn_from(cli, pictures: Path, tmp_pat
     out = tmp_path / "pool"
     first = cli("pretrain", pictures, *NET, "--count", 1, "--epochs", 2, "--out", out)
     assert first.code == 0
-    assert f"states of 1 networks {NET[1]}" in first.out
+    assert f"states of 1 network {NET[1]}" in first.out
     told = cli("pretrain", pictures, *NET, "--count", 3, "--epochs", 2, "--out", out, "--json").json
     assert (told["networks"], told["states"]) == (3, sum(told["buckets"].values()))
     assert len(Pool.read(out).states) == told["states"]

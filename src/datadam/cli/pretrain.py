@@ -56,6 +56,7 @@ def pretrain(
     from datadam.errors import InvalidInput
     from datadam.training.pretrain import Progress
     from datadam.training.pretrain import pretrain as make
+    from datadam.wording import plural
 
     machine.tune_allocator()
     device = check_device(device)
@@ -89,8 +90,8 @@ def pretrain(
             pool = make(real, out, net=spec, **options, progress=show)  # type: ignore[arg-type]
     except KeyboardInterrupt:
         raise KeyboardInterrupt("What was trained is kept; the same command goes on") from None
-    counts = pool.counts()
-    lines = [f"{out}: {len(pool.states)} states of {pool.networks} networks {spec}, by accuracy on held-out training images"]
+    counts, networks = pool.counts(), plural(pool.networks, "network")
+    lines = [f"{out}: {len(pool.states)} states of {networks} {spec}, by accuracy on held-out training images"]
     lines += [f"  {cut.rjust(6)} %  {count}" for cut, count in counts.items()]
     most = max(counts, key=lambda cut: counts[cut])
     zca = real.transform.zca.variant if real.transform.zca else "none"

@@ -342,5 +342,6 @@ def require_members(real: RealData, ipc: int, each: int = 1, *, cure: str = "") 
         ways = [f"ask for at most {size // each}"] if size >= each else []
         ways += ["--set decoder=plain, which needs one each"] if each > 1 else []
         raise InvalidInput(
-            f"ipc is {ipc}{holds} but class {real.classes[smallest]!r} has only {size} training images; {', or '.join(ways)}{cure}"
+            f"ipc is {ipc}{holds} but class {real.classes[smallest]!r} has only {size} training images; "
+            f"{', or '.join(ways)}{cure}"
         )
