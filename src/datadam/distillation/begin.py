@@ -32,6 +32,7 @@ from datadam.parallel.spread import Spread, require_limit
 from datadam.sets.decoders import decoder_named
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
+from datadam.training.experts import Experts
 from datadam.training.insight import Insight, Progress
 
 OFFICIAL_EVERY = 2000  # iterations after which the released code judges
@@ -80,6 +81,8 @@ def begin(
     supply = supply_of(real, recipe, device, progress)
     if supply.bucket:  # the card says which networks, and a resumed run draws the same
         recipe = replace(recipe, networks=supply.bucket.spec)
+    if isinstance(supply.given, Experts):
+        recipe = replace(recipe, networks=supply.given.spec)
     if snapshots is None and recipe.protocol == "official":
         snapshots = tuple(range(0, recipe.iterations + 1, OFFICIAL_EVERY))
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}

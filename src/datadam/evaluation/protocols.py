@@ -117,6 +117,14 @@ CATALOG = {
         description="as DC-Bench judges: 300 epochs with --augment none; else dsa, autoaugment or randaugment",
         epochs_by_augment=(300, 1000),
     ),
+    "mtt": Protocol(
+        name="mtt",
+        students=5,
+        sets=1,
+        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        description="MTT's released code: students learn at the rate that the set has learned; the last iterate, not the best",
+        learned_rate=True,
+    ),
     "eccv24": Protocol(
         name="eccv24",
         students=3,
