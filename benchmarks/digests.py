@@ -46,13 +46,14 @@ VIT, SHARED, FEW = "vit:patch=4:width=16:depth=2:heads=2", "iterations_per_netwo
 BETWEEN = "network_epochs=2 network_when=between network_augment=color_crop"
 RUNS = {
     "datadam": f"""precision=float64, precision=bfloat16, precision=auto, power=2 task_balance=0.3 scale=7, error=mae,
-error=cosine, normalisation=l1, normalisation=none scale=0.01, maps=features, layers=none, layers=1,2, task_balance=0,
+error=cosine, map_norm=l1, map_norm=none scale=0.01, maps=features, layers=none, layers=1,2, task_balance=0,
 start=kcenter, start=kmeans, zca=kornia, zca=official, net={NET}:norm=batch, data=uneven, data=uneven chunk=12,
 data=mnist net=convnet3:width=16 iterations=4, chunk=17, chunk=5, compiled=1, {SHARED}, {SHARED} network_steps=3, stop=5,
 stop=5 precision=float64, stop=5 zca=official, iterations=60 seconds=0.1""",
     "dm": f"""precision=float64, augment=none, augment=color, augment=crop, augment=cutout, augment=flip, augment=scale,
 augment=rotate, net=convnet3:width=8:act=sigmoid:pool=max, net={NET}:act=leakyrelu:pool=none, net={NET}:pool=avg3:norm=none,
-net={NET}:norm=layer, net={NET}:norm=group, net=lenet, net=alexnet, net={VIT}, net=mlp:width=16, net=vgg11:norm=group,
+net={NET}:norm=layer, net={NET}:norm=group1, net={NET}:norm=group, net=lenet, net=alexnet, net={VIT}, net=mlp:width=16,
+net=vgg11:norm=group,
 net=resnet18 iterations=3, init=he-normal, init=he-uniform, init=xavier, init=orthogonal, zca=kornia kept=,
 zca=kornia kept=float32, zca=kornia kept=float16, start=noise, snapshots=7, {SHARED} {BETWEEN}, stop=6 {SHARED} {BETWEEN},
 compiled=1 chunk=5 precision=bfloat16 stop=5""",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from words import NONE, TITLES, command, count, machine, markdown
+from words import EARLIER, NONE, TITLES, command, count, earlier, machine, markdown
 
 from datadam.evaluation.statistics import Difference, paired
 
@@ -153,6 +153,11 @@ def _making(table: Json, scale: str, name: str) -> str:
         f"{count(seconds['judging'])} s of judging: {machine(table)}. The machine may have had other work to do.",
     ]
     told = [note for note in table["notes"] if name not in PIVOTS or "(ZCA)" not in note]  # a pivot has columns for that
+    before = dict.fromkeys(
+        f"`{row['method']}`" for row in table["rows"]
+        if row["settings"] and earlier(row["settings"], table["data"]["name"], whitened=row["zca"] != "none")
+    )  # fmt: skip
+    told += [f"{', '.join(before)}: {EARLIER}"] if before else []
     notes = "\n".join(f"- {' '.join(note.split())}" for note in (*told, *reasons))
     return "\n\n".join([*lines, notes] if notes else lines)
 

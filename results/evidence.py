@@ -52,8 +52,14 @@ ROWS = {
         "cifar10", "--ipc 10 --method random --set decoder=grid:2", "", 2, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 3, judged="--precision bfloat16"),
-    "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 3, judged="--precision bfloat16"),
-    "cifar10-ipc1-calm-quick": Row("cifar10", "--ipc 1 --preset calm-quick", "", 5, judged="--precision bfloat16"),
+    "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision bfloat16 --epochs 250"),
+    "cifar10-ipc1-calm-quick": Row(
+        "cifar10",
+        "--ipc 1 --preset calm-quick --set decoder=grid:2 --set lr_images=2",
+        "",
+        5,
+        judged="--precision bfloat16",
+    ),
     "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 5, judged="--precision bfloat16"),
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
     "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", 3, random=3),

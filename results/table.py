@@ -1,7 +1,8 @@
 """Write what results/ holds into the documents: `python results/table.py [--check]`.
 
 README.md gets a short table; results/README.md all of it and how each row was made; docs/methods/datadam.md the same, and what
-moved the images; docs/choose.md and docs/methods/datadam.md the tables of `datadam compare`. Only the parts between two markers
+moved the images; docs/choose.md and docs/methods/datadam.md the tables of `datadam compare`; docs/released.md how far released
+code and ours are apart. Only the parts between two markers
 are written. With --check nothing is, and the exit code is 1 when a file is not up to date.
 Published numbers are copied from the sources named here and nowhere else.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons import shown
-from words import NONE, TITLES, command, count, machine, markdown
+from words import EARLIER, NONE, TITLES, command, count, earlier, machine, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {  # document -> its tables of `datadam compare`, each between markers of its own
@@ -187,6 +188,28 @@ def gradients(kept: list[Row]) -> str:
     ))  # fmt: skip
 
 
+def fidelity(results: Path) -> str:
+    """How far released code and datadam are apart on one small input, as Markdown."""
+    path = results / "fidelity.json"
+    if not path.exists():
+        return "Not run yet."
+    kept = json.loads(path.read_text("utf-8"))
+    lines = []
+    for name, row in kept["rows"].items():
+        apart = row.get("apart")
+        if apart is None:
+            lines.append((name, "equal" if row["equal"] else "**other**"))
+            continue
+        weights = f"; {row['weights'][0]} weights on either side" if "weights" in row else ""
+        largest = max(apart) if isinstance(apart, list) else apart
+        lines.append((name, (f"{largest:.0e}" if largest else "0") + weights))
+    repositories = ", ".join(f"{name} at {commit}" for name, commit in kept["commits"].items())
+    return "\n\n".join((
+        markdown(("what", "largest difference, of the largest number"), lines),
+        f"`{kept['command']}`: {repositories}. {machine(kept)}.",
+    ))  # fmt: skip
+
+
 def _table(here: list[Row], kept: list[Row], up: str) -> str:
     head = (
         "run", "data, images per class", "method: preset, network", "iterations x real images a class", "distilled, %",
@@ -200,6 +223,7 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
         other = [what for key, what in (("seed", "seed"), ("start", "start")) if str(recipe[key]) not in ("0", "real")]
         extra = "".join(f", {what} {recipe[what]}" for what in other) + (", ZCA" if zca else "")
         extra += f", decoded by {recipe['decoder']}" if recipe.get("decoder", "plain") != "plain" else ""
+        extra += ", earlier normalisation" if _earlier(row) else ""
         random, whole = (_accuracy(_shared(row, kept, of)) for of in ("random", "whole"))
         if zca:
             random, whole = (cell if cell == NONE else f"{cell}, whitened too" for cell in (random, whole))
@@ -235,12 +259,18 @@ def _making(here: list[Row], up: str) -> str:
             f"{seconds or 'not yet'}."
         )
         machines.setdefault(machine(row.card), []).append(row.name)
+    if before := [row.name for row in here if _earlier(row)]:
+        lines.append(f"- {', '.join(before)}: {EARLIER}.")
     again = f"python results/evidence.py --data FOLDER --scale {here[0].scale} NAME"
     lines.append(f"- Any of them again, with its evaluations: `{again}` ([evidence.py]({up}results/evidence.py)).")
     for words, names in machines.items():
         lines.append(f"- {'All' if len(machines) == 1 else ', '.join(names)}: {words}.")
     lines.append("- Seconds are those of the run as it was, on a machine that may have had other work to do.")
     return "\n".join(lines)
+
+
+def _earlier(row: Row) -> bool:
+    return earlier(row.recipe, row.card["data"]["name"], whitened=bool(row.card["transform"]["zca"]))
 
 
 def _accuracy(e: dict[str, Any] | None) -> str:
@@ -304,6 +334,9 @@ def wanted(root: Path) -> dict[Path, str]:
         page: "\n\n".join(filter(None, (block(kept, "../../"), gradients(kept)))),
     }
     texts = {path: rewritten(path.read_text("utf-8"), text) for path, text in inside.items()}
+    released = root / "docs" / "released.md"
+    if released.exists():
+        texts[released] = rewritten(released.read_text("utf-8"), fidelity(root / "results"), "fidelity")
     for place, names in TABLES.items():
         path, up = root / place, "../" * place.count("/")
         text = texts.get(path) or path.read_text("utf-8")

@@ -138,7 +138,7 @@ def test_images_of_several_sizes_need_a_size_and_modes_may_mix(cli, refused, dat
 
 
 ARRAYS: dict[str, tuple[dict[str, object], str]] = {
-    "label too large": ({"y_test": np.array([0, 1, 2, 9])}, "labels"),
+    "label too large": ({"y_test": np.array([0, 1, 2, 9])}, "lacks: 9; the training part has 0, 1, 2"),
     "negative label": ({"y_train": np.array([-1, *np.arange(11) % 3])}, "-1"),
     "NaN": ({"x_train": np.full((12, 8, 8, 3), np.nan, np.float32)}, "NaN"),
     "missing labels": ({"y_train": None}, "y_train"),

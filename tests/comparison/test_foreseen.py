@@ -52,8 +52,9 @@ def tiny(real: RealData, out: Path, methods: str, **options: object) -> Comparis
 def planned(real: RealData, methods: str, **options: object) -> Grid:
     """A grid of which nothing is made."""
     settings = {
-        "repeats": 2, "iterations": None, "batch_real": None, "precision": None, "net": NET, "zca": None, "protocol": "honest",
-        "students": 1, "whole": False, "whole_epochs": None, "seed": 0, "device": "cpu", "memory_limit": None,
+        "repeats": 2, "iterations": None, "batch_real": None, "precision": None, "net": NET, "normalisation": None, "zca": None,
+        "protocol": "honest", "students": 1, "whole": False, "whole_epochs": None, "seed": 0, "device": "cpu",
+        "memory_limit": None,
     }  # fmt: skip
     return plan(real, methods, [1, 2], None, **(settings | options))
 
@@ -187,7 +188,7 @@ def test_a_comparison_starts_from_no_earlier_run(real: RealData, tmp_path: Path)
 # --- protocols ---
 
 
-@pytest.mark.parametrize(("augment", "column", "epochs"), [("none", "dsa", 1000), ("dsa", "none", 300), ("none", "none", 300)])
+@pytest.mark.parametrize(("augment", "column", "epochs"), [("none", "dsa", 1001), ("dsa", "none", 301), ("none", "none", 301)])
 def test_a_column_of_dc_bench_has_the_epochs_of_its_augmentation(real: RealData, augment: str, column: str, epochs: int) -> None:
     rule = protocol_named("dc-bench", augment=augment)
     grid = plan_column(real, rule, f"{NET}@{column}")
@@ -196,8 +197,8 @@ def test_a_column_of_dc_bench_has_the_epochs_of_its_augmentation(real: RealData,
 
 def plan_column(real: RealData, rule: Protocol, column: str) -> Grid:
     return plan(
-        real, "random", [1], column, repeats=1, iterations=None, batch_real=None, precision=None, net=NET, zca=None,
-        protocol=rule, students=1, whole=False, whole_epochs=None, seed=0, device="cpu", memory_limit=None,
+        real, "random", [1], column, repeats=1, iterations=None, batch_real=None, precision=None, net=NET, normalisation=None,
+        zca=None, protocol=rule, students=1, whole=False, whole_epochs=None, seed=0, device="cpu", memory_limit=None,
     )  # fmt: skip
 
 
@@ -208,7 +209,7 @@ def test_epochs_that_were_asked_for_stay_in_every_column(real: RealData) -> None
 
 
 def test_other_epochs_of_a_column_are_told(real: RealData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = replace(protocol_named("dc-bench"), epochs_by_augment=(1, 2))
+    short = replace(protocol_named("dc-bench"), schedules=((1, 1), (2, 1)))
     rule = short.with_augment("none")
     made = tiny(real, tmp_path / "out", "random", protocol=rule, nets=f"{NET},{NET}@color", repeats=1)
     assert rule.training.epochs == 1
@@ -219,5 +220,8 @@ def test_a_protocol_of_three_students_has_three_by_default(real: RealData, tmp_p
     rule = protocol_named("eccv24", epochs=1)
     made = tiny(real, tmp_path / "out", "random", protocol=rule, students=None, repeats=1, nets="convnet1:norm=batch:width=4")
     assert made.table["words"].startswith("eccv24: 3 of 3 students")
-    assert any("eccv24 judged 10 images per class" in note and "ipc 1, batch norm" in note for note in made.table["notes"])
+    assert any(
+        "eccv24 judged 10 images per class" in note and "ipc 1, convnet1:norm=batch:width=4" in note
+        for note in made.table["notes"]
+    )
     assert not any("eccv24 judged" in note for note in tiny(real, tmp_path / "b", "random", repeats=1).table["notes"])

@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from datadam.data import load
-from datadam.data.arrays import layout
+from datadam.data.axes import layout
 from datadam.errors import DataError, InvalidInput
 
 RNG = np.random.default_rng(0)
@@ -63,6 +63,46 @@ def test_layouts(shape, expected):
 def test_ambiguous_layouts(shape):
     with pytest.raises(DataError, match="as well as"):
         layout(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels"), [((32, 32, 3, 32), 32), ((28, 30, 1, 28), 28), ((32, 32, 3, 100), 100), ((9, 9, 9), 9), ((9, 8, 50), 50)]
+)
+def test_images_that_could_be_the_last_axis(shape, labels):
+    """As Matlab has it: [H, W, C, N]."""
+    with pytest.raises(DataError, match=r"could be|seem to be") as caught:
+        layout(shape, labels)
+    assert "layout= (--layout)" in str(caught.value)
+    assert "[H, W, C, N]" in str(caught.value) or "[H, W, N]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"), [("NHWC", (3, 6, 6)), ("HWCN", (3, 6, 6)), ("cnhw", (3, 6, 6)), ("HWN", (1, 6, 6)), ("NHW", (1, 6, 6))]
+)
+def test_axes_that_are_declared(axes, shape):
+    x = pixels(6, *shape) if len(axes) == 4 else pixels(6, 6, 6)
+    plain = "NCHW" if len(axes) == 4 else "NHW"
+    stored = x.transpose([plain.index(letter) for letter in axes.upper()])
+    real = load((stored, Y[:6], stored, Y[:6]), layout=axes)
+    assert np.array_equal(real.train.pixels, x.reshape(6, *shape))
+
+
+@pytest.mark.parametrize("axes", ["NHWX", "HW", "NHWCN", "NHW", "classes"])
+def test_axes_that_are_refused(axes):
+    with pytest.raises(InvalidInput, match="layout"):
+        load((pixels(10, 6, 6, 3), Y), layout=axes)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 28), (20, 32, 32), (64, 32, 17), (1, 28, 28, 28), (28, 28, 28, 3)])
+def test_volumes_are_called_so(shape):
+    inner = [n for n in shape if n > 4]
+    words = (
+        rf"look like volumes, {inner[0]} x {inner[1]} x {inner[2]} points each.*take one slice of each, .*\[:, {inner[0] // 2}\]"
+    )
+    with pytest.raises(DataError, match=words):
+        load((pixels(6, *shape), Y[:6]))
+    with pytest.raises(DataError, match=words):
+        load(TensorDataset(torch.zeros(6, *shape), torch.from_numpy(Y[:6])))
 
 
 @pytest.mark.parametrize("shape", [(7,), (7, 784), (7, 1, 1, 3, 3), (7, 0, 3), (7, 3, 0, 0)])
@@ -138,11 +178,16 @@ def test_one_bad_pixel_is_named():
     ("y", "words"),
     [
         (Y.astype(float), "integers"),
-        (Y - 1, r"-1 \.\. 0"),
-        (Y * 2, "class 1"),
-        (np.eye(2, dtype=int)[Y], "argmax"),
+        (Y - 1, r"5 of 10 training images have no label .*skip_unlabelled=True \(--skip-unlabelled\)"),
+        (Y - 2, r"-2 \.\. -1|no label"),
+        (Y * 2, "labels go from 0 to 2, and there is no training image of class 1"),
+        (Y * 2 + 1, "no training image of class 2"),
+        (Y + 2, "no training image of class 1"),
+        (np.eye(3)[Y] / 2, "soft"),
+        (np.eye(2, dtype=int)[Y] + 1, "multi-label"),
+        (1 - np.eye(3, dtype=int)[Y], "multi-label.*10 have several 1s and 0 none"),
         (Y[:9], "10 images and 9 labels"),
-        (np.array(["cat"] * 10), "integers"),
+        (np.array([None] * 10), "integers"),
         (Y + 2**40, "came"),
     ],
 )
@@ -153,7 +198,7 @@ def test_impossible_labels(y, words):
 
 def test_test_labels_beyond_the_training_classes():
     x = pixels(10, 4, 4)
-    with pytest.raises(DataError, match="test labels"):
+    with pytest.raises(DataError, match="the test part has classes that the training part lacks: 2; the training part has 0, 1"):
         load((x, Y, x, Y + 1))
 
 
@@ -204,7 +249,7 @@ def test_class_names_of_a_data_set():
     named = Items(items, classes=["cat", "dog"])
     assert load(named).classes == ("cat", "dog")
     assert load(Subset(named, range(10))).classes == ("cat", "dog")
-    with pytest.raises(DataError, match="names 1 classes"):
+    with pytest.raises(DataError, match=r"1 classes are named \(cat\), and 5 labels are none of them"):
         load(Items(items, classes=["cat"]))
 
 
@@ -216,7 +261,7 @@ def test_class_names_of_a_data_set():
         ([pixels(4, 4)], "item 0"),
         ([(pixels(4, 4), 0, 1)], "item 0"),
         ([(np.full((4, 4), np.nan), 0)], "NaN"),
-        ([(pixels(4, 4), np.eye(3)[0])], "single integers"),
+        ([(pixels(4, 4), 0), (pixels(4, 4), np.eye(3)[0])], "one shape"),
         ([(pixels(4, 4), 0.5)], "integers"),
         ([("cat.png", 0)], "H, W"),
     ],

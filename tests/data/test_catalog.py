@@ -14,6 +14,7 @@ from datadam.data import CATALOG, catalog, default_root, download, load
 from datadam.errors import DataError, DownloadError, InvalidInput, UnknownName
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
+FETCH = download.fetch
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +160,18 @@ def test_an_interrupted_download_goes_on(tmp_path, monkeypatch):
         load("fashion-mnist", root=tmp_path / "root")
     assert load("fashion-mnist", root=tmp_path / "root").shape == (1, 4, 4)
     assert len(set(asked)) == 4
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])
+def test_a_download_that_brings_nothing_makes_no_folder(tmp_path, monkeypatch, name):
+    def receive(url, file, *rest):
+        raise DownloadError("cannot be fetched")
+
+    monkeypatch.setattr(download, "fetch", FETCH)
+    monkeypatch.setattr(download, "_receive", receive)
+    with pytest.raises(DownloadError, match="cannot be fetched"):
+        load(name, root=tmp_path / "new" / "root")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_downloading_can_be_forbidden(tmp_path):

@@ -61,7 +61,7 @@ def test_imagesquawk_is_ten_classes_of_imagenet(tmp_path):
     assert real.classes == tuple(official.IMAGESQUAWK.values())
     assert shades(real) == [10 + 10 * place for place in range(10)]
     assert real.shape == (3, 8, 8)
-    assert real.options == {"root": str(tmp_path), "size": 8}
+    assert real.options == {"root": str(tmp_path), "size": 8, "fit": "crop"}
 
 
 def test_a_missing_class_is_named(tmp_path):
@@ -117,6 +117,21 @@ def test_tiny_imagenet_with_sorted_validation(tmp_path):
     real = load("tiny-imagenet", root=tmp_path)
     assert real.classes == ("goldfish", "salamander")
     assert [int(real.test.pixels[real.test.labels == k].mean()) for k in range(2)] == [100, 0]
+
+
+@pytest.mark.parametrize("inside", ["", "images"])
+@pytest.mark.parametrize("moved", [("val_0", "val_2"), ("val_2",)])
+@pytest.mark.parametrize("name", ["{}", "{}_renamed"])
+def test_tiny_imagenet_with_annotations_left_behind(tmp_path, inside, moved, name):
+    root = tiny(tmp_path / "tiny-imagenet-200")
+    (root / "train" / "n01" / "images" / "n01_0.JPEG").rename(root / "train" / "n01" / "n01_0.JPEG")
+    for image in moved if name == "{}" else ("val_0", "val_2"):
+        place = root / "val" / {"val_0": "n02", "val_2": "n01"}[image] / inside
+        place.mkdir(parents=True)
+        (root / "val" / "images" / f"{image}.JPEG").rename(place / f"{name.format(image)}.JPEG")
+    real = load("tiny-imagenet", root=tmp_path)
+    assert [int(real.test.pixels[real.test.labels == k].mean()) for k in range(2)] == [100, 0]
+    assert shades(real) == [100, 0]
 
 
 @pytest.mark.parametrize("line", ["val_0.JPEG", "val_0.JPEG\tn07"])

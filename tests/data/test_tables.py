@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import sys
 import types
 from pathlib import Path
@@ -64,11 +65,13 @@ def test_npz_without_test_with_names_and_as_medmnist(tmp_path: Path) -> None:
         classes=np.array(["no", "yes"]),
     )
     raw = tables.read_npz(tmp_path / "a.npz")
-    assert raw.test is None
+    assert raw.test is not None
+    assert len(raw.test) == 1
     assert raw.classes == ("no", "yes")
-    assert raw.notes == ("val_images, val_labels were left alone.",)
-    np.savez(tmp_path / "b.npz", x=noise(2, 3, 3, seed=5), y=np.array([1, 0]))
+    assert raw.notes[0] == "val_images and val_labels are the test part: there is no other."
+    np.savez(tmp_path / "b.npz", x=noise(2, 3, 3, seed=5), y=np.array([1, 0]), classes=np.array(["no", "yes"]))
     raw = tables.read_npz(tmp_path / "a.npz", test=tmp_path / "b.npz")
+    assert "val_images, val_labels were left alone." in raw.notes
     np.testing.assert_array_equal(raw.test.pixels[:, 0], noise(2, 3, 3, seed=5))
 
 
@@ -86,7 +89,9 @@ def test_npz_that_is_refused(tmp_path: Path) -> None:
     assert "it has: data [4, 3, 3], y_train [4]" in found
     assert "it has: nothing" in message()
     assert "x_test and y_test" in message(x_train=noise(2, 3, 3), y_train=np.array([0, 1]), x_test=noise(2, 3, 3))
-    assert "names 1 classes" in message(x=noise(2, 3, 3), y=np.array([0, 1]), classes=np.array(["a"]))
+    assert "1 classes are named (a), and 1 labels are none of them" in message(
+        x=noise(2, 3, 3), y=np.array([0, 1]), classes=np.array(["a"])
+    )
     assert "plain arrays" in message(x_train=np.array([{}, {}], dtype=object), y_train=np.array([0, 1]))
     assert "2 images and 3 labels" in message(x=noise(2, 3, 3), y=np.array([0, 1, 1]))
     whole = path.read_bytes()
@@ -172,7 +177,7 @@ def test_validation_where_the_test_part_has_no_labels(tmp_path: Path) -> None:
     raw = tables.read_parquet(tmp_path)
     assert raw.classes == ("cat", "dog")
     assert raw.test.labels.tolist() == [1, 1, 0]
-    assert raw.notes == (f"the test part of {tmp_path} was left alone: it has no labels.",)
+    assert raw.notes == (f"the test part of {tmp_path} was left alone: none of its images has a label (all are -1).",)
 
 
 def test_labels_are_numbered(tmp_path: Path) -> None:
@@ -246,9 +251,9 @@ def test_parquet_that_is_refused(tmp_path: Path) -> None:
         return str(caught.value)
 
     assert "its columns: id, image, kind" in message(label="kind")
-    assert "words, none missing; found: NoneType, int" in message(labels=[1, None] * 5)
+    assert "5 of 10 training images have no label" in message(labels=[1, None] * 5)
     assert "found: float" in message(labels=[0.5] * 10)
-    assert "2 classes are named, and 1 labels are none of them, such as 2" in message(
+    assert "2 classes are named (a, b), and 1 labels are none of them, such as 2" in message(
         labels=[0, 1, 2] + [1] * 7, names=["a", "b"]
     )
     pq.write_table(pa.table({"image": [[1, 2]], "label": [0]}), path)
@@ -272,10 +277,14 @@ def test_parquet_that_is_refused(tmp_path: Path) -> None:
         tables.read_parquet(tmp_path / "two")
     write(tmp_path / "three" / "train-0.parquet")
     write(tmp_path / "three" / "test-0.parquet", IMAGES[:2], [5, 0])
-    with pytest.raises(DataError, match="no training image has: 5"):
+    with pytest.raises(
+        DataError, match=r"test-0\.parquet has classes that the training part lacks: 5; the training part has 0, 1\."
+    ):
         tables.read_parquet(tmp_path / "three")
     write(tmp_path / "three" / "test-0.parquet", IMAGES[:2], ["a", "b"])
-    with pytest.raises(DataError, match="numbers and those of the test part words"):
+    with pytest.raises(
+        DataError, match=r"test-0\.parquet are called a, b, and those of the training part 0, 1\. .*labels_as_num"
+    ):
         tables.read_parquet(tmp_path / "three")
 
 
@@ -321,6 +330,7 @@ class Split:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Split]]:
+    monkeypatch.setattr("datadam.data.hub._away", lambda: "")
     sets: dict[str, dict[str, Split]] = {}
     package = types.ModuleType("datasets")
     package.Image, package.load_dataset = ImageFeature, sets.__getitem__  # type: ignore[attr-defined]
@@ -343,8 +353,45 @@ def test_hub(hub: dict[str, dict[str, Split]], tmp_path: Path) -> None:
     assert raw.train.labels.tolist() == [0, 1] * 5
     assert raw.test.labels.tolist() == [1, 1, 0]
     assert raw.classes == ("cat", "dog")
+    assert raw.notes[0] == "splits of hf:owner/name left alone: extra."
     chosen = tables.read_hub("owner/name", test="train", size=2)
     assert chosen.test.pixels.shape == (10, 3, 2, 2)
+
+
+@pytest.mark.parametrize("split", ["dev", "eval", "my_eval", "Validation"])
+def test_hub_splits_by_other_names(hub: dict[str, dict[str, Split]], split: str) -> None:
+    hub["o/n"] = {
+        "train": Split(cells(IMAGES), [0, 1] * 5),
+        "train_extra": Split([], []),
+        split: Split(cells(IMAGES[:3]), [1, 1, 0]),
+    }
+    raw = tables.read_hub("o/n")
+    assert raw.test is not None
+    assert raw.test.labels.tolist() == [1, 1, 0]
+    assert raw.notes[0] == "splits of hf:o/n left alone: train_extra."
+    told = "the part dev of hf:o/n is the test part: there is no other." in raw.notes
+    assert told is (split != "Validation")
+
+
+def test_a_hub_out_of_reach_is_asked_from_its_cache_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("urllib.request.getproxies", dict)
+        package = types.ModuleType("datasets")
+
+        def load_dataset(name: str) -> None:
+            assert constants.HF_HUB_OFFLINE
+            raise ConnectionError("not in the\ncache")
+
+        package.load_dataset = load_dataset  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "datasets", package)
+        with pytest.raises(DownloadError, match=r"127\.0\.0\.1:\d+ cannot be reached, and its cache here") as caught:
+            tables.read_hub("o/n")
+    assert "\n" not in str(caught.value)
+    assert not constants.HF_HUB_OFFLINE
 
 
 def test_hub_that_is_refused(hub: dict[str, dict[str, Split]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,9 @@ def real() -> datadam.RealData:
     return small_data(per_class=400)
 
 
-@pytest.mark.parametrize(("words", "seconds"), [("300", 300), ("5min", 300), ("5 min", 300), ("2h", 7200), ("90s", 90), (75.5, 75.5)])
+@pytest.mark.parametrize(
+    ("words", "seconds"), [("300", 300), ("5min", 300), ("5 min", 300), ("2h", 7200), ("90s", 90), (75.5, 75.5)]
+)
 def test_times_are_read(words: str | float, seconds: float) -> None:
     assert budget.seconds_of(words) == seconds
 
@@ -57,9 +59,19 @@ def test_more_time_means_more_of_everything(real: datadam.RealData) -> None:
 def test_without_time_for_a_pool_networks_are_random(monkeypatch: pytest.MonkeyPatch, real: datadam.RealData) -> None:
     monkeypatch.setattr(budget, "passes_a_second", lambda *_: 100.0)
     recipe = budget.within(real, 1, 60, net="convnet2:width=4")
-    assert (recipe.method.name, recipe.decoder, recipe.start, recipe.method.needs.count) == ("dm", "grid:2", "real", 0)
+    assert (recipe.method.name, recipe.decoder, recipe.start, recipe.method.needs.count) == ("dm", "plain", "real", 0)
 
 
-def test_images_that_cannot_be_cut_are_stored_plain() -> None:
-    recipe = budget.within(small_data(shape=(3, 9, 9)), 1, 60, net="convnet2:width=4")
-    assert recipe.decoder == "plain"
+@pytest.mark.parametrize(
+    ("shape", "ipc", "decoder"),
+    [
+        ((3, 32, 32), 1, "grid:4"),
+        ((3, 32, 32), 50, "grid:2"),
+        ((1, 28, 28), 10, "grid:4"),
+        ((3, 9, 9), 1, "plain"),
+        ((3, 8, 8), 1, "plain"),
+    ],
+)
+def test_the_decoder_follows_from_shape_and_ipc(shape: tuple[int, int, int], ipc: int, decoder: str) -> None:
+    assert budget.within(small_data(shape=shape), ipc, 60, net="convnet2:width=4").decoder == decoder
+    assert budget.within(small_data(shape=shape), ipc, 60, net="convnet2:width=4", decoder="plain").decoder == "plain"

@@ -125,5 +125,5 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(
     with pytest.raises(InvalidInput, match="count is 0"):
         relabel(one, real, NET, count=0)
     white = real.with_zca("kornia")
-    with pytest.raises(InvalidInput, match="with whitening none, this run has with whitening kornia"):
+    with pytest.raises(InvalidInput, match=r"with whitening none \(mean .*\), this run has with whitening kornia"):
         relabel(set_of_kind(white), white, whole)

@@ -150,8 +150,8 @@ def test_repr_rebuilds_it() -> None:
 
 
 ABLATIONS = [
-    {"error": "mae"}, {"error": "cosine"}, {"normalisation": "l1"}, {"normalisation": "none", "scale": 0.01},
-    {"maps": "features"}, {"maps": "features", "normalisation": "none", "task_balance": 0.0},
+    {"error": "mae"}, {"error": "cosine"}, {"map_norm": "l1"}, {"map_norm": "none", "scale": 0.01},
+    {"maps": "features"}, {"maps": "features", "map_norm": "none", "task_balance": 0.0},
     {"layers": (1,)}, {"layers": (2,)}, {"layers": (1, 2, 3)}, {"layers": ()}, {"task_balance": 0.0},
     {"power": 1.0}, {"power": 2.0}, {"power": 8.0},
 ]  # fmt: skip

@@ -9,12 +9,7 @@ from datadam.errors import InvalidInput
 from datadam.rng import stream
 
 CIFAR = (3, 32, 32)
-NORMED = [
-    f"{name}:norm={norm}"
-    for name, row in nets.CATALOG.items()
-    for norm in ("instance", "batch", "layer", "group", "none")
-    if "norm" in row.options
-]
+NORMED = [f"{name}:norm={norm}" for name, row in nets.CATALOG.items() for norm in row.options.get("norm", ())]
 ALL = sorted({*nets.CATALOG, *NORMED})
 
 
@@ -31,6 +26,9 @@ def count(net: nn.Module) -> int:
     [
         ("convnet3", CIFAR, 320_010),  # the number the field reports
         ("convnet3:norm=none", CIFAR, 320_010 - 3 * 256),
+        ("convnet3:norm=layer", CIFAR, 663_306),  # a weight for each of C x H x W numbers, as in the field's code
+        ("convnet3:norm=group1", CIFAR, 320_010),  # a weight a channel
+        ("convnet3:widen=grey", (1, 32, 32), 320_010 - 2 * 128 * 9),  # 36x36 maps, pooled to 4x4 as 32x32 ones
         ("convnet3", (1, 28, 28), 320_010 - 2 * 128 * 9),
         ("mlp", (1, 28, 28), 784 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10),
         ("lenet", (1, 32, 32), 61_706),  # LeNet-5 with all channels joined
@@ -117,12 +115,12 @@ def test_a_convnet_is_its_formula() -> None:
     torch.testing.assert_close(net(x), maps.flatten(1) @ weights[-2].T + weights[-1], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("norm", ["layer", "group"])
+@pytest.mark.parametrize("norm", ["layer", "group1", "group"])
 def test_group_norms_are_their_formula(norm: str) -> None:
     net = nets.build(f"convnet1:width=8:norm={norm}:pool=none", shape=(1, 4, 4), classes=2).double()
     x = images(3, (1, 4, 4))
     conv, bias = list(net.parameters())[:2]
-    maps = nn.functional.conv2d(x, conv, bias, padding=1).reshape(3, {"layer": 1, "group": 4}[norm], -1)
+    maps = nn.functional.conv2d(x, conv, bias, padding=1).reshape(3, {"layer": 1, "group1": 1, "group": 4}[norm], -1)
     maps = (maps - maps.mean(2, keepdim=True)) / (maps.var(2, unbiased=False, keepdim=True) + 1e-5).sqrt()
     expected = maps.clamp(min=0).reshape(3, -1)
     torch.testing.assert_close(net.features(x).embedding, expected, rtol=0, atol=1e-12)
@@ -238,7 +236,7 @@ def test_images_that_do_not_fit_are_refused(spec: str, shape: tuple[int, int, in
         ("vgg11", (3, 17, 1)),
         ("vgg11:norm=group", (3, 8, 8)),
         ("resnet18", (3, 9, 2)),
-        ("resnet18:norm=layer", (3, 4, 4)),
+        ("resnet18:norm=group1", (3, 4, 4)),
         ("vit:depth=1:width=8", (2, 1, 3)),
     ],
 )

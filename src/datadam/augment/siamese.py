@@ -8,6 +8,7 @@ Letters: N images, C channels, H rows, W columns. Images live in network space, 
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from datadam.rng import carry, stream
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
-MIRRORLESS = ("mnist",)  # digits are not mirrored
+MIRRORLESS = ("mnist", "svhn", "emnist", "kmnist", "usps", "qmnist")  # digits and letters, which a mirror makes other ones
 FOR_STUDENTS = ("autoaugment", "randaugment")  # see policies.py
 BRIGHTNESS, CROP, CUTOUT, FLIP, SCALE, ROTATE = 1.0, 0.125, 0.5, 0.5, 1.2, 15.0
 
@@ -37,9 +38,11 @@ class Augmentation:
         return _APPLY[self.operation](x, self.parameters)
 
 
-def strategy_for(data: str) -> str:
-    """All six operations for a data set of this name; for digits all but flip."""
-    return STRATEGY.replace("_flip", "") if data in MIRRORLESS else STRATEGY
+def strategy_for(data: str, *, flips: bool = True) -> str:
+    """All six operations for a data set of this name; all but flip where `flips` says that its images are not mirrored, and for
+    digits and letters: MIRRORLESS, and names that go on from there, such as "svhn-cropped"."""
+    kind = re.split("[^a-z0-9]", data.lower())[0]
+    return STRATEGY if flips and kind not in MIRRORLESS else STRATEGY.replace("_flip", "")
 
 
 def operations(strategy: str) -> tuple[str, ...]:

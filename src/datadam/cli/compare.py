@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, Full, ProtocolName, Students, Workers
-from datadam.cli.options import Device, Json, Note, Root, Seed
+from datadam.cli.options import (
+    Background,
+    Bits,
+    DataLayout,
+    Device,
+    Flip,
+    Json,
+    LabelsAsNumbers,
+    Normalised,
+    Note,
+    Root,
+    Seed,
+    SkipUnlabelled,
+)
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -35,6 +48,7 @@ def compare(
     batch_real: Annotated[int | None, Parameter(help="real images per class and iteration, likewise")] = None,
     precision: Annotated[str | None, Parameter(help="likewise: auto, float32, float64, or bfloat16 on the real side")] = None,
     net: Annotated[str, Parameter(help="matching network where a preset says auto: convnet3:width=32, ...")] = "auto",
+    normalisation: Normalised = None,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening for all (--no-zca: for none; default: as the presets say)")] = None,
     protocol: ProtocolName = "honest",
     students: Students = None,
@@ -49,6 +63,12 @@ def compare(
     fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
+    flip: Flip = None,
     device: Device = "cpu",
     workers: Workers = None,
     engine: Engine = None,
@@ -100,14 +120,27 @@ def compare(
             variant(word)  # before the data are read
     if faults or rule is None:
         raise InvalidInput(*faults)
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, **data_limit(limit)}
+    given = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
+        "flip": flip,
+        **data_limit(limit),
+    }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     try:
         with _shown() as progress:
             made = run(
                 real, words, ipc=counts, nets=nets, repeats=repeats, iterations=iterations, batch_real=batch_real,
-                precision=precision, net=net, zca=zca, protocol=rule, students=each, whole=whole, whole_epochs=whole_epochs,
-                seed=seed, device=device,
+                precision=precision, net=net, normalisation=normalisation, zca=zca, protocol=rule, students=each, whole=whole,
+                whole_epochs=whole_epochs, seed=seed, device=device,
                 workers=workers, engine=ray, memory_limit=limit, out=out, note=note, command=command(), progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:

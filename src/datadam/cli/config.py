@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 KINDS: dict[str, tuple[type, ...]] = {
     "data": (str,), "ipc": (int,), "method": (str,), "preset": (str,), "set": (dict,), "iterations": (int,), "batch_real": (int,),
     "net": (str,), "start": (str,), "seed": (int,), "repeats": (int,), "root": (str,), "size": (int,), "fit": (str,),
-    "test": (str,), "skip_bad": (bool,), "zca": (bool,), "device": (str,), "precision": (str,), "memory_limit": (str, int),
+    "test": (str,), "skip_bad": (bool,), "bits": (str, int), "background": (str, int), "layout": (str,),
+    "labels_as_numbers": (bool,), "skip_unlabelled": (bool,), "normalisation": (str,), "zca": (bool,), "flip": (bool,),
+    "device": (str,), "precision": (str,), "memory_limit": (str, int),
     "time_limit": (int, float), "snapshots": (str, list, int), "out": (str,), "overwrite": (bool,), "note": (str,),
     "json": (bool,), "engine": (str,), "workers": (int,), "shards": (int,), "gpus_per_worker": (int, float),
     "address": (str,), "tensorboard": (str, bool), "budget": (str, int, float),
 }  # fmt: skip
 """What a file may say, and as what; names as on the command line, with - or _."""
 
-SETTINGS = ("iterations", "batch_real", "net", "start", "seed", "precision", "zca")
+SETTINGS = ("iterations", "batch_real", "net", "start", "seed", "precision", "normalisation", "zca")
 """Settings of a recipe that are options of their own; the others go by --set."""
 
-CORESET = ("net", "seed", "zca", "protocol", "decoder")
+CORESET = ("net", "seed", "normalisation", "zca", "protocol", "decoder")
 """The settings that mean something to a method that learns nothing."""
 
 

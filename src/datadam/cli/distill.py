@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from datadam.cli import STARTED
-from datadam.cli.options import Device, Json, Note, Root, TakeOver
+from datadam.cli.options import (
+    Background,
+    Bits,
+    DataLayout,
+    Device,
+    Flip,
+    Json,
+    LabelsAsNumbers,
+    Normalised,
+    Note,
+    Root,
+    SkipUnlabelled,
+    TakeOver,
+)
 from datadam.cli.workers import MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -53,7 +66,14 @@ def distill(
     fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="how to make them square")] = None,
     test: Annotated[Path | None, Parameter(help="the test part, when DATA holds only training images")] = None,
     skip_bad: Annotated[bool, Parameter(help="leave out unreadable images instead of refusing", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
+    normalisation: Normalised = None,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening of the images (--no-zca: none)")] = None,
+    flip: Flip = None,
     device: Device | None = None,
     precision: Annotated[str | None, Parameter(help="auto, float32, float64, or bfloat16 on the real side")] = None,
     memory_limit: Annotated[str | None, Parameter(help="such as 4GB: larger data stay on disk, larger runs are refused")] = None,
@@ -83,7 +103,9 @@ def distill(
     given = {k.rstrip("_"): v for k, v in locals().items() if v is not None and v != ""}
     if tensorboard is not None:
         given["tensorboard"] = str(tensorboard[0]) if tensorboard else True
-    given = {k: v for k, v in given.items() if v is not False or k == "zca"}  # --no-zca says something, other switches do not
+    given = {
+        k: v for k, v in given.items() if v is not False or k in ("zca", "flip")
+    }  # --no-zca says something, most switches do not
     from datadam import machine
     from datadam.cli.config import check_seconds, merge
     from datadam.cli.options import check_device, command
@@ -111,19 +133,19 @@ def _begin(
 ) -> "Made":
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
-    from datadam.cli.options import data_limit, load_data, size_in_bytes
+    from datadam.cli.options import READING, data_limit, load_data, size_in_bytes
     from datadam.cli.workers import spread_of
-    from datadam.distillation.begin import begin, resume, whitened
+    from datadam.distillation.begin import begin, prepared, resume
     from datadam.distillation.start import STARTS
 
     limit = size_in_bytes(asked.get("memory_limit"))
-    options = {k: asked[k] for k in ("root", "size", "fit", "test", "skip_bad") if k in asked}
+    options = {k: asked[k] for k in READING if k in asked}
     real = load_data(asked["data"], options | data_limit(limit))
     recipe, repeats = recipe_for(asked, real), asked.get("repeats", 1)
     if "budget" in asked:
         recipe, time_limit = _budgeted(asked, recipe, time_limit)
     if repeats > 1 or recipe.start not in STARTS:
-        real = whitened(real, recipe.zca)  # once for all
+        real = prepared(real, recipe)  # once for all
     earlier = _earlier(recipe, real)
     out = Path(asked.get("out") or f"runs/{real.name}-{recipe.preset}-ipc{recipe.ipc}-seed{recipe.seed}")
     overwrite, device, spread = asked.get("overwrite", False), asked.get("device", "cpu"), spread_of(asked)

@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from datadam.cli.options import Device, Json, Note, Root, RunRoot, Seed
+from datadam.cli.options import (
+    Background,
+    Bits,
+    DataLayout,
+    Device,
+    Flip,
+    Json,
+    LabelsAsNumbers,
+    Normalised,
+    Note,
+    Root,
+    RunRoot,
+    Seed,
+    SkipUnlabelled,
+)
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -134,7 +148,14 @@ def baseline(
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
+    normalisation: Normalised = None,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
+    flip: Flip = None,
     device: Device = "cpu",
     precision: Precision = "float32",
     workers: Workers = None,
@@ -175,10 +196,29 @@ def baseline(
     rule, count = rule_for(protocol, students, None if whole else epochs, augment, full)
     if whole:
         rule, count = rule.whole_set().with_epochs(epochs), 1 if students is None else students
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
+    given = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
+        "normalisation": normalisation,
+        "flip": flip,
+    }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     card = _card_beside(beside, real) if beside is not None else None
     of_run = card["transform"]["zca"] if card else None
+    if card:
+        if normalisation is not None or flip is not None:
+            raise InvalidInput(
+                "beside a run, images are normalised and augmented as its own; leave out --normalisation and --flip"
+            )
+        real = _in_space(real, card)
     if zca or of_run:
         real = real.with_zca(of_run["variant"] if of_run else "kornia")
     made = []
@@ -294,6 +334,17 @@ def _card_beside(run: Path, real: "RealData") -> dict[str, Any]:
         raise InvalidInput(f"{run} was made from other data ({card['data']['source']}); a baseline beside it needs the same")
     require_writable(run / "evaluations", cure="results are kept in the run; copy it to where you may write")
     return card
+
+
+def _in_space(real: "RealData", card: dict[str, Any]) -> "RealData":
+    """The data as a run's are normalised, and mirrored by no augmentation where its are not; whitening is left to the caller."""
+    from dataclasses import replace
+
+    from datadam.data import Transform
+
+    still = {"flip": False} if card["data"]["options"].get("flip", True) is False else {}
+    transform = Transform.from_card(card["transform"] | {"zca": None})
+    return replace(real, transform=transform, options=real.options | still)
 
 
 def _file(run: Path, e: "Evaluation") -> Path:

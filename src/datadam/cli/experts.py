@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
-from datadam.cli.options import Device, Json, Root, Seed
+from datadam.cli.options import (
+    Background,
+    Bits,
+    DataLayout,
+    Device,
+    Flip,
+    Json,
+    LabelsAsNumbers,
+    Normalised,
+    Root,
+    Seed,
+    SkipUnlabelled,
+)
 
 
 def experts(
@@ -27,7 +39,14 @@ def experts(
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
+    normalisation: Normalised = "mtt",
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
+    flip: Flip = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -51,7 +70,11 @@ def experts(
     check_device(device)
     if not (math.isfinite(lr) and lr > 0):
         raise InvalidInput(f"lr is {lr:g}; it must be a number > 0")
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
+    given = {
+        "root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "bits": bits, "background": background,
+        "layout": layout, "labels_as_numbers": labels_as_numbers or None, "skip_unlabelled": skip_unlabelled or None,
+        "normalisation": normalisation, "flip": flip,
+    }  # fmt: skip
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     spec, *more = check_nets(net, real)
     if more:
@@ -72,9 +95,10 @@ def experts(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("What was trained is kept; the same command goes on") from None
     whitening = real.transform.zca.variant if real.transform.zca else "none"
+    alike = "" if normalisation in (None, "mtt") else f" --normalisation {normalisation}"
     lines = [
         f"{out}: {plural(made.networks, 'expert')} {spec}, weights after each of {plural(epochs, 'epoch')}",
-        f"use  datadam distill {data} --ipc N --method mtt --net {spec} --set zca={whitening} --set networks=experts:{out}",
+        f"use  datadam distill {data} --ipc N --method mtt --net {spec}{alike} --set zca={whitening} --set networks=experts:{out}",
     ]
     about = {key: made.about[key] for key in ("net", "training", "seed", "checksum", "form")}
     result("\n".join(lines), {"experts": str(out), "networks": made.networks, "bytes": disk, **about}, as_json=json)

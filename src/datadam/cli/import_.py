@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from datadam.cli.options import Json, Note, Root, command
+from datadam.cli.options import Background, Bits, DataLayout, Json, LabelsAsNumbers, Note, Root, SkipUnlabelled, command
 
 
 def import_(
@@ -25,6 +25,11 @@ def import_(
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
     overwrite: Annotated[bool, Parameter(help="replace a run that is there", negative="")] = False,
     note: Note = "",
     json: Json = False,
@@ -44,7 +49,18 @@ def import_(
     if not path.exists():
         raise InvalidInput(f"{path} does not exist; give the file or folder of a distilled set")
     numbers = [None if text is None else _numbers(name, text) for name, text in (("mean", mean), ("std", std))]
-    given: dict[str, Any] = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
+    given: dict[str, Any] = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
+    }
     real = load_data(data, {name: value for name, value in given.items() if value is not None})
     sets = read(
         path, as_, real, out, mean=numbers[0], std=numbers[1], zca=zca, hard=hard, note=note, command=command(),

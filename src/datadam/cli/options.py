@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,40 @@ if TYPE_CHECKING:
 
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
 RunRoot = Annotated[Path | None, Parameter(help="where the data of the run lie now: the root of named sets, or your own folder")]
+READING = (
+    "root",
+    "size",
+    "fit",
+    "test",
+    "skip_bad",
+    "flip",
+    "labels_as_numbers",
+    "skip_unlabelled",
+    "bits",
+    "background",
+    "layout",
+)
+"""The options that say how data are read."""
+
+LabelsAsNumbers = Annotated[
+    bool, Parameter(help="a class is its number in the training and the test part, whatever they call it", negative="")
+]
+SkipUnlabelled = Annotated[
+    bool, Parameter(help="leave out images whose label is -1 or missing, instead of refusing", negative="")
+]
+Bits = Annotated[
+    str | None, Parameter(help="how many bits of images of more than 8 are in use, which scales them: 16, 12, 10, auto")
+]
+Background = Annotated[str | None, Parameter(help="what lies behind transparent images: black, white, or a level from 0 to 255")]
+DataLayout = Annotated[
+    str | None,
+    Parameter(name="--layout", help='axes of the arrays, such as HWCN; "classes": the folders inside DATA are the classes'),
+]
+Flip = Annotated[bool | None, Parameter(help="whether a mirror leaves an image in its class (--no-flip: as for digits)")]
+Normalised = Annotated[
+    Literal["own", "field", "mtt"] | None,
+    Parameter(help="mean and deviation: the data's own, or the field's released code's (default: as presets say)"),
+]
 Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
 TakeOver = Annotated[
     bool,
@@ -103,7 +137,7 @@ def data_of_card(card: dict[str, Any], root: Path | None) -> "RealData":
             "this run was made from arrays in memory, which the command line cannot load again; evaluate it from Python"
         )
     source = data["source"]
-    options = {k: v for k, v in data["options"].items() if k != "zca"}
+    options = {k: v for k, v in data["options"].items() if k not in ("normalisation", "zca")}  # those of the set
     if root is not None and Path(source).is_absolute():
         source = str(root)  # a folder of one's own that has moved
     elif root is not None:
@@ -121,7 +155,11 @@ def _sound(data: Any) -> bool:
     """Whether this part of a card can be given to `load`."""
     if not isinstance(data, dict) or not isinstance(data.get("options"), dict):
         return False
-    kinds = {"root": str, "test": str, "fit": str, "size": int, "skip_bad": bool, "zca": str}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "root": str, "test": str, "fit": str, "size": int, "skip_bad": bool, "zca": str, "bits": (int, str),
+        "background": (int, str), "layout": str, "labels_as_numbers": bool, "skip_unlabelled": bool, "normalisation": str,
+        "flip": bool,
+    }  # fmt: skip
     options = all(name in kinds and isinstance(value, kinds[name]) for name, value in data["options"].items())
     return options and isinstance(data.get("source"), str) and isinstance(data.get("checksum"), str)
 

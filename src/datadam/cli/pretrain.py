@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
-from datadam.cli.options import Device, Json, Root, Seed
+from datadam.cli.options import (
+    Background,
+    Bits,
+    DataLayout,
+    Device,
+    Flip,
+    Json,
+    LabelsAsNumbers,
+    Normalised,
+    Root,
+    Seed,
+    SkipUnlabelled,
+)
 
 
 def pretrain(
@@ -23,7 +35,14 @@ def pretrain(
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
     test: Annotated[Path | None, Parameter(help="as for distill")] = None,
     skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
+    labels_as_numbers: LabelsAsNumbers = False,
+    skip_unlabelled: SkipUnlabelled = False,
+    bits: Bits = None,
+    background: Background = None,
+    layout: DataLayout = None,
+    normalisation: Normalised = None,
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
+    flip: Flip = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -40,7 +59,20 @@ def pretrain(
 
     machine.tune_allocator()
     check_device(device)
-    given = {"root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None}
+    given = {
+        "root": root,
+        "size": size,
+        "fit": fit,
+        "test": test,
+        "skip_bad": skip_bad or None,
+        "bits": bits,
+        "background": background,
+        "layout": layout,
+        "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None,
+        "normalisation": normalisation,
+        "flip": flip,
+    }
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     spec, *more = check_nets(net, real)
     if more:
@@ -62,7 +94,8 @@ def pretrain(
     lines += [f"  {cut.rjust(6)} %  {count}" for cut, count in counts.items()]
     most = max(counts, key=lambda cut: counts[cut])
     zca = real.transform.zca.variant if real.transform.zca else "none"
-    lines.append(f"use  datadam distill {data} --ipc N --net {spec} --set zca={zca} --set networks={out}@{most}")
+    alike = "" if normalisation in (None, "own") else f" --normalisation {normalisation}"
+    lines.append(f"use  datadam distill {data} --ipc N --net {spec}{alike} --set zca={zca} --set networks={out}@{most}")
     about = {key: pool.about[key] for key in ("net", "training", "seed", "checksum")}
     value = {"pool": str(out), "networks": pool.networks, "states": len(pool.states), "buckets": counts, **about}
     result("\n".join(lines), value, as_json=json)

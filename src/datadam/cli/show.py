@@ -283,6 +283,8 @@ def _facts(cards: list[dict[str, Any]]) -> list[tuple[str, str]]:
     each = " each" if len(cards) > 1 else ""
     keys = ("net", "iterations", "batch_real", "lr_images", "start", "zca") if learned else ("net", "zca")
     settings = [(key, recipe[key]) for key in (*keys, "seed", "preset") if recipe.get(key, "none") != "none"]
+    if recipe.get("normalisation", "own") != "own":
+        settings.append(("normalisation", recipe["normalisation"]))
     if recipe.get("networks", "random") != "random":
         settings.append(("networks", recipe["networks"].partition("#")[0]))
     size = " x ".join(map(str, data["shape"]))

@@ -8,6 +8,7 @@ from datadam.comparison.making import GridProgress, Making
 from datadam.comparison.store import Store, check_place, require_same, settled
 from datadam.comparison.table import Comparison
 from datadam.data import RealData
+from datadam.data.field import Normalisation
 from datadam.distillation.forecast import students_within
 from datadam.errors import noting
 from datadam.evaluation.protocols import Protocol
@@ -29,6 +30,7 @@ def compare(
     batch_real: int | None = None,
     precision: str | None = None,
     net: str = "auto",
+    normalisation: Normalisation | None = None,
     zca: bool | None = None,
     protocol: Protocol | str = "honest",
     students: int | None = None,
@@ -49,12 +51,11 @@ def compare(
     Arguments: `methods`, words such as "dm" or "datadam:power=1:layers=()", the first being the one that others are tested
     against; `ipc` (IPC), images per class; `nets`, the students' networks (None: `net`); `repeats`, independent sets of each,
     with seeds from `seed` on; `iterations`, `batch_real` and `precision`, instead of those of the presets, for methods that
-    learn; `net`, the network that "auto" in a preset stands for; `zca`, whitening for all or none (None: as the presets say);
-    `protocol` and `students` a set (None: 5, or all of a protocol that has fewer); `whole`, a last row of the whole training set,
-    of `whole_epochs`;
-    `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side (all its machines must see
-    `out`); `memory_limit` in bytes, for this process and those of its workers together (of a cluster: for each process);
-    `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
+    learn; `net`, the network that "auto" in a preset stands for; `normalisation` and `zca`, whitening, for all (None: as the
+    presets say); `protocol` and `students` a set (None: 5, or all of a protocol that has fewer); `whole`, a last row of the whole
+    training set, of `whole_epochs`; `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side
+    (all its machines must see `out`); `memory_limit` in bytes, for this process and those of its workers together (of a cluster:
+    for each process); `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
     A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
     Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
     cannot be written.
@@ -65,13 +66,15 @@ def compare(
     with noting(faults):
         check_place(out)
     with noting(faults):
+        real = real if normalisation is None else real.with_normalisation(normalisation)
+    with noting(faults):
         require_limit(engine, memory_limit)
         workers = workers if engine is not None else students_within(workers, real, memory_limit)
     with noting(faults):
         grid = plan(
             real, methods, ipc, nets, repeats=repeats, iterations=iterations, batch_real=batch_real, precision=precision,
-            net=net, zca=zca, protocol=protocol, students=students, whole=whole, whole_epochs=whole_epochs, seed=seed,
-            device=device, memory_limit=memory_limit,
+            net=net, normalisation=normalisation, zca=zca, protocol=protocol, students=students, whole=whole,
+            whole_epochs=whole_epochs, seed=seed, device=device, memory_limit=memory_limit,
         )  # fmt: skip
     refuse(faults)
     assert grid is not None

@@ -15,7 +15,8 @@ from datadam.augment.policies import check_words
 from datadam.augment.siamese import strategy_for
 from datadam.comparison.variants import Variant, changed, network, split, variant
 from datadam.data import RealData
-from datadam.distillation.begin import check, whitened
+from datadam.data.field import Normalisation
+from datadam.distillation.begin import check, prepared
 from datadam.distillation.forecast import Forecast
 from datadam.distillation.presets import FOR_METHOD, preset
 from datadam.distillation.recipe import Recipe
@@ -92,9 +93,9 @@ class Grid:
 
 def plan(
     real: RealData, methods: Sequence[str] | str, ipc: Sequence[int] | int, nets_: Sequence[str] | str | None, *, repeats: int,
-    iterations: int | None, batch_real: int | None, precision: str | None, net: str, zca: bool | None,
-    protocol: Protocol | str, students: int | None, whole: bool, whole_epochs: int | None, seed: int, device: str,
-    memory_limit: int | None,
+    iterations: int | None, batch_real: int | None, precision: str | None, net: str, normalisation: Normalisation | None,
+    zca: bool | None, protocol: Protocol | str, students: int | None, whole: bool, whole_epochs: int | None, seed: int,
+    device: str, memory_limit: int | None,
 ) -> Grid:  # fmt: skip
     """The grid that was asked for; arguments as `compare`. Raises `InvalidInput` with every fault at once."""
     faults: list[str] = []
@@ -126,7 +127,8 @@ def plan(
     )  # fmt: skip
     variants = _each(_texts(methods), variant, faults, "no method came; name one or more, such as random,dm,datadam")
     settings = {
-        "iterations": iterations, "batch_real": batch_real, "precision": precision, "net": net, "zca": zca, "seed": seed,
+        "iterations": iterations, "batch_real": batch_real, "precision": precision, "net": net, "normalisation": normalisation,
+        "zca": zca, "seed": seed,
     }  # fmt: skip
     rows: list[MethodRow] = []
     if not any(fault.startswith(("ipc", "seed", "no number")) for fault in faults):
@@ -173,7 +175,7 @@ def _spelled(net: str, real: RealData) -> str:
 
 def _resolved(rule: Protocol, real: RealData) -> Protocol:
     """The protocol with the words that "dsa" stands for on these data."""
-    return rule.with_augment(strategy_for(real.name)) if rule.training.augment == "dsa" else rule
+    return rule.with_augment(strategy_for(real.name, flips=real.flips)) if rule.training.augment == "dsa" else rule
 
 
 def _column(text: str, real: RealData, rule: Protocol, whole: bool, whole_epochs: int | None) -> Column:
@@ -211,7 +213,7 @@ def _rows(
             wrong += () if isinstance(error, CannotDo) else error.faults
             continue
         try:
-            if recipe.networks != RANDOM and (bucket := open_bucket(recipe.networks, whitened(real, recipe.zca), recipe.net)):
+            if recipe.networks != RANDOM and (bucket := open_bucket(recipe.networks, prepared(real, recipe), recipe.net)):
                 recipe = replace(recipe, networks=bucket.spec)
             rows.append(MethodRow(one, ipc, recipe, check(real, recipe, device=device, memory_limit=memory_limit)))
         except InvalidInput as error:
@@ -229,7 +231,10 @@ def _recipe(one: Variant, real: RealData, ipc: int, settings: dict[str, Any]) ->
     name, *options = recipe.net.split(":")
     given: dict[str, Any] = {"seed": settings["seed"]}
     if name == "auto":
-        given["net"] = ":".join((settings["net"], *options))
+        wide = nets.takes(settings["net"], "widen")  # of one-channel images, which not every network has to be told of
+        given["net"] = ":".join((settings["net"], *(one for one in options if wide or not one.startswith("widen="))))
+    if settings["normalisation"] is not None:
+        given["normalisation"] = settings["normalisation"]
     if settings["zca"] is not None:
         own = "official" if recipe.preset == "official" else "kornia"
         given["zca"] = own if settings["zca"] else "none"

@@ -18,7 +18,7 @@ from datadam.comparison.parts import Piece, expected, left, long_words, parts_of
 from datadam.comparison.store import Store, of_recipe
 from datadam.comparison.table import Comparison, Results, assemble, over_sets
 from datadam.data import RealData
-from datadam.distillation.begin import begin, resume, whitened
+from datadam.distillation.begin import begin, prepared, resume, whitened
 from datadam.distillation.checkpoint import clear_folder
 from datadam.errors import ArtifactError, DatadamError, InvalidInput
 from datadam.evaluation.evaluate import Progress as Judging
@@ -62,7 +62,7 @@ class Making:
         self.known: set[object] = set()  # what choices rest on and is done
         self.parts = parts_of(grid, self.real, where.device)
         self.todo = [part for part in self.parts if not self._is_done(part)]
-        self.white: dict[str, RealData] = {}
+        self.prepared: dict[tuple[str, str], RealData] = {}
         self.made = {
             "hardware": machine.hardware(torch.device(where.device)), "versions": machine.versions(), "commit": machine.commit(),
         }  # fmt: skip
@@ -214,10 +214,11 @@ class Making:
         else:
             if folder.exists():  # stopped before its first checkpoint: nothing in it is worth keeping
                 clear_folder(folder)
-            if recipe.zca not in self.white:
-                self.white[recipe.zca] = whitened(self.real, recipe.zca)  # once for all
+            space = recipe.normalisation, recipe.zca
+            if space not in self.prepared:
+                self.prepared[space] = prepared(self.real, recipe)  # once for all
             run = begin(
-                self.white[recipe.zca], recipe, out=folder, device=self.where.device, memory_limit=self.where.memory_limit,
+                self.prepared[space], recipe, out=folder, device=self.where.device, memory_limit=self.where.memory_limit,
                 note=self.note, command=self.command, progress=self._watch_choice(part),
             )  # fmt: skip
             for remark in run.remarks:

@@ -86,7 +86,8 @@ def _making(row: MethodRow, i: int, r: int, word: str, real: RealData, device: s
         passes = passes_behind(one, train, device)
         key = ("train" if one.what == TRAINING else "look", f"{one.what} {recipe.net}")
         prior = passes / rate if rate else 0.0
-        behind.append(SharedPiece((recipe.seed, recipe.net, recipe.zca, one), key, a_pass * passes, prior, one.doing))
+        who = (recipe.seed, recipe.net, f"{recipe.normalisation} {recipe.zca}", one)
+        behind.append(SharedPiece(who, key, a_pass * passes, prior, one.doing))
     looks = recipe.method.looks * train / rate if rate else 0.0
     return Piece("make", i, r, -1, word, ("choose", row.variant.word), 1.0, looks, tuple(behind))
 

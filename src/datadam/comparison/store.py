@@ -86,7 +86,7 @@ class Store:
     def evaluation_file(self, run: Path, of: str, net: str, protocol: Protocol, students: int, seed: int) -> Path:
         """Where an evaluation is kept, named as `datadam evaluate` does: one asked for differently has another place."""
         training, spec = protocol.training, net.replace(":", "-").replace("=", "")
-        usual = training.augment in (STRATEGY, strategy_for(self.real.name))
+        usual = training.augment in (STRATEGY, strategy_for(self.real.name, flips=self.real.flips))
         augment = "" if usual else f"-{training.augment}"
         number = f"-seed{seed}" if seed else ""
         return run / "evaluations" / f"{of}-{spec}-{protocol.name}{training.epochs}x{students}{augment}{number}.json"

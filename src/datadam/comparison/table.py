@@ -312,6 +312,16 @@ def _notes(grid: Grid, results: Results, device: str) -> list[str]:
             f"{which} distilled and judged on whitened images (ZCA), the others not, as their presets or words say; "
             "--zca or --no-zca treats all alike"
         )
+    spaces = {str((t["mean"], t["std"])) for t in (card["transform"] for card in results.cards.values()) if not t["zca"]}
+    if len(spaces) > 1:
+        other = dict.fromkeys(
+            row.variant.word for row in grid.rows if row.recipe is not None and row.recipe.normalisation != "own"
+        )
+        which = ", ".join(other) if len(other) <= NAMED else f"{len(other)} of the methods are"
+        notes.append(
+            f"{which} distilled and judged on images normalised by the numbers of the field's released code, the others by the "
+            "data's own, as their presets or words say; --normalisation treats all alike"
+        )
     if grid.whole and not grid.zca and white:
         notes.append("the whole set is judged without whitening")
     if device != "cpu":

@@ -24,7 +24,7 @@ from datadam.settings import refuse
 
 FOR_ALL = ("ipc", "seed", "protocol", "method", "preset")
 """What no single method of a comparison may set."""
-OF_CORESETS = ("net", "zca", "decoder")
+OF_CORESETS = ("net", "normalisation", "zca", "decoder")
 """The settings of a recipe that mean something to a method that learns nothing."""
 LONGEST = 80  # letters of a folder's name
 

@@ -3,8 +3,8 @@
 Shapes: N images, C channels, H x W pixels.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,79 +12,76 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from datadam.data.axes import FIRST, LAST, declared, layout, refuse_volumes
+from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
+from datadam.data.labels import NONE, Labels, counted_from_one, labels_of
+from datadam.data.numbering import joined
 from datadam.data.real import Raw, Split
+from datadam.data.torch_names import names_of
 from datadam.errors import DataError
 
-LAYOUTS = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
 ROUNDING = 1e-3  # of one of 256 levels: a float pixel further than this from a level is rounded aloud
-FIRST, LAST = (0, 1, 2, 3), (0, 3, 1, 2)  # where the channels are: the order of axes that gives [N, C, H, W]
 CONVERTED = ("1", "P", "PA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")  # Pillow's modes of 8 bits that are not plain
 LOSSY = "float pixels were rounded to the nearest of 256 levels."
 
 
-def from_arrays(arrays: Sequence[Any]) -> Raw:
+def from_arrays(
+    arrays: Sequence[Any],
+    axes: str | None = None,
+    *,
+    names: tuple[Sequence[str] | None, Sequence[str] | None] = (None, None),
+    test_asked: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
+) -> Raw:
     """Arrays or tensors (x_train, y_train) or (x_train, y_train, x_test, y_test).
 
-    Images are uint8, or floats in [0, 1] that become uint8, of a layout that `layout` knows; labels are integers
-    0 .. K - 1. Raises DataError for anything else.
+    Images are uint8, or floats in [0, 1] that become uint8, of a layout that `layout` knows or that `axes` declares, such as
+    "HWCN"; labels as in `datadam.data.labels.labels_of`, and numbers are 0 .. K - 1 or 1 .. K. Arguments: `names`, what the
+    classes of both parts are called, if that is known; `test_asked`, the test part was asked for, so that one without labels
+    is an error; the others as in `datadam.data.numbering.joined`. Raises DataError for anything else.
     """
     if len(arrays) not in (2, 4):
         raise DataError(f"arrays come as (x_train, y_train) or (x_train, y_train, x_test, y_test); {len(arrays)} came.")
     x = [_array(images) for images in arrays[::2]]
+    x = x if axes is None else [declared(images, axes) for images in x]
+    order, note = layout(x[0].shape, len(_array(arrays[1]))) if axes is None else (FIRST if x[0].ndim == 4 else None, "")
     if x[0].shape[1:] != x[-1].shape[1:]:
         shapes = f"{list(x[0].shape)} and {list(x[-1].shape)}"
         raise DataError(f"training and test images must have one shape; {shapes} came.")
-    order, note = layout(x[0].shape)
     notes = [note] if note else []
     parts = []
-    for what, images, labels in zip(("training", "test"), x, arrays[1::2], strict=False):
+    for what, images, given, called in zip(("training", "test"), x, arrays[1::2], names, strict=False):
         pixels, lossy = to_bytes(images, what)
         notes += [LOSSY] if lossy else []
-        pixels = pixels[:, None] if order is None else pixels.transpose(order)
-        parts.append(_part(pixels, _array(labels), what))
-    return _raw(parts, None, notes)
+        labels = labels_of(_array(given), f"the {what} part", called)
+        parts.append((pixels[:, None] if order is None else pixels.transpose(order), labels))
+    if len(parts) > 1 and parts[1][1].unlabelled and not test_asked:
+        notes.append(f"the test part was left alone: none of its {len(parts.pop()[0])} images has a label (all are -1).")
+    told = [labels for _, labels in parts]
+    told = counted_from_one(told) if names[0] == names[1] else [counted_from_one([labels])[0] for labels in told]
+    read = [Part(pixels, [labels]) for (pixels, _), labels in zip(parts, told, strict=True)]
+    return _raw(read, notes, as_numbers=labels_as_numbers, skip=skip_unlabelled)
 
 
-def from_dataset(train: Any, test: Any | None = None) -> Raw:
-    """Torch data sets of (image, label); class names come from the attribute `classes`, where there is one.
+def from_dataset(train: Any, test: Any | None = None, *, labels_as_numbers: bool = False, skip_unlabelled: bool = False) -> Raw:
+    """Torch data sets of (image, label), or of dictionaries that hold them; class names as `torch_names` finds them.
 
-    An image is a picture of Pillow, a tensor [C, H, W] or [H, W], or an array of a layout that `layout` knows.
+    An image is a picture of Pillow, a tensor [C, H, W] or [H, W], or an array of a layout that `layout` knows; labels and the
+    other arguments as in `from_arrays`.
     Raises DataError when a data set gives something else, or images of several shapes.
     """
     parts, notes = [], []
     for what, data in (("training", train), ("test", test)):
         if data is not None:
             pixels, labels, remarks = _columns(data, what)
-            parts.append(_part(pixels, labels, what))
+            known, which = names_of(data, len(labels))
+            pieces = [
+                counted_from_one([labels_of(labels[which == k], f"the {what} part", names)])[0] for k, names in enumerate(known)
+            ]
+            parts.append(Part(pixels, pieces, np.argsort(which, kind="stable")))
             notes += remarks
-    names = getattr(train, "classes", getattr(getattr(train, "dataset", None), "classes", None))
-    return _raw(parts, None if names is None else tuple(str(name) for name in names), notes)
-
-
-def layout(shape: Sequence[int]) -> tuple[tuple[int, ...] | None, str]:
-    """How to read an array of images as [N, C, H, W]: the order of its axes (None: add a channel axis), and a note.
-
-    Channels are the axis of 1 to 4; if both could be, the one that leaves square images; if neither, the smallest axis.
-    Raises DataError for another number of axes, and where this does not decide.
-    """
-    if len(shape) == 3 and 0 not in shape[1:]:
-        return None, ""
-    if len(shape) != 4 or 0 in shape[1:]:
-        raise DataError(f"images must come as {LAYOUTS}; an array of shape {list(shape)} came.")
-    _, a, b, c = shape
-    candidates = [order for order, channels in ((FIRST, a), (LAST, c)) if 1 <= channels <= 4]
-    if len(candidates) == 2:
-        candidates = [order for order, square in ((FIRST, b == c), (LAST, a == b)) if square]
-    elif not candidates and a != c:
-        order = FIRST if a < c else LAST
-        words = "[N, C, H, W]" if order == FIRST else "[N, H, W, C]"
-        return order, f"images of shape {list(shape)} were read as {words}, {shape[order[1]]} channels."
-    if len(candidates) != 1:
-        raise DataError(
-            f"images of shape {list(shape)} could be [N, C, H, W] as well as [N, H, W, C]. Give [N, H, W] if there is "
-            "one channel, or a torch data set of tensors, which are always [C, H, W]."
-        )
-    return candidates[0], ""
+    return _raw(parts, notes, as_numbers=labels_as_numbers, skip=skip_unlabelled)
 
 
 def to_bytes(images: npt.NDArray[Any], what: str = "images") -> tuple[npt.NDArray[np.uint8], bool]:
@@ -114,33 +111,34 @@ def to_bytes(images: npt.NDArray[Any], what: str = "images") -> tuple[npt.NDArra
     return out, lossy
 
 
-def checked_labels(labels: npt.NDArray[Any], what: str = "labels") -> npt.NDArray[np.int64]:
-    """Labels as int64 [N]; [N, 1] is accepted. Raises DataError when they are not integers from 0 on."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        cure = "Use .argmax(1) for one-hot labels." if labels.ndim == 2 else "Number the classes 0 .. K - 1."
-        raise DataError(f"{what} labels must be integers [N]; {labels.dtype} {list(labels.shape)} came. {cure}")
-    if len(labels) and (labels.min() < 0 or labels.max() >= 1_000_000):
-        raise DataError(f"{what} labels must be 0 .. K - 1; {labels.min()} .. {labels.max()} came.")
-    return labels.astype(np.int64)
+class Part(NamedTuple):
+    """Images [N, C, H, W] and their labels, piece by piece, where pieces call classes differently; `order` [N], which image each
+    label belongs to (None: as they come)."""
+
+    pixels: npt.NDArray[np.uint8]
+    pieces: Sequence[Labels]
+    order: npt.NDArray[np.int64] | None = None
 
 
-def _part(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[Any], what: str) -> Split:
-    checked = checked_labels(labels, what)
-    if not len(pixels):
-        raise DataError(f"there is no {what} image.")
-    if len(pixels) != len(checked):
-        raise DataError(f"{what}: each image needs a label; {len(pixels)} images and {len(checked)} labels came.")
-    return Split(np.ascontiguousarray(pixels), checked)
+def _raw(parts: Sequence[Part], notes: Iterable[str], *, as_numbers: bool, skip: bool) -> Raw:
+    for what, part in zip(("training", "test"), parts, strict=False):
+        if not len(part.pixels):
+            raise DataError(f"there is no {what} image.")
+        count = sum(len(piece.numbers) for piece in part.pieces)
+        if len(part.pixels) != count:
+            raise DataError(f"{what}: each image needs a label; {len(part.pixels)} images and {count} labels came.")
+    pieces = [part.pieces for part in parts]
+    found = joined(pieces[0], pieces[1] if pieces[1:] else None, as_numbers=as_numbers, skip_unlabelled=skip, contiguous=True)
+    train = _split(parts[0], found.train, found.kept[0])
+    test = None if found.test is None else _split(parts[1], found.test, found.kept[1])
+    return Raw(found.classes, train, test, tuple(dict.fromkeys((*notes, *found.notes))))
 
 
-def _raw(parts: Sequence[Split], names: tuple[str, ...] | None, notes: Iterable[str]) -> Raw:
-    k = int(parts[0].labels.max()) + 1
-    if names is not None and len(names) < k:
-        raise DataError(f"the data set names {len(names)} classes, and its labels go up to {k - 1}.")
-    classes = names or tuple(str(i) for i in range(k))
-    return Raw(classes, parts[0], parts[1] if parts[1:] else None, tuple(dict.fromkeys(notes)))
+def _split(part: Part, numbers: npt.NDArray[np.int64], kept: npt.NDArray[np.bool_]) -> Split:
+    labels = np.full(len(kept), NONE, dtype=np.int64)
+    labels[(np.arange(len(kept)) if part.order is None else part.order)[kept]] = numbers
+    has = labels != NONE
+    return Split(np.ascontiguousarray(part.pixels if has.all() else part.pixels[has]), labels[has])
 
 
 def _columns(data: Any, what: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any], list[str]]:
@@ -149,6 +147,12 @@ def _columns(data: Any, what: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[A
     labels: list[Any] = []
     notes: list[str] = []
     for i, item in enumerate(_items(data)):
+        if isinstance(item, Mapping):
+            keys = pick(IMAGE_COLUMNS, item), pick(LABEL_COLUMNS, item)
+            if None in keys:
+                wanted = f"one of {', '.join(IMAGE_COLUMNS)}, and one of {', '.join(LABEL_COLUMNS)}"
+                raise DataError(f"item {i} of this data set has the keys {', '.join(map(str, item))}; it needs {wanted}.")
+            item = [item[key] for key in keys]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise DataError(f"a data set must give (image, label); item {i} of this one is {type(item).__name__}.")
         image = _array(_plain(item[0]))
@@ -163,10 +167,11 @@ def _columns(data: Any, what: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[A
         notes += [note] * (bool(note) and not i) + [LOSSY] * lossy
         images.append(pixels)
         labels.append(_array(item[1]))
-    if any(label.ndim for label in labels):
-        raise DataError(f"the labels of a data set must be single integers; some of this one have axes ({what} part).")
     if not images:
         raise DataError(f"there is no {what} image.")
+    if len(shapes := {label.shape for label in labels}) > 1:
+        came = ", ".join(str(list(shape)) for shape in sorted(shapes))
+        raise DataError(f"the labels of a data set must have one shape; those of the {what} part are {came}.")
     return np.stack(images), np.asarray(labels), list(dict.fromkeys(notes))
 
 
@@ -175,6 +180,7 @@ def _layout_of(given: Any, image: npt.NDArray[Any]) -> tuple[tuple[int, ...] | N
     if image.ndim == 3 and isinstance(given, Image.Image):
         return LAST, ""
     if image.ndim == 3 and isinstance(given, Tensor):
+        refuse_volumes((1, *image.shape))
         return FIRST, ""
     return layout((1, *image.shape))
 

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datadam import plugins
-from datadam.data import arrays, binary, official
+from datadam.data import arrays, binary, four_files, hub_objects, official
+from datadam.data.arrangement import CLASSES
+from datadam.data.field import Normalisation, check_normalisation
 from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
 from datadam.data.official import Asked
+from datadam.data.parts import holds_parquet
 from datadam.data.real import Raw, RealData, Split, hold_out, statistics
+from datadam.data.rendering import Bits, rendering
 from datadam.data.whitening import Transform, Variant, check_variant
 from datadam.errors import DataError, InvalidInput, UnknownName
 
@@ -166,7 +170,14 @@ def load(
     fit: Fit | None = None,
     test: Any | None = None,
     skip_bad: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
+    bits: Bits | None = None,
+    background: str | int | None = None,
+    layout: str | None = None,
+    normalisation: Normalisation = "own",
     zca: Literal[False] | Variant = False,
+    flip: bool = True,
     memory_limit: int | None = None,
     download: bool = True,
     progress: Progress | None = None,
@@ -174,22 +185,35 @@ def load(
     """Load real data with its training and test part.
 
     Arguments: `source`, a name of CATALOG, a path (a folder of images, an .npz, a parquet file or a folder of them),
-    "hf:owner/name", a torch data set of (image, label), or arrays (x_train, y_train[, x_test, y_test]); `root`, where
-    named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to which square and
-    how images of files are resized; `test`, the test part where `source` is only the training part; `skip_bad`, leave
-    out unreadable images instead of refusing; `zca`, whiten like `RealData.with_zca`; `memory_limit`, in bytes, beyond
-    which decoded images stay on disk; `download`, whether an absent public set is fetched; `progress(what, done,
-    total)`, called now and then.
-    Without a test part a fifth of each class is held out, always the same images.
+    "hf:owner/name", a data set of (image, label) of torch or of the package datasets, or arrays (x_train, y_train[, x_test,
+    y_test]); `root`, where named sets lie or are downloaded to ($DATADAM_ROOT, else ~/.cache/datadam); `size` and `fit`, to
+    which square and how images of files are resized; `test`, the test part where `source` is only the training part;
+    `skip_bad`, leave out unreadable images instead of refusing; `labels_as_numbers`, equal numbers of both parts are equal
+    classes, whatever they are called; `skip_unlabelled`, leave out images whose label is -1 or missing instead of refusing;
+    `bits`, from 8 to 16, how many are in use in images of more than 8 bits a channel, which are scaled ("auto": as many as
+    their largest number needs); `background`, "black", "white" or a level from 0 to 255, what lies behind transparent images;
+    `layout`, where it is not plain: for arrays the order of their axes, such as "HWCN", and for folders "classes", which says
+    that the folders inside are the classes, whatever they are called and hold; `normalisation`, as
+    `RealData.with_normalisation`; `zca`, whiten like `RealData.with_zca`; `flip`, False for images that a mirror puts into
+    another class: presets and protocols then leave flip out of their augmentation, as for digits; `memory_limit`, in bytes,
+    beyond which decoded images stay on disk; `download`, whether an absent public set is fetched; `progress(what, done, total)`,
+    called now and then.
+    Both parts agree by the names of classes, where they have any. Without a test part a fifth of each class is held out, always
+    the same images.
     Raises UnknownName, DataError (also where a set must be asked for), DownloadError, NotEnoughMemory.
     """
     if fit is not None and fit not in FITS:
         raise InvalidInput(f"unknown fit {fit!r}. Known: {', '.join(FITS)}.")
     if size is not None and (not isinstance(size, int) or size < 1):
         raise InvalidInput(f"size must be a positive whole number of pixels; {size!r} came.")
+    check_normalisation(normalisation)
     if zca:
         check_variant(zca)
-    asked = Asked(size=size, fit=fit, test=test, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress)
+    rendered = rendering(bits, background)
+    asked = Asked(
+        size=size, fit=fit, test=test, skip_bad=skip_bad, labels_as_numbers=labels_as_numbers, skip_unlabelled=skip_unlabelled,
+        rendered=rendered, layout=layout, memory_limit=memory_limit, progress=progress,
+    )  # fmt: skip
     row = row_named(source) if isinstance(source, str) else None
     named = row is not None
     path = None
@@ -206,21 +230,18 @@ def load(
         raw = read_named(name, row, default_root() if root is None else absolute(root), asked, download)
     elif isinstance(source, str) and source.startswith("hf:"):
         name, kept = source.removeprefix("hf:").rpartition("/")[2], source
+        refuse("data sets of the hub", {"layout": layout}, "Their images are encoded one by one.")
         raw = official.read_hub(source.removeprefix("hf:"), asked)
     elif path is not None:
-        name, kept = path.stem if path.is_file() else path.name, str(path)
+        name, kept = _name_of(path), str(path)
         raw = _read_path(path, asked)
     else:
-        refuse("arrays and data sets", {"size": size, "fit": fit, "skip_bad": skip_bad})
         name, kept = "arrays", ""
-        if isinstance(source, (tuple, list)):
-            refuse("arrays", {"test": test}, "Give (x_train, y_train, x_test, y_test).")
-            raw = arrays.from_arrays(source)
-        else:
-            raw = arrays.from_dataset(source, test)
+        raw = _read_object(source, asked)
     train, test_part, notes = hold_out(raw)
-    options = _options(kept, root, asked)
+    options = _options(kept, root, asked, background, row) | ({} if flip else {"flip": False})
     real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
+    real = real.with_normalisation(normalisation)
     return real.with_zca(zca) if zca else real
 
 
@@ -248,35 +269,66 @@ def _checked(name: str, loaded: object) -> NamedData:
     return loaded
 
 
+def _read_object(source: Any, asked: Asked) -> Raw:
+    """Data that are in memory already."""
+    as_numbers, skip = asked.labels_as_numbers, asked.skip_unlabelled
+    if hub_objects.is_one(source):
+        return hub_objects.read(source, asked)
+    refuse("arrays and data sets", asked.of_files())
+    if isinstance(source, (tuple, list)):
+        refuse("arrays", {"test": asked.test}, "Give (x_train, y_train, x_test, y_test).")
+        return arrays.from_arrays(source, asked.layout, labels_as_numbers=as_numbers, skip_unlabelled=skip)
+    refuse("data sets", {"layout": asked.layout}, "Let it give tensors, which are always [C, H, W].")
+    return arrays.from_dataset(source, asked.test, labels_as_numbers=as_numbers, skip_unlabelled=skip)
+
+
+def _name_of(path: Path) -> str:
+    sets = four_files.sets_in(path)
+    own = path.stem if path.is_file() else path.name
+    return sets[0].name or path.parent.name if sets and path.is_file() else own
+
+
 def _read_path(path: Path, asked: Asked) -> Raw:
     test = None if asked.test is None else absolute(asked.test)
     if test is not None and not test.exists():
         raise DataError(f"the test part {test} does not exist.")
+    if four_files.sets_in(path):
+        refuse(
+            "sets of four files", {**asked.of_files(), "layout": asked.layout, "test": test}, "They say all of this themselves."
+        )
+        return four_files.read(path, labels_as_numbers=asked.labels_as_numbers, skip_unlabelled=asked.skip_unlabelled)
     if path.suffix == ".npz":
         from datadam.data import tables
 
-        refuse(".npz files", {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad})
-        return tables.read_npz(path, test=test)
-    if path.suffix == ".parquet" or (path.is_dir() and _holds_parquet(path)):
+        refuse(".npz files", asked.of_files())
+        return tables.read_npz(
+            path,
+            test=test,
+            layout=asked.layout,
+            labels_as_numbers=asked.labels_as_numbers,
+            skip_unlabelled=asked.skip_unlabelled,
+        )
+    if path.suffix == ".parquet" or (path.is_dir() and holds_parquet(path)):
         from datadam.data import tables
 
+        refuse("parquet files", {"layout": asked.layout}, "Their images are encoded one by one.")
         return tables.read_parquet(
             path,
             size=asked.size,
             fit=asked.fit,
             test=test,
             skip_bad=asked.skip_bad,
+            labels_as_numbers=asked.labels_as_numbers,
+            skip_unlabelled=asked.skip_unlabelled,
             memory_limit=asked.memory_limit,
             progress=asked.progress,
+            rendered=asked.rendered,
         )
     if not path.is_dir():
         raise DataError(f"{path} is no folder of images, no .npz and no .parquet; these can be loaded.")
+    if asked.layout not in (None, CLASSES):
+        raise InvalidInput(f"layout is {asked.layout!r}; for a folder of images it can only be {CLASSES!r}.")
     return official.read_folder(path, asked, test=test)
-
-
-def _holds_parquet(path: Path) -> bool:
-    """Not every level is searched: a folder of a million images would take its time."""
-    return any(any(path.glob(f"{inside}*.parquet")) for inside in ("", "data/", "train/"))
 
 
 def _normalisation(row: NamedData | None, train: Split) -> Transform:
@@ -285,11 +337,17 @@ def _normalisation(row: NamedData | None, train: Split) -> Transform:
     return Transform(*statistics(train.pixels))
 
 
-def _options(kept: str, root: str | os.PathLike[str] | None, asked: Asked) -> dict[str, Any]:
+def _options(
+    kept: str, root: str | os.PathLike[str] | None, asked: Asked, background: str | int | None, row: NamedData | None
+) -> dict[str, Any]:
     """What `load` needs beside the source to load the same again; nothing for data in memory, which cannot be."""
     if not kept:
         return {}
     options: dict[str, Any] = {} if root is None else {"root": str(absolute(root))}
     if asked.test is not None:
-        options["test"] = asked.test if kept.startswith("hf:") else str(absolute(asked.test))
-    return options | {key: value for key in ("size", "fit", "skip_bad") if (value := getattr(asked, key))}
+        options["test"] = str(asked.test) if kept.startswith("hf:") else str(absolute(asked.test))
+    if asked.size:  # how they were resized is said also where nobody asked
+        options |= {"size": asked.size, "fit": asked.fit or (row.fit if row else None) or "crop"}
+    options |= {key: True for key in ("labels_as_numbers", "skip_unlabelled") if getattr(asked, key)}
+    given = {"skip_bad": asked.skip_bad or None, "bits": asked.rendered.bits, "background": background, "layout": asked.layout}
+    return options | {key: value for key, value in given.items() if value is not None}

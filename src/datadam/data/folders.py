@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from datadam.data.pictures import SHOWN, Fit, Pictures, Progress, decode, some
+from datadam.data.arrangement import CLASSES, arranged, subfolders
+from datadam.data.class_names import match
+from datadam.data.numbering import SKIP
+from datadam.data.pictures import ENDINGS, SHOWN, Fit, Pictures, Progress, decode, some
 from datadam.data.real import Raw
+from datadam.data.rendering import USUALLY, Rendering
 from datadam.errors import DataError
 
-TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")  # the first that is there wins
-PLAIN_ENDINGS = (".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-ENDINGS = frozenset((*PLAIN_ENDINGS, ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif"))
+UNLABELLED = "-1"
 
 
 def read(
@@ -26,27 +28,37 @@ def read(
     fit: Fit | None = None,
     test: Path | None = None,
     skip_bad: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
     classes: Mapping[str, str] | None = None,
+    layout: str | None = None,
 ) -> Raw:
-    """A folder of images: CLASS/*.png, or train/CLASS/*.png with test/ or val/ beside train/.
+    """A folder of images: CLASS/*.png, or train/CLASS/*.png with test/ or val/ beside train/ (see `datadam.data.arrangement`).
 
     Arguments: `size` and `fit`, to which square and how the images are resized (None: all have one size already);
     `test`, a folder of the same classes for the test part; `skip_bad`, leave out images that cannot be decoded;
-    `memory_limit`, in bytes, beyond which decoded images stay on disk; `progress(what, done, total)`; `classes`, folder
-    name -> class name, if only these classes are wanted, in this order.
+    `labels_as_numbers`, folders called by numbers on one side are those of these places on the other; `skip_unlabelled`,
+    leave out folders called -1; `memory_limit`, in bytes, beyond which decoded images stay on disk; `progress(what, done,
+    total)`; `classes`, folder name -> class name, if only these classes are wanted, in this order;
+    `layout`, "classes" to declare that the folders inside are the classes, whatever they hold.
     Images may lie deeper inside a class. They are read in the order of their names. Raises DataError.
     """
-    training, testing, notes = _parts(path, test)
-    folders = list(classes or _subfolders(training))
-    _check_folders(training, folders, classes)
+    found = arranged(path, test, known=classes is not None, declared=layout == CLASSES)
+    training, testing, notes = found.training, found.testing, list(found.notes)
+    folders = list(classes or found.classes)
     ignored: Counter[str] = Counter()
-    listed = [_listed(root, folders, ignored) for root in (training, testing) if root is not None]
-    if testing is not None:
-        extra = [] if classes else sorted(set(_subfolders(testing)) - set(folders))
-        if extra:
-            raise DataError(f"{testing} has class folders that {training} has not: {some(extra)}. Move them away.")
+    if not classes:
+        notes += _leave_unlabelled(folders, [training, testing], ignored, skip=skip_unlabelled)
+    listed = [_listed(training, folders, ignored)]
+    if testing is not None and classes:
+        listed.append(_listed(testing, folders, ignored))
+    elif testing is not None:
+        tested, said = _listed_by_name(testing, training, folders, ignored, as_numbers=labels_as_numbers)
+        listed.append(tested)
+        notes += said
     if ignored:
         kinds = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(SHOWN))
         notes.append(f"{ignored.total()} files that are not images, or are hidden, were ignored ({kinds}).")
@@ -59,6 +71,7 @@ def read(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
+        rendered=rendered,
         notes=notes,
     )
 
@@ -73,6 +86,7 @@ def read_files(
     skip_bad: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
     notes: Sequence[str] = (),
 ) -> Raw:
     """Image files with their labels: `train` and `test` are lists of (path, label). The rest as in `read`."""
@@ -94,36 +108,16 @@ def read_files(
         lambda a, b: names[a:b],
         key.hexdigest(),
     )
-    return decode(pictures, size=size, fit=fit, skip_bad=skip_bad, memory_limit=memory_limit, progress=progress, notes=notes)
-
-
-def _parts(path: Path, test: Path | None) -> tuple[Path, Path | None, list[str]]:
-    """The folders that hold CLASS folders: of the training part and of the test part, and notes."""
-    inside = {name.lower(): path / name for name in _subfolders(path)}
-    training = next((inside[name] for name in TRAIN if name in inside and _subfolders(inside[name])), None)
-    if training is None:
-        if inside and inside.keys() <= set(TEST):
-            raise DataError(f"{path} holds {some(sorted(inside))} and no train/. Add it, or name the folder of the classes.")
-        return path, test, []
-    others = [inside[name] for name in TEST if name in inside]
-    known = set(_subfolders(training))
-    usable = [folder for folder in others if known & set(_subfolders(folder))]
-    testing = test or next(iter(usable), None)
-    notes = [
-        f"{folder} was left alone: "
-        + (f"the test part is {testing}." if folder in usable else f"it has no class folder of {training}.")
-        for folder in others
-        if folder != testing
-    ]
-    return training, testing, notes
-
-
-def _check_folders(training: Path, folders: Sequence[str], classes: Mapping[str, str] | None) -> None:
-    if not folders:
-        raise DataError(f"{training} has no class folders. Images must lie in PATH/CLASS/*.png or PATH/train/CLASS/*.png.")
-    if not classes and len(folders) == 1 and len(_subfolders(training / folders[0])) > 1:
-        only = training / folders[0]
-        raise DataError(f"{training} has only one class folder, {folders[0]}. Give {only} if the classes are in it.")
+    return decode(
+        pictures,
+        size=size,
+        fit=fit,
+        skip_bad=skip_bad,
+        memory_limit=memory_limit,
+        progress=progress,
+        notes=notes,
+        rendered=rendered,
+    )
 
 
 def _listed(root: Path, folders: Sequence[str], ignored: Counter[str]) -> list[tuple[str, int]]:
@@ -136,6 +130,32 @@ def _listed(root: Path, folders: Sequence[str], ignored: Counter[str]) -> list[t
     if empty:
         raise DataError(f"{root}: no image in class folder {some(empty)}. Add images, or remove the folder.")
     return [(name, label) for label, names in enumerate(found) for name in names]
+
+
+def _listed_by_name(
+    testing: Path, training: Path, folders: Sequence[str], ignored: Counter[str], *, as_numbers: bool
+) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
+    """(path, label) of the test images, class after class; classes agree by name, and some may have no image. And notes."""
+    theirs = [name for name in subfolders(testing) if name != UNLABELLED]
+    found = [_images(testing / name, ignored) for name in theirs]
+    used = [k for k, names in enumerate(found) if names]
+    if not used:
+        raise DataError(f"{testing}: no image in class folder {some(theirs or list(folders))}. Add images.")
+    matched = match(theirs, folders, used=used, as_numbers=as_numbers, who=str(testing), whom=str(training))
+    listed = sorted((matched.places[k], name) for k in used for name in found[k])
+    return [(name, label) for label, name in listed], matched.notes
+
+
+def _leave_unlabelled(folders: list[str], roots: Sequence[Path | None], ignored: Counter[str], *, skip: bool) -> list[str]:
+    """Take a folder called -1 out of `folders`, and a note. Raises DataError where its images may not be left out."""
+    counts = [len(_images(root / UNLABELLED, ignored)) for root in roots if root is not None and (root / UNLABELLED).is_dir()]
+    if not sum(counts):
+        return []
+    if not skip:
+        raise DataError(f"{sum(counts)} images lie in folders called -1, the mark for unlabelled. {SKIP}")
+    if UNLABELLED in folders:
+        folders.remove(UNLABELLED)
+    return [f"{sum(counts)} images have no label (they lie in folders called -1) and were left out."]
 
 
 def _images(folder: Path, ignored: Counter[str], above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
@@ -155,14 +175,3 @@ def _images(folder: Path, ignored: Counter[str], above: frozenset[tuple[int, int
         else:
             ignored[entry.suffix.lower() or "without ending"] += 1
     return sorted(found)
-
-
-def _subfolders(path: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in path.iterdir() if _is_folder(entry))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Give a folder of images.") from error
-
-
-def _is_folder(entry: Path) -> bool:
-    return not entry.name.startswith(".") and entry.name != "__MACOSX" and entry.is_dir()

@@ -60,10 +60,13 @@ def default_root() -> Path:
 
 def read_named(name: str, row: NamedData, root: Path, asked: Asked, download: bool) -> Raw:
     refuse(name, {"test": asked.test}, "It has a test part of its own.")
+    labels = {"labels_as_numbers": asked.labels_as_numbers, "skip_unlabelled": asked.skip_unlabelled}
+    refuse(name, labels, "All of its images have labels, and both parts the same names.")
+    refuse(name, {"layout": asked.layout}, "Its layout is known.")
     if not row.image_files:
         refuse(
             name,
-            {"size": asked.size, "fit": asked.fit, "skip_bad": asked.skip_bad},
+            asked.of_files(),
             "It has one size and no single files.",
         )
     asked = asked.with_defaults(row.size, row.fit)
@@ -103,14 +106,34 @@ def _find(row: NamedData, root: Path) -> tuple[Layout, Path] | None:
 
 
 def _fetch(row: NamedData, root: Path, progress: Progress | None) -> tuple[Layout, Path] | None:
-    """Download the set under `root`, unless another process has just done it."""
+    """Download the set under `root`, unless another process has just done it; nothing is left where nothing came."""
+    place = root / "downloads"
+    ours = [folder for folder in _folders_of(row, root) if not folder.exists()]
+    try:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DownloadError(f"{place} cannot be written: {error}. Choose another folder with root=.") from error
+        return _received(row, root, place, progress)
+    except BaseException:  # what could not begin leaves nothing behind: of folders, only empty ones can be removed
+        for folder in ours:
+            for empty in (file for file in folder.glob("*.part") if not file.stat().st_size):
+                empty.unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _folders_of(row: NamedData, root: Path) -> list[Path]:
+    """The folders that a download may have to make, the innermost first."""
+    inner = {root / "downloads", *(root / file.to for file in row.downloads if file.to is not None)}
+    return sorted({folder for place in inner for folder in (place, *place.parents)}, key=lambda folder: -len(folder.parts))
+
+
+def _received(row: NamedData, root: Path, place: Path, progress: Progress | None) -> tuple[Layout, Path] | None:
+    """Fetch and unpack every file of a set, one process at a time."""
     from datadam.data import download as net
 
-    place = root / "downloads"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DownloadError(f"{place} cannot be written: {error}. Choose another folder with root=.") from error
     with hold(place / row.layouts[0].folder.replace("/", "-")):
         for file in row.downloads if _find(row, root) is None else ():
             name = file.url.rpartition("/")[2]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datadam.data.real import Raw
+from datadam.data.rendering import USUALLY, Rendering
 from datadam.errors import DataError
 
 # Table 9 of DataDAM's supplement, in its order: folder (WordNet's number) -> class.
@@ -57,8 +58,17 @@ class Asked:
     fit: Literal["crop", "squash", "pad"] | None = None
     test: Any | None = None
     skip_bad: bool = False
+    labels_as_numbers: bool = False
+    skip_unlabelled: bool = False
+    rendered: Rendering = USUALLY
+    layout: str | None = None
     memory_limit: int | None = None
     progress: Callable[[str, int, int | None], None] | None = None
+
+    def of_files(self) -> dict[str, object]:
+        """What means something to images that are encoded one by one, by the names of `load`."""
+        given = {"size": self.size, "fit": self.fit, "skip_bad": self.skip_bad}
+        return given | {"bits": self.rendered.bits, "background": self.rendered.background}
 
     def with_defaults(self, size: int | None, fit: Literal["crop", "squash", "pad"] | None) -> "Asked":
         """The same, with a size and a fit where none was given."""
@@ -75,9 +85,13 @@ def read_folder(path: Path, asked: Asked, *, test: Path | None = None, classes: 
         fit=asked.fit,
         test=test,
         skip_bad=asked.skip_bad,
+        labels_as_numbers=asked.labels_as_numbers,
+        skip_unlabelled=asked.skip_unlabelled,
         memory_limit=asked.memory_limit,
         progress=asked.progress,
+        rendered=asked.rendered,
         classes=None if classes is None else dict(classes),
+        layout=asked.layout,
     )
 
 
@@ -89,10 +103,13 @@ def read_hub(name: str, asked: Asked) -> Raw:
         name,
         size=asked.size,
         fit=asked.fit,
-        test=asked.test,
+        test=None if asked.test is None else str(asked.test),
         skip_bad=asked.skip_bad,
+        labels_as_numbers=asked.labels_as_numbers,
+        skip_unlabelled=asked.skip_unlabelled,
         memory_limit=asked.memory_limit,
         progress=asked.progress,
+        rendered=asked.rendered,
     )
 
 
@@ -103,23 +120,31 @@ def read_imagenet(folder: Path, asked: Asked, *, classes: Mapping[str, str] | No
 
 
 def read_tiny_imagenet(folder: Path, asked: Asked) -> Raw:
-    """train/WNID/images, and val/images with val_annotations.txt (or val/WNID, as some arrange it)."""
-    names = _named(folder / "words.txt", folder / "train", "\t")
+    """train/WNID/images, and val/images with val_annotations.txt (or val/WNID, as some arrange it, with or without that file)."""
+    from datadam.data.arrangement import subfolders
+
+    names = _named(folder / "words.txt", folder / "train", "\t") or {name: name for name in subfolders(folder / "train")}
     annotations = folder / "val" / "val_annotations.txt"
-    if names is None or not annotations.exists():
+    if not annotations.exists():
         return read_folder(folder, asked, classes=names)
-    train = [
-        (str(image), label)
-        for label, wnid in enumerate(names)
-        for image in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))
-    ]
     rows = [line.split("\t") for line in annotations.read_text(encoding="utf-8").splitlines() if line.strip()]
     label_of = {wnid: label for label, wnid in enumerate(names)}
     wrong = [row for row in rows if len(row) < 2 or row[1] not in label_of]
     if wrong:
         raise DataError(f"{annotations}: not FILE, tab, one of the classes of train/: {wrong[0]}. Fetch the set again.")
-    test = [(str(folder / "val" / "images" / row[0]), label_of[row[1]]) for row in rows]
+    test = [(str(_where(folder / "val", *row[:2])), label_of[row[1]]) for row in rows]
+    if not all(Path(image).exists() for image, _ in test) and any((folder / "val" / wnid).is_dir() for wnid in names):
+        return read_folder(folder, asked, classes=names)  # arranged by class since, under other names
+    train = [
+        (str(image), label) for label, wnid in enumerate(names) for image in sorted((folder / "train" / wnid).rglob("*.JPEG"))
+    ]
     return _read_files(tuple(names.values()), train, test, asked)
+
+
+def _where(val: Path, name: str, wnid: str) -> Path:
+    """Where a validation image lies: as it was published, or arranged by class since, the annotations being left behind."""
+    places = (val / "images" / name, val / wnid / name, val / wnid / "images" / name)
+    return next((place for place in places if place.exists()), places[0])
 
 
 def read_mhist(folder: Path, asked: Asked) -> Raw:
@@ -155,6 +180,7 @@ def _read_files(classes: tuple[str, ...], train: list[tuple[str, int]], test: li
         skip_bad=asked.skip_bad,
         memory_limit=asked.memory_limit,
         progress=asked.progress,
+        rendered=asked.rendered,
     )
 
 

@@ -19,12 +19,14 @@ from torch import Tensor
 
 from datadam.data.cache import pixels as pixels_of
 from datadam.data.cache import release
+from datadam.data.field import Normalisation, numbers
 from datadam.data.whitening import ZCA, Transform, Variant, check_dimension, check_variant
 from datadam.errors import DataError, InvalidInput
 from datadam.rng import stream
 
 HELD_OUT = 0.2  # the share of each class that becomes the test part when there is none
 MAPPED = 64  # images read from a memory map before its pages are given back
+SHOWN = 12  # names of classes in a note
 CHUNK = 1 << 22  # bytes of pixels read at a time, wherever memory must not grow with N
 
 
@@ -94,11 +96,24 @@ class RealData:
         if faults:
             raise DataError(*faults)
 
+    @classmethod
+    def from_dataset(cls, train: Any, test: Any | None = None, **options: Any) -> "RealData":
+        """The data of a data set object of torch or of the package datasets; `test`, the object of the test part, or the name of
+        a split. The rest, and errors, as in `datadam.load`."""
+        from datadam.data.catalog import load
+
+        return load(train, test=test, **options)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         _, c, h, w = self.train.pixels.shape
         return c, h, w
+
+    @property
+    def flips(self) -> bool:
+        """Whether a mirror leaves an image in its class, as far as whoever loaded the data has said."""
+        return bool(self.options.get("flip", True))
 
     @cached_property
     def by_class(self) -> list[npt.NDArray[np.int64]]:
@@ -159,6 +174,21 @@ class RealData:
         chosen = [part.take(np.flatnonzero(new[part.labels] >= 0)) for part in (self.train, self.test)]
         train, test = (Split(part.pixels, new[part.labels]) for part in chosen)
         return replace(self, classes=tuple(self.classes[k] for k in wanted), train=train, test=test)
+
+    def with_normalisation(self, normalisation: Normalisation) -> "RealData":
+        """The same images, by the mean and standard deviation that the released code of the field has for data of this name.
+
+        Argument: `normalisation`, "field" or "mtt" (see data/field.py); "own", or data that the field does not know: unchanged.
+        Raises `InvalidInput` where whitening was fitted under other numbers.
+        """
+        known = numbers(normalisation, self.name, self.shape[0])
+        if known is None or known == (self.transform.mean, self.transform.std):
+            return self
+        if self.transform.zca is not None:
+            if self.transform.zca.variant == "kornia":  # fitted on pixels, which no normalisation has touched
+                return self
+            raise InvalidInput(f"these images were whitened under other numbers; load them with normalisation={normalisation!r}")
+        return replace(self, transform=Transform(*known), options={**self.options, "normalisation": normalisation})
 
     def with_zca(self, variant: Variant) -> "RealData":
         """The same images, their network space ZCA-whitened with statistics of the training part.
@@ -224,7 +254,13 @@ def hold_out(raw: Raw) -> tuple[Split, Split, tuple[str, ...]]:
     if not len(raw.train):
         raise DataError("there is no training image.")
     if raw.test is not None:
-        return raw.train, raw.test, raw.notes
+        seen = np.bincount(raw.test.labels[raw.test.labels >= 0], minlength=len(raw.classes))
+        absent = [name for name, count in zip(raw.classes, seen.tolist(), strict=False) if not count]
+        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+        lacks = (
+            f"the test part has no image of {len(absent)} of the {len(raw.classes)} classes: {', '.join(absent[:SHOWN])}{more}."
+        )
+        return raw.train, raw.test, (*raw.notes, lacks) if absent else raw.notes
     labels = raw.train.labels
     held = np.zeros(len(labels), dtype=bool)
     for k, name in enumerate(raw.classes):

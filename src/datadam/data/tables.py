@@ -5,7 +5,6 @@ Shapes: K classes, N images, C channels, H x W pixels.
 
 import hashlib
 import json
-import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,44 +16,73 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from datadam.data import hub
 from datadam.data.arrays import from_arrays
+from datadam.data.cells import named_files, picture_column, source_of
+from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
+from datadam.data.labels import NONE, Labels, labels_of_column
+from datadam.data.numbering import joined
+from datadam.data.parts import ORDER, WORDS, files_by_part, parquet_files, parts_of, said
 from datadam.data.pictures import Fit, Pictures, Progress, Source, decode, some
 from datadam.data.real import Raw
-from datadam.errors import DataError, DownloadError, UnknownName
+from datadam.data.rendering import USUALLY, Rendering
+from datadam.errors import DataError, UnknownName
 
+NAME_KEYS = ("class_names", "label_names", "meta/label_names", "fine_label_names", "target_names", "classes")
 TRAIN_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"))
 TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"))
-IMAGE_COLUMNS = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture")
-LABEL_COLUMNS = ("label", "labels", "target", "class", "cls", "fine_label")
-PARTS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "val": "validation", "valid": "validation", "validation": "validation",
-}  # fmt: skip
+ASIDE = ("val", "valid", "validation", "dev", "eval")
+ASIDE_KEYS = tuple(pair for word in ASIDE for pair in ((f"x_{word}", f"y_{word}"), (f"{word}_images", f"{word}_labels")))
 
 
-def read_npz(path: Path, *, test: Path | None = None) -> Raw:
+def read_npz(
+    path: Path,
+    *,
+    test: Path | None = None,
+    layout: str | None = None,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
+) -> Raw:
     """An .npz of x_train, y_train and maybe x_test, y_test; or of train_images ..., as MedMNIST; or of images, labels.
 
-    Arguments: `test`, another .npz, the test part. Images are uint8, or floats in [0, 1], [N, H, W], [N, H, W, C] or
-    [N, C, H, W]; labels are integers; `classes`, if it is there, holds the K names. Raises DataError.
+    Arguments: `test`, another .npz, the test part; `layout`, the axes of the images, such as "HWCN"; the others as in
+    `datadam.data.numbering.joined`. Images are uint8, or floats in [0, 1], [N, H, W], [N, H, W, C] or [N, C, H, W]; labels as
+    in `datadam.data.labels.labels_of`; one of NAME_KEYS, if it is there, holds the K names. Raises DataError.
     """
-    found = _load_npz(path)
+    found = load_npz(path)
     arrays = _pair(found, TRAIN_KEYS, path)
+    names = theirs = _npz_names(found)
     notes = []
+    taken = next((pair for pair in ASIDE_KEYS if set(pair) <= found.keys()), ())
     if test is not None:
-        arrays += _pair(_load_npz(test), (*TEST_KEYS, *TRAIN_KEYS), test)
+        others = load_npz(test)
+        theirs = _npz_names(others)
+        arrays += _pair(others, (*TEST_KEYS, *ASIDE_KEYS, *TRAIN_KEYS), test)
+        taken = ()
     elif any(key in found for keys in TEST_KEYS for key in keys):
-        arrays += _pair(found, TEST_KEYS, path)
-    aside = sorted(key for key in found if key.startswith(("val_", "x_val", "y_val")))
+        tested = _pair(found, TEST_KEYS, path)
+        if taken and tested[1].dtype.kind == "i" and (tested[1] == NONE).all():
+            notes.append(f"the test part was left alone: none of its {len(tested[1])} images has a label (all are -1).")
+            tested = [found[key] for key in taken]
+            notes.append(f"{' and '.join(taken)} are the test part: there is no other.")
+        else:
+            taken = ()
+        arrays += tested
+    elif taken:
+        arrays += [found[key] for key in taken]
+        notes.append(f"{' and '.join(taken)} are the test part: there is no other.")
+    aside = sorted({key for pair in ASIDE_KEYS for key in pair} & found.keys() - set(taken))
     if aside:
         notes.append(f"{', '.join(aside)} were left alone.")
-    raw = from_arrays(arrays)
-    classes = raw.classes
-    if "classes" in found:
-        classes = tuple(str(name) for name in found["classes"].reshape(-1))
-        if len(classes) < len(raw.classes):
-            raise DataError(f"{path} names {len(classes)} classes, and its labels go up to {len(raw.classes) - 1}.")
-    return Raw(classes, raw.train, raw.test, (*notes, *raw.notes))
+    raw = from_arrays(
+        arrays,
+        layout,
+        names=(names, theirs),
+        test_asked=test is not None,
+        labels_as_numbers=labels_as_numbers,
+        skip_unlabelled=skip_unlabelled,
+    )
+    return Raw(raw.classes, raw.train, raw.test, (*notes, *raw.notes))
 
 
 def read_parquet(
@@ -64,22 +92,26 @@ def read_parquet(
     fit: Fit | None = None,
     test: Path | None = None,
     skip_bad: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
 ) -> Raw:
     """A parquet file, or a folder of them, with a column of encoded images and a column of labels.
 
-    In a folder, files called train-*, test-*, validation-* (or lying in folders of these names) are those parts; the
-    validation part is taken only where there is no test part. Arguments: `test`, other such files, the test part; the
-    rest as in `datadam.data.pictures.decode`. Files are read one row group at a time. Raises DataError.
+    In a folder, names of files, or of folders that they lie in, say which part they are (`datadam.data.parts`); the
+    validation part is taken only where there is no test part. Arguments: `test`, other such files, the test part;
+    `labels_as_numbers` and `skip_unlabelled` as in `datadam.data.numbering.joined`; the rest as in
+    `datadam.data.pictures.decode`. Files are read one row group at a time. Raises DataError.
     """
     files, notes = _parquet_files(path)
     if test is not None:
-        others, _ = _parquet_files(test)
-        files = {"train": files.get("train", []), "test": next(others[part] for part in _ORDER if part in others)}
+        others, _ = _parquet_files(test, training=False)
+        files = {"train": files["train"], "test": next(others[part] for part in (*ORDER, "train") if part in others)}
     parts = {part: _parquet_rows(names) for part, names in files.items() if names}
-    train, testing, remarks = _choose(parts, str(path))
-    pictures = _joined(train, testing)
+    train, testing, remarks = _choose(parts, str(path), asked=test is not None)
+    pictures, told = _joined(train, testing, as_numbers=labels_as_numbers, skip=skip_unlabelled)
     return decode(
         pictures,
         size=size,
@@ -87,7 +119,8 @@ def read_parquet(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
-        notes=[*notes, *remarks],
+        rendered=rendered,
+        notes=[*notes, *remarks, *told],
     )
 
 
@@ -98,33 +131,67 @@ def read_hub(
     fit: Fit | None = None,
     test: str | None = None,
     skip_bad: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
 ) -> Raw:
     """A data set of the Hugging Face hub with an image column and a label column.
 
-    Arguments: `name`, "owner/name"; `test`, the split that is the test part (None: test, else validation); the rest as
-    in `datadam.data.pictures.decode`. Raises DownloadError, and DataError, also when the package `datasets` is missing.
+    Arguments: `name`, "owner/name"; the others as in `read_splits`. Raises DownloadError, and DataError, also when the package
+    `datasets` is missing.
     """
     try:
         import datasets
     except ImportError as error:
         raise DataError(f"hf:{name} needs the package datasets: pip install 'datadam[hf]'.") from error
-    try:
-        splits = datasets.load_dataset(name)
-    except Exception as error:  # of many packages: the hub's, the network's, the file formats'
-        raise DownloadError(
-            f"hf:{name} cannot be loaded: {error}. Check the name and the connection; where terms must be accepted, "
-            "do so on the hub and log in with: hf auth login."
-        ) from error
+    splits = hub.fetched(name, datasets)
+    return read_splits(
+        splits,
+        f"hf:{name}",
+        size=size,
+        fit=fit,
+        test=test,
+        skip_bad=skip_bad,
+        labels_as_numbers=labels_as_numbers,
+        skip_unlabelled=skip_unlabelled,
+        memory_limit=memory_limit,
+        progress=progress,
+        rendered=rendered,
+    )
+
+
+def read_splits(
+    splits: Mapping[Any, Any],
+    what: str,
+    *,
+    size: int | None = None,
+    fit: Fit | None = None,
+    test: str | None = None,
+    skip_bad: bool = False,
+    labels_as_numbers: bool = False,
+    skip_unlabelled: bool = False,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+    rendered: Rendering = USUALLY,
+) -> Raw:
+    """Splits of the package `datasets`, by name, each with an image column and a label column.
+
+    Arguments: `what`, what messages call them; `test`, the split that is the test part (None: test, else validation);
+    `labels_as_numbers` and `skip_unlabelled` as in `datadam.data.numbering.joined`; the rest as in
+    `datadam.data.pictures.decode`. Raises DataError.
+    """
+    import datasets
+
     if test is not None and test not in splits:
         raise UnknownName("split", test, [str(split) for split in splits])
-    chosen = {PARTS[str(split)]: str(split) for split in splits if str(split) in PARTS}
+    chosen, aside = part_splits([str(split) for split in splits], what)
     if test is not None:
-        chosen = {part: split for part, split in chosen.items() if part == "train"} | {"test": test}
-    parts = {part: _hub_rows(splits[split], f"hf:{name}/{split}", datasets) for part, split in chosen.items()}
-    train, testing, remarks = _choose(parts, f"hf:{name}")
-    pictures = _joined(train, testing)
+        chosen, aside = {part: split for part, split in chosen.items() if part == "train"} | {"test": test}, []
+    parts = {part: _hub_rows(splits[split], f"{what}/{split}", datasets) for part, split in chosen.items()}
+    train, testing, remarks = _choose(parts, what, asked=test is not None)
+    pictures, told = _joined(train, testing, as_numbers=labels_as_numbers, skip=skip_unlabelled)
     return decode(
         pictures,
         size=size,
@@ -132,91 +199,84 @@ def read_hub(
         skip_bad=skip_bad,
         memory_limit=memory_limit,
         progress=progress,
-        notes=remarks,
+        rendered=rendered,
+        notes=[*aside, *remarks, *told],
     )
 
 
-_ORDER = ("test", "validation", "train")
+def part_splits(names: Sequence[str], what: str) -> tuple[dict[str, str], list[str]]:
+    """The split of each part, one called by a part's plain word before others, and notes about those left alone."""
+    chosen: dict[str, str] = {}
+    for split, parts in sorted(parts_of(names).items(), key=lambda item: (item[0].lower() not in WORDS, item[0])):
+        for part in parts if len(parts) == 1 else ():
+            chosen.setdefault(part, split)
+    aside = [split for split in names if split not in chosen.values()]
+    return chosen, [f"splits of {what} left alone: {some(aside)}."] if aside else []
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """One part: `labels` [N], numbers or words; `names`, what number k is called, if known; the rest as in Pictures."""
+    """One part: `labels`, those of each of its files; the rest as in Pictures."""
 
-    labels: npt.NDArray[Any]
-    names: tuple[str, ...] | None
+    labels: Sequence[Labels]
     name: Callable[[int], str]
     read: Callable[[int, int], Sequence[Source]]
     key: str
 
 
-def _choose(parts: Mapping[str, _Rows], what: str) -> tuple[_Rows, _Rows | None, list[str]]:
-    """The training part, the test part if there is a labelled one, and notes about parts left alone."""
+def _choose(parts: Mapping[str, _Rows], what: str, *, asked: bool) -> tuple[_Rows, _Rows | None, list[str]]:
+    """The training part, the test part if there is a labelled one (or it was `asked` for), and notes about parts left alone."""
     if "train" not in parts:
         raise DataError(f"{what} has no training part; its parts: {', '.join(parts) or 'none'}.")
     chosen, notes = None, []
-    for part in ("test", "validation"):
+    for part in ORDER:
         if part not in parts:
             continue
-        labels = parts[part].labels
-        if labels.dtype.kind in "iu" and len(labels) and labels.max() < 0:
-            notes.append(f"the {part} part of {what} was left alone: it has no labels.")
+        if not asked and all(labels.unlabelled for labels in parts[part].labels):
+            notes.append(f"the {part} part of {what} was left alone: none of its images has a label (all are -1).")
         elif chosen is not None:
             notes.append(f"the {part} part of {what} was left alone: it has a test part.")
         else:
             chosen = parts[part]
+            notes += said(part, f"the part {part} of {what}")
     return parts["train"], chosen, notes
 
 
-def _joined(train: _Rows, test: _Rows | None) -> Pictures:
-    """Both parts as one sequence, their labels numbered 0 .. K - 1."""
-    n = len(train.labels)
+def _joined(train: _Rows, test: _Rows | None, *, as_numbers: bool, skip: bool) -> tuple[Pictures, tuple[str, ...]]:
+    """Both parts as one sequence, their labels numbered 0 .. K - 1, without the images that have no label; and notes."""
     parts = [train, test] if test is not None else [train]
+    found = joined(train.labels, None if test is None else test.labels, as_numbers=as_numbers, skip_unlabelled=skip)
+    places = [np.flatnonzero(kept) for kept in found.kept]
+    n = len(places[0])
 
     def read(start: int, stop: int) -> list[Source]:
-        found = list(train.read(start, min(stop, n))) if start < n else []
-        return found if test is None or stop <= n else found + list(test.read(max(start, n) - n, stop - n))
+        found = _read_places(train, places[0][start:stop])
+        return found if test is None else found + _read_places(test, places[1][max(start, n) - n : max(stop, n) - n])
 
     def name(i: int) -> str:
-        return train.name(i) if test is None or i < n else test.name(i - n)
+        return train.name(int(places[0][i])) if test is None or i < n else test.name(int(places[1][i - n]))
 
-    classes, labels = _numbered(parts)
-    return Pictures(classes, labels, None if test is None else n, name, read, " ".join(part.key for part in parts))
-
-
-def _numbered(parts: Sequence[_Rows]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
-    names, first = parts[0].names, parts[0].labels
-    if len({part.labels.dtype.kind for part in parts}) > 1:
-        raise DataError("the labels of the training part are numbers and those of the test part words, or the reverse.")
-    labels = np.concatenate([part.labels for part in parts])
-    if names is not None and labels.dtype.kind == "i":
-        wrong = labels[(labels < 0) | (labels >= len(names))]
-        if len(wrong):
-            raise DataError(f"{len(names)} classes are named, and {len(wrong)} labels are none of them, such as {wrong[0]}.")
-        return names, labels.astype(np.int64)
-    known = np.unique(first)
-    unknown = np.setdiff1d(labels, known)
-    if len(unknown):
-        raise DataError(f"the test part has labels that no training image has: {some([str(k) for k in unknown])}.")
-    return tuple(str(k) for k in known), np.searchsorted(known, labels).astype(np.int64)
+    labels = found.train if found.test is None else np.concatenate([found.train, found.test])
+    digests = [part.key for part in parts]
+    if not all(kept.all() for kept in found.kept):
+        digests.append(hashlib.sha256(b" ".join(np.packbits(kept).tobytes() for kept in found.kept)).hexdigest())
+    return Pictures(found.classes, labels, None if test is None else n, name, read, " ".join(digests)), found.notes
 
 
-def _parquet_files(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
+def _read_places(rows: _Rows, places: npt.NDArray[np.int64]) -> list[Source]:
+    """The images of these ascending places, run by run."""
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else []
+    return [source for run in runs for source in rows.read(int(run[0]), int(run[-1]) + 1)]
+
+
+def _parquet_files(path: Path, *, training: bool = True) -> tuple[dict[str, list[Path]], list[str]]:
     """The files of each part, sorted, and notes."""
     if not path.is_dir():
         return {"train": [path]}, []
-    parts: dict[str, list[Path]] = {}
-    for file in sorted(path.rglob("*.parquet")):
-        words = [re.split(r"[^a-z]", word.lower())[0] for word in (file.stem, file.parent.name if file.parent != path else "")]
-        part = next((PARTS[word] for word in words if word in PARTS), "")
-        parts.setdefault(part, []).append(file)
-    rest = parts.pop("", [])
-    if not parts and not rest:
+    files = parquet_files(path)
+    if not files:
         raise DataError(f"{path} has no parquet files.")
-    if not parts:
-        return {"train": rest}, []
-    notes = [f"{len(rest)} parquet files that belong to no part were left alone: {some([f.name for f in rest])}."]
-    return parts, notes if rest else []
+    return files_by_part(path, files, training=training)
 
 
 def _parquet_rows(files: Sequence[Path]) -> _Rows:
@@ -226,13 +286,18 @@ def _parquet_rows(files: Sequence[Path]) -> _Rows:
     try:
         tables = [pq.ParquetFile(file) for file in files]
         schema = tables[0].schema_arrow
-        image, label, names = _columns(schema, files[0])
+        image, label = _columns(schema, files[0])
         for file, table in zip(files, tables, strict=True):
             if {image, label} - set(table.schema_arrow.names):
                 raise DataError(f"{file} lacks the columns {image} and {label} that {files[0].name} has.")
         columns = [table.read(columns=[label]).column(0) for table in tables]
+        named = [path for file, table in zip(files, tables, strict=True) for path in named_files(table, image, file)]
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{files[0].parent}: parquet files cannot be read: {error}.") from error
+    labels = [
+        labels_of_column(column.to_pylist(), file.name, label, _parquet_names(table.schema_arrow, label))
+        for file, table, column in zip(files, tables, columns, strict=True)
+    ]
     groups = [(file, group) for file, table in enumerate(tables) for group in range(table.num_row_groups)]
     ends = np.cumsum([tables[file].metadata.row_group(group).num_rows for file, group in groups])
 
@@ -243,14 +308,15 @@ def _parquet_rows(files: Sequence[Path]) -> _Rows:
             column = tables[file].read_row_group(group, columns=[image]).column(image).combine_chunks()
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{files[file]} is damaged: {error}.") from error
-        return column.field("bytes") if pa.types.is_struct(column.type) else column
+        return column
 
     def read(start: int, stop: int) -> list[Source]:
         found: list[Source] = []
         k = int(np.searchsorted(ends, start, side="right"))
         while start < stop:
             group, begin = images(k), int(ends[k - 1]) if k else 0
-            found += [value or b"" for value in group.slice(start - begin, stop - start).to_pylist()]
+            folder = files[groups[k][0]].parent
+            found += [source_of(cell, folder) for cell in group.slice(start - begin, stop - start).to_pylist()]
             start, k = int(ends[k]), k + 1
         return found
 
@@ -260,46 +326,39 @@ def _parquet_rows(files: Sequence[Path]) -> _Rows:
         first = sum(table.metadata.num_rows for table in tables[:file])
         return f"{files[file].name} row {i - first}"
 
-    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(str(file), about.st_size, about.st_mtime_ns) for file in (*files, *named) for about in (file.stat(),)]
     key = hashlib.sha256(json.dumps([stats, image, label]).encode()).hexdigest()
-    return _Rows(_labels([value for column in columns for value in column.to_pylist()], label), names, name, read, key)
+    return _Rows(labels, name, read, key)
 
 
-def _columns(schema: Any, file: Path) -> tuple[str, str, tuple[str, ...] | None]:
-    """The image column, the label column, and the names of the classes if the schema has them, as the hub writes it."""
-    import pyarrow as pa
-
+def _parquet_names(schema: Any, label: str) -> tuple[str, ...] | None:
+    """The names of the classes, if the schema has them, as the hub writes it."""
     about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    encoded = [
-        field.name
-        for field in schema
-        if pa.types.is_binary(field.type)
-        or pa.types.is_large_binary(field.type)
-        or (pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
-    ]
+    feature = about.get(label, {})
+    feature = feature.get("feature", feature) if isinstance(feature, dict) else {}
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return tuple(map(str, names)) if names else None
+
+
+def _columns(schema: Any, file: Path) -> tuple[str, str]:
+    """The image column and the label column."""
     known = {name.lower(): name for name in schema.names}
-    image = _pick(IMAGE_COLUMNS, encoded) or (encoded[0] if len(encoded) == 1 else None)
-    label = _pick(LABEL_COLUMNS, schema.names)
+    image = picture_column(schema)
+    label = pick(LABEL_COLUMNS, schema.names)
     if image is None or label is None:
         what = "image column of encoded bytes" if image is None else "label column"
         wanted = IMAGE_COLUMNS if image is None else LABEL_COLUMNS
         raise DataError(f"{file} has no {what} ({', '.join(wanted)}); its columns: {', '.join(known.values())}.")
-    names = about.get(label, {}).get("names")
-    return image, label, tuple(map(str, names)) if names else None
-
-
-def _pick(wanted: Sequence[str], names: Sequence[str]) -> str | None:
-    known = {name.lower(): name for name in names}
-    return next((known[name] for name in wanted if name in known), None)
+    return image, label
 
 
 def _hub_rows(split: Any, what: str, datasets: Any) -> _Rows:
     features = split.features
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
-    image = _pick(IMAGE_COLUMNS, [name for name, kind in kinds.items() if kind == "Image"]) or next(
+    image = pick(IMAGE_COLUMNS, [name for name, kind in kinds.items() if kind == "Image"]) or next(
         (name for name, kind in kinds.items() if kind == "Image"), None
     )
-    label = _pick(LABEL_COLUMNS, list(kinds)) or next((name for name, kind in kinds.items() if kind == "ClassLabel"), None)
+    label = pick(LABEL_COLUMNS, list(kinds)) or next((name for name, kind in kinds.items() if kind == "ClassLabel"), None)
     if image is None or label is None:
         raise DataError(f"{what} needs a column of images and one of labels; its columns: {kinds}.")
     encoded = split.cast_column(image, datasets.Image(decode=False))
@@ -307,20 +366,23 @@ def _hub_rows(split: Any, what: str, datasets: Any) -> _Rows:
     def read(start: int, stop: int) -> list[Source]:
         return [cell["bytes"] or cell["path"] or b"" for cell in encoded[start:stop][image]]
 
-    names = getattr(features[label], "names", None)
+    names = getattr(getattr(features[label], "feature", features[label]), "names", None)
     key = f"{what} {split._fingerprint} {image}"
-    return _Rows(_labels(list(split[label]), label), tuple(names) if names else None, lambda i: f"{what} row {i}", read, key)
+    labels = labels_of_column(list(split[label]), what, label, tuple(names) if names else None)
+    return _Rows([labels], lambda i: f"{what} row {i}", read, key)
 
 
-def _labels(values: Sequence[Any], column: str) -> npt.NDArray[Any]:
-    """Numbers or words, one a row."""
-    kinds = {type(value).__name__ for value in values}
-    if len(kinds) != 1 or not kinds <= {"int", "str"}:
-        raise DataError(f"labels (column {column}) must be whole numbers or words, none missing; found: {some(sorted(kinds))}.")
-    return np.asarray(values)
+def _npz_names(found: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...] | None:
+    """The names of the classes under the first key that holds some."""
+    for key in NAME_KEYS:
+        if key in found and found[key].ndim and found[key].size:
+            names = found[key].reshape(-1).tolist()
+            return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
+    return None
 
 
-def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an .npz, without running anything. Raises DataError."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}

@@ -4,13 +4,14 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from datadam import machine, nets
 from datadam.data import RealData, fit_zca
+from datadam.data.field import Normalisation
 from datadam.data.real import require_members
 from datadam.distillation.checkpoint import Checkpoint, RunState, check_folder, clear_folder
 from datadam.distillation.forecast import Forecast, forecast
@@ -56,8 +57,8 @@ def begin(
 ) -> Run:
     """A new run, refused before any work when the recipe cannot run on the data.
 
-    Arguments: `real`, the data, whitened here when the recipe asks for it; `recipe`; `out`, the run folder (None: nothing is
-    kept on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here);
+    Arguments: `real`, the data, normalised and whitened here as the recipe asks; `recipe`; `out`, the run folder (None: nothing
+    is kept on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here);
     `earlier`, stored images [K*n, C, H, W] of another run with the same decoder to start from; `snapshots`, iterations after
     which the images are kept (None: the quarters); `memory_limit` in bytes, for this process and its workers on this machine
     together; `note` and `command`, words for the card; `progress(what, done, total)`, called while networks are trained that
@@ -75,7 +76,7 @@ def begin(
     with machine.threads(places.threads) if places else nullcontext():  # those of each worker
         foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier, workers=here)
     recipe = replace(recipe, precision=foreseen.precision)
-    real = whitened(real, recipe.zca)
+    real = prepared(real, recipe)
     if out is not None and recipe.method.needs.networks not in ("random", "none"):
         require_writable(Path(out))  # before a training of minutes, and not after
     supply = supply_of(real, recipe, device, progress)
@@ -175,6 +176,11 @@ def resume(out: Path | str, real: RealData, *, device: str | None = None, spread
         run.recall(checkpoint)
     run.remarks += ((checkpoint.remark,) if checkpoint.remark else ()) + remarks
     return run
+
+
+def prepared(real: RealData, recipe: Recipe) -> RealData:
+    """The data in the network space that a recipe asks for. Raises `InvalidInput` where they are in another by hand."""
+    return whitened(real.with_normalisation(cast(Normalisation, recipe.normalisation)), recipe.zca)
 
 
 def whitened(real: RealData, zca: str) -> RealData:

@@ -12,7 +12,6 @@ from datadam.errors import InvalidInput
 from datadam.machine import can_compile, fast_precision
 from datadam.methods import CALM
 from datadam.methods.cost import COMPILED_GAIN
-from datadam.sets.decoders import PLAIN, decoder_named
 from datadam.training.needs import MEASURED, PASSES
 
 LEAST = 60.0  # seconds below which there is no budget to share out
@@ -43,11 +42,11 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
     """The recipe that this machine does in about so many seconds.
 
     Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network; `decoder`
-    ("": grid:2 where the images can be stored so, else plain); `device`. Without the time for one epoch over the real
+    ("": what the preset calm takes); `device`. Without the time for one epoch over the real
     images it is DM on random networks, with the same decoder.
     """
     net = nets.canonical(net, real.shape)
-    recipe = calm(real, ipc).change({"net": net, "decoder": decoder or _fitting(real)})
+    recipe = calm(real, ipc).change({"net": net} | ({"decoder": decoder} if decoder else {}))
     speed = _speed(real, recipe, device)
     left = speed * ((1 - ASIDE) * seconds - (COMPILING if can_compile(device) else 0.0))
     an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / COMPILED_GAIN[fast_precision(device)]
@@ -62,14 +61,6 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
     drawn = [min(recipe.batch_real, len(members)) for members in real.by_class]
     fewest, most = ITERATIONS
     return replace(recipe, iterations=max(fewest, min(most, int(left / passes_of(recipe, drawn)))))
-
-
-def _fitting(real: RealData) -> str:
-    try:
-        decoder_named("grid:2").require_fit(real.shape)
-    except InvalidInput:
-        return PLAIN.word
-    return "grid:2"
 
 
 def _speed(real: RealData, recipe: Recipe, device: str) -> float:

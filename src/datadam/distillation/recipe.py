@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 from datadam import nets
 from datadam.augment.siamese import STRATEGY, operations
 from datadam.data import RealData
+from datadam.data.field import NORMALISATIONS
 from datadam.distillation.optimisers import BUFFERS
 from datadam.errors import CannotDo, DatadamError, InvalidInput, UnknownName, noting
 from datadam.evaluation.protocols import CATALOG as PROTOCOLS
@@ -14,6 +15,7 @@ from datadam.methods import Method
 from datadam.methods.base import Group
 from datadam.methods.catalog import method_named
 from datadam.methods.networks import NETWORK_BATCH, OnTheWay
+from datadam.sets.card import of_today
 from datadam.sets.decoders import decoder_named
 from datadam.settings import finite, refuse, require
 from datadam.training import experts
@@ -33,9 +35,10 @@ class Recipe:
     Arguments (the paper's symbol): `method`; `ipc` (IPC), images per class; `net`, the matching network; `iterations` (I);
     `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` (beta_1 of Adam) of the
     `optimizer` ("sgd", "adam", "adamw") on the images; `decoder`, from stored to training images (sets/decoders.py); `start`,
-    the first images; `augment`, words of the Siamese augmentation; `zca`, whitening of the data; `init`, distribution of the
-    weights; `networks`, "random", a bucket of trained ones, "POOL@20-40" (see training/pool.py), or for a method that follows
-    experts "experts:FOLDER" (training/experts.py; "random": its own are made first); `iterations_per_network`,
+    the first images; `augment`, words of the Siamese augmentation; `normalisation` (data/field.py) and `zca`, whitening, of the
+    data; `init`, distribution of the weights; `networks`, "random", a bucket of trained ones, "POOL@20-40" (see
+    training/pool.py), or for a method that follows experts "experts:FOLDER" (training/experts.py; "random": its own are made
+    first); `iterations_per_network`,
     iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes, of the network over the
     synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD with `network_lr`,
     `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`; `precision`;
@@ -54,6 +57,7 @@ class Recipe:
     decoder: str = "plain"
     start: str = "real"
     augment: str = STRATEGY
+    normalisation: str = "own"
     zca: str = "none"
     init: str = "default"
     networks: str = "random"
@@ -91,8 +95,8 @@ class Recipe:
             value = getattr(self, name)
             require(finite(value) and 0 <= value < 1, f"{name} is {value!r}; it must lie in [0, 1)", faults)
         for name, allowed in (
-            ("optimizer", tuple(BUFFERS)), ("precision", PRECISIONS), ("zca", ZCA), ("network_when", TRAINED), ("init",
-            tuple(nets.INITS)), ("protocol", tuple(PROTOCOLS)),
+            ("optimizer", tuple(BUFFERS)), ("precision", PRECISIONS), ("normalisation", tuple(NORMALISATIONS)), ("zca", ZCA),
+            ("network_when", TRAINED), ("init", tuple(nets.INITS)), ("protocol", tuple(PROTOCOLS)),
         ):  # fmt: skip
             value = getattr(self, name)
             require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
@@ -187,6 +191,7 @@ class Recipe:
         """The recipe of a card. Raises `InvalidInput` for settings that are missing, unknown or wrong."""
         if not isinstance(card, dict) or not isinstance(card.get("method"), dict):
             raise InvalidInput("a recipe must be a mapping with a method in it; the card is damaged or from another program")
+        card = of_today(card)
         method = dict(card["method"])
         kind = method_named(method.pop("name", None))
         if missing := {"ipc", "iterations", "net", "seed"} - set(card):

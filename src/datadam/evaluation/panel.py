@@ -52,6 +52,6 @@ class Panel:
         if isinstance(protocol, str):
             protocol = protocol_named(protocol).whole_set() if whole else protocol_named(protocol)
         if protocol.training.augment == "dsa":
-            protocol = protocol.with_augment(strategy_for(real.name))
+            protocol = protocol.with_augment(strategy_for(real.name, flips=real.flips))
         students = (1 if whole else protocol.usual_students) if self.students is None else self.students
         return replace(self, net=nets.canonical(self.net or net, real.shape), protocol=protocol, students=students)

@@ -9,6 +9,10 @@ from datadam.training.trainer import Training
 USUAL_STUDENTS = 5  # of a set, unless the protocol has fewer or all are asked for
 CHALLENGE = "eccv24"
 CHALLENGED = 10  # images per class
+CHALLENGERS = "convnet3"  # at 32x32 and at 64x64
+RELEASED = ((301, 152), (1001, 502))
+"""How long the released code of DC, DSA, DM and of those that took it over trains without and with augmentation, and where the
+rate falls: "300" and "1 000" epochs count from 0 to 300 and 1 000, and the fall follows that of half plus one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +20,9 @@ class Protocol:
     """A way to judge.
 
     Arguments: `name`; `students` a set and `sets` that the full protocol asks for; `training` of a student; `selects`, whether
-    the best of several iterations is reported, chosen on the test set; `description` in words; `epochs_by_augment`, the epochs
-    without and with augmentation, where they differ; `learned_rate`, whether students take the rate that a set has learned, where
-    it has one.
+    the best of several iterations is reported, chosen on the test set; `description` in words; `schedules`, epochs and the epoch
+    after which the rate falls, without and with augmentation, where they differ; `learned_rate`, whether students take the rate
+    that a set has learned, where it has one.
     """
 
     name: str
@@ -27,7 +31,7 @@ class Protocol:
     training: Training
     description: str
     selects: bool = False
-    epochs_by_augment: tuple[int, int] | None = None
+    schedules: tuple[tuple[int, int], tuple[int, int]] | None = None
     learned_rate: bool = False
 
     @property
@@ -40,8 +44,8 @@ class Protocol:
         if self.name != CHALLENGE:
             return ""
         found = [f"ipc {ipc}"] if ipc not in (CHALLENGED, None) else []
-        found += (["batch norm"] if "norm=batch" in net else []) + (["ZCA"] if zca else [])
-        words = f"{self.name} judged {CHALLENGED} images per class, made without ZCA, on a ConvNet with instance norm; here"
+        found += ([net] if net != CHALLENGERS else []) + (["ZCA"] if zca else [])
+        words = f"{self.name} judged {CHALLENGED} images per class, made without ZCA, on {CHALLENGERS} with instance norm; here"
         return f"{words}: {', '.join(found)}" if found else ""
 
     def with_epochs(self, epochs: int | None) -> "Protocol":
@@ -53,7 +57,7 @@ class Protocol:
             return self
         if epochs < 1:
             raise InvalidInput(f"epochs is {epochs}; it must be at least 1")
-        return replace(self._scaled(epochs), epochs_by_augment=None)
+        return replace(self._scaled(epochs), schedules=None)
 
     def _scaled(self, epochs: int) -> "Protocol":
         if epochs == self.training.epochs:
@@ -67,9 +71,10 @@ class Protocol:
         if augment is None:
             return self
         changed = replace(self, training=replace(self.training, augment=augment))
-        if self.epochs_by_augment is None or (augment == "none") == (self.training.augment == "none"):
+        if self.schedules is None or (augment == "none") == (self.training.augment == "none"):
             return changed
-        return changed._scaled(self.epochs_by_augment[augment != "none"])
+        epochs, drop = self.schedules[augment != "none"]
+        return replace(changed, training=replace(changed.training, epochs=epochs, drop_after=drop))
 
     def whole_set(self) -> "Protocol":
         """For the whole training set: one student of 100 epochs, the schedule scaled."""
@@ -92,7 +97,15 @@ CATALOG = {
         students=20,
         sets=5,
         training=Training(epochs=1000, drop_after=500, augment="dsa"),
-        description="last iterate, last epoch; rate x0.1 after half; nothing is chosen on the test set",
+        description="1 000 epochs, rate x0.1 after half, momentum kept; last iterate, last epoch; nothing chosen on the test set",
+    ),
+    "dsa": Protocol(
+        name="dsa",
+        students=20,
+        sets=5,
+        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        description="released code of DSA and DM, with --augment none of DC: 1 001 or 301 epochs, momentum lost at the fall",
+        schedules=RELEASED,
     ),
     "paper": Protocol(
         name="paper",
@@ -113,9 +126,9 @@ CATALOG = {
         name="dc-bench",
         students=5,
         sets=1,
-        training=Training(epochs=1000, drop_after=500, augment="dsa"),
-        description="as DC-Bench judges: 300 epochs with --augment none; else dsa, autoaugment or randaugment",
-        epochs_by_augment=(300, 1000),
+        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        description="as DC-Bench judges: 301 epochs with --augment none; else 1 001 with dsa, autoaugment or randaugment",
+        schedules=RELEASED,
     ),
     "mtt": Protocol(
         name="mtt",
@@ -129,7 +142,7 @@ CATALOG = {
         name="eccv24",
         students=3,
         sets=1,
-        training=Training(epochs=1001, drop_after=502, augment="dsa"),
-        description="as the ECCV 2024 challenge judged 10 images per class; instance norm and no ZCA are yours to choose",
+        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        description="as the ECCV 2024 challenge judged 10 images per class; convnet3 and no ZCA are yours to choose",
     ),
 }

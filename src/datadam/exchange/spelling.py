@@ -7,10 +7,10 @@ ECCV 2024 challenge.
 """
 
 import re
-from collections.abc import Mapping
 
 from datadam.data import Transform
 from datadam.data.catalog import CATALOG
+from datadam.data.field import numbers
 
 DATA = {
     "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100",
@@ -28,20 +28,11 @@ NETS = {
     "vit": "ViT",
 }
 
-CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))  # the deviation is a mean over batches, and stayed
-CIFAR100 = ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))
-FIELD: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "mnist": ((0.1307,), (0.3081,)),
-    "fashion-mnist": ((0.2861,), (0.3530,)),
-    "cifar10": CIFAR,
-    "cifar100": CIFAR100,
-}
-
 
 def field(data: str, own: Transform) -> Transform:
     """The normalisation of DC, DSA, DM, MTT, DATM, PAD and DataDAM; of data that they do not know, ours."""
-    known = FIELD.get(data)
-    return Transform(*known) if known and len(known[0]) == len(own.mean) else plain(data, own)
+    known = numbers("field", data, len(own.mean))
+    return Transform(*known) if known else plain(data, own)
 
 
 def ranking(data: str, own: Transform) -> Transform:

@@ -23,7 +23,7 @@ from datadam.nets import Features
 from datadam.settings import finite, refuse, require
 
 ERRORS = ("mse", "mae", "cosine")
-NORMALISATIONS = ("l2", "l1", "none")
+MAP_NORMS = ("l2", "l1", "none")
 MAPS = ("attention", "features")
 TINY = 1e-12  # the least norm that a map is divided by
 
@@ -34,9 +34,9 @@ class DataDAM(FeatureMatching):
 
     Arguments: `power`, p; `task_balance`, lambda (0 switches MMD off); `scale`, s; `layers`, the numbers (from 1) of the
     blocks whose maps are matched, None for all but the last, () switches SAM off; `error`, how class means of maps are compared:
-    "mse" (squared, summed), "mae" (absolute, summed) or "cosine" (1 - cos); `normalisation` of a map: "l2", "l1" or "none";
-    `maps`: "attention", or "features" for the whole feature map in its place (with `task_balance` 0, which leaves the maps alone,
-    the feature-map transfer of the paper's Table 5).
+    "mse" (squared, summed), "mae" (absolute, summed) or "cosine" (1 - cos); `map_norm`, what a map is divided by: "l2", "l1" or
+    "none"; `maps`: "attention", or "features" for the whole feature map in its place (with `task_balance` 0, which leaves the
+    maps alone, the feature-map transfer of the paper's Table 5).
     Raises `InvalidInput` with every wrong setting.
     """
 
@@ -45,7 +45,7 @@ class DataDAM(FeatureMatching):
     scale: float = 100.0
     layers: tuple[int, ...] | None = None
     error: str = "mse"
-    normalisation: str = "l2"
+    map_norm: str = "l2"
     maps: str = "attention"
 
     name: ClassVar[str] = "datadam"
@@ -64,7 +64,7 @@ class DataDAM(FeatureMatching):
             faults,
         )
         require(finite(self.scale) and self.scale > 0, f"scale (s) is {self.scale!r}; it must be a number > 0", faults)
-        for setting, allowed in (("error", ERRORS), ("normalisation", NORMALISATIONS), ("maps", MAPS)):
+        for setting, allowed in (("error", ERRORS), ("map_norm", MAP_NORMS), ("maps", MAPS)):
             value = getattr(self, setting)
             require(value in allowed, f"{setting} is {value!r}; allowed: {', '.join(allowed)}", faults)
         layers = self.layers
@@ -113,7 +113,7 @@ class DataDAM(FeatureMatching):
 
     def _map(self, block: Tensor) -> Tensor:
         flat = attention_map(block, self.power) if self.maps == "attention" else block.flatten(1)
-        return normalise(flat, self.normalisation)
+        return normalise(flat, self.map_norm)
 
 
 def attention_map(block: Tensor, power: float) -> Tensor:

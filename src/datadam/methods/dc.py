@@ -8,7 +8,8 @@ weights of norm layers) do not count. A network serves several image steps; betw
 (the recipe's `iterations_per_network` and `network_epochs`; presets/dc.py has the published numbers).
 
 Departures: epsilon is the released code's, the paper has none. Batch norm uses exactly the statistics of 16 real images a class
-drawn anew for each image step; the released code mixes a tenth of them into the initial statistics.
+drawn anew for each image step; the released code mixes a tenth of them into running statistics that begin at 0 and 1 and hold
+the synthetic batches of the network's training too.
 
 Letters: K classes, N images, R rows, D numbers of a row.
 """

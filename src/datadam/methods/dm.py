@@ -3,8 +3,8 @@
     L = sum_k || mean over real of emb - mean over synthetic of emb ||^2
 
 emb is the flattened feature after the last pooling of a network with fresh random weights; real and synthetic images of a
-class share one augmentation. Departure from the authors' code: none known; they call the embedding after Siamese augmentation
-of all classes in one batch, which is the same number with a norm layer that looks at one image only.
+class share one augmentation. Departure from the authors' code: none known. Theirs too passes the images class by class, and with
+batch norm all classes together.
 """
 
 from dataclasses import dataclass

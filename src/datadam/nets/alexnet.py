@@ -19,14 +19,14 @@ class AlexNet(Network):
     Raises InvalidInput where instance norm would see one pixel.
     """
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, norm: str = "none") -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, norm: str = "none", widen: str = "28") -> None:
         super().__init__()
         refuse_one_pixel("alexnet", norm, shape, shrink=4)
         self.body = nn.ModuleList()
         self.pools = nn.ModuleList()
         before = shape[0]
         for index, (channels, kernel, pool) in enumerate(LAYERS):
-            padding = kernel // 2 + (widening(shape) if index == 0 else 0)
+            padding = kernel // 2 + (widening(shape, widen) if index == 0 else 0)
             conv = nn.Conv2d(before, channels, kernel, padding=padding)
             self.body.append(nn.Sequential(conv, norm_layer(norm, channels), nn.ReLU()))
             self.pools.append(nn.MaxPool2d(2, ceil_mode=True) if pool else nn.Identity())

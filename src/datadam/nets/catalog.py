@@ -17,7 +17,7 @@ from datadam.nets.alexnet import AlexNet
 from datadam.nets.base import Network
 from datadam.nets.convnet import ConvNet
 from datadam.nets.initialise import initialise
-from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS
+from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS, SIZELESS, WIDENINGS
 from datadam.nets.lenet import LeNet
 from datadam.nets.mlp import MLP
 from datadam.nets.resnet import ResNet18
@@ -41,13 +41,13 @@ CATALOG: dict[str, Architecture] = {
     "convnet3": Architecture(
         "ConvNet, the field's usual network; any depth: convnet1, convnet2, ...; auto chooses it by the image size",
         ConvNet,
-        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS},
+        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS, "widen": WIDENINGS},
     ),
     "mlp": Architecture("Three linear layers on the pixels; has no blocks to match", MLP, {"width": 128}),
     "lenet": Architecture("LeNet-5 with ReLU and max pooling", LeNet, {}),
-    "alexnet": Architecture("AlexNet for small images", AlexNet, {"norm": ("none", "instance", "batch", "layer", "group")}),
-    "vgg11": Architecture("VGG-11 for small images", VGG11, {"norm": NORMS}),
-    "resnet18": Architecture("ResNet-18 for small images", ResNet18, {"norm": NORMS}),
+    "alexnet": Architecture("AlexNet for small images", AlexNet, {"norm": ("none", *SIZELESS[:-1]), "widen": WIDENINGS}),
+    "vgg11": Architecture("VGG-11 for small images", VGG11, {"norm": SIZELESS, "widen": WIDENINGS}),
+    "resnet18": Architecture("ResNet-18 for small images", ResNet18, {"norm": SIZELESS}),
     "vit": Architecture("small vision transformer", ViT, {"patch": 4, "width": 128, "depth": 6, "heads": 4}),
 }
 
@@ -88,6 +88,12 @@ def canonical(spec: str, shape: Shape) -> str:
     row, _ = _row(name)
     defaults = {option: values[0] if isinstance(values, tuple) else values for option, values in row.options.items()}
     return name + "".join(f":{key}={value}" for key, value in sorted(options.items()) if value != defaults[key])
+
+
+def takes(spec: str, option: str) -> bool:
+    """Whether the network that `spec` names has an option of this name. Raises `UnknownName`."""
+    name = spec.partition(":")[0]
+    return option in _row("convnet3" if name == "auto" else name)[0].options
 
 
 def listed() -> plugins.Listed[Architecture]:

@@ -4,6 +4,8 @@ D blocks of 3x3 convolution, normalisation, activation and pooling, then one lin
 N images, C channels, H x W pixels, K classes.
 """
 
+from math import prod
+
 from torch import Tensor, nn
 
 from datadam.errors import InvalidInput
@@ -15,7 +17,8 @@ class ConvNet(Network):
     """D = `depth` blocks of `width` channels; the embedding is the flattened output of the last pooling.
 
     For 32x32 images, depth 3 and width 128 the blocks are [N, 128, 32, 32], [N, 128, 16, 16] and [N, 128, 8, 8], the
-    embedding is [N, 2048]. One-channel 28x28 images are padded to 32x32 by the first convolution.
+    embedding is [N, 2048]. One-channel 28x28 images are padded to 32x32 by the first convolution, with `widen` "grey" one-channel
+    images of any size by as much.
     Raises InvalidInput where the images are too small for the depth.
     """
 
@@ -28,16 +31,17 @@ class ConvNet(Network):
         norm: str = "instance",
         act: str = "relu",
         pool: str = "avg",
+        widen: str = "28",
     ) -> None:
         super().__init__()
-        height, breadth = last_size(shape, depth, width, norm, pool)
+        sizes = map_sizes(shape, depth, width, norm, pool, widen)
         self.body = nn.ModuleList()
-        for index in range(depth):
-            before, padding = (shape[0], 1 + widening(shape)) if index == 0 else (width, 1)
+        for index, size in enumerate(sizes[:-1]):
+            before, padding = (shape[0], 1 + widening(shape, widen)) if index == 0 else (width, 1)
             conv = nn.Conv2d(before, width, kernel_size=3, padding=padding)
-            self.body.append(nn.Sequential(conv, norm_layer(norm, width), activation(act)))
+            self.body.append(nn.Sequential(conv, norm_layer(norm, width, size), activation(act)))
         self.pool = pool_layer(pool)
-        self.head = nn.Linear(width * height * breadth, classes)
+        self.head = nn.Linear(width * prod(sizes[-1]), classes)
 
     def features(self, x: Tensor) -> Features:
         blocks = []
@@ -48,9 +52,11 @@ class ConvNet(Network):
         return Features(tuple(blocks), maps.flatten(1), x)
 
 
-def last_size(shape: tuple[int, int, int], depth: int, width: int, norm: str, pool: str) -> tuple[int, int]:
-    """H and W after the last pooling; refuses images of which a block would keep no pixel or normalise a single one."""
-    height, breadth = (side + 2 * widening(shape) for side in shape[1:])
+def map_sizes(shape: tuple[int, int, int], depth: int, width: int, norm: str, pool: str, widen: str) -> list[tuple[int, int]]:
+    """H and W of every block's output, and after the last pooling; refuses images of which a block would keep no pixel or
+    normalise a single one."""
+    height, breadth = (side + 2 * widening(shape, widen) for side in shape[1:])
+    sizes = [(height, breadth)]
     for block in range(depth):
         after = pooled(height, pool), pooled(breadth, pool)
         if min(after) < 1 or sees_one_value(norm, width, height * breadth):
@@ -60,4 +66,5 @@ def last_size(shape: tuple[int, int, int], depth: int, width: int, norm: str, po
                 f"(block {block + 1} would see {height}x{breadth} pixels): {cure}"
             )
         height, breadth = after
-    return height, breadth
+        sizes.append(after)
+    return sizes

@@ -6,26 +6,32 @@ from torch import nn
 
 from datadam.errors import InvalidInput
 
-NORMS = ("instance", "batch", "layer", "group", "none")
+NORMS = ("instance", "batch", "layer", "group", "group1", "none")
+SIZELESS = tuple(norm for norm in NORMS if norm != "layer")  # those that need not know how large their maps are
 ACTIVATIONS = ("relu", "sigmoid", "leakyrelu")
 POOLS = ("avg", "max", "avg3", "none")
+
+WIDENINGS = ("28", "grey")  # which images the first convolution makes larger by 4 pixels a side
 
 GROUPS = 4  # of group norm, as in the field's code
 
 
-def norm_layer(norm: str, channels: int) -> nn.Module:
-    """A normalisation of C channels; all but batch norm look at one image only.
+def norm_layer(norm: str, channels: int, size: tuple[int, int] = (1, 1)) -> nn.Module:
+    """A normalisation of maps of C channels and `size` (H, W), which only `layer` asks for; all but batch norm look at one image
+    only.
 
-    `instance` is InstanceNorm2d and not the equal GroupNorm(C, C), which is slower on CPUs; `layer` is one group of all
-    channels. Raises InvalidInput where group norm cannot divide the channels.
+    `instance` is InstanceNorm2d and not the equal GroupNorm(C, C), which is slower on CPUs. `layer` has a weight for each of the
+    C x H x W numbers, as in the field's code; `group1`, one group of all channels, has one a channel.
+    Raises InvalidInput where group norm cannot divide the channels.
     """
     if norm == "group" and channels % GROUPS:
         raise InvalidInput(f"norm=group needs a width divisible by {GROUPS}, and {channels} came; change one of them")
     layers: dict[str, Callable[[], nn.Module]] = {
         "instance": lambda: nn.InstanceNorm2d(channels, affine=True),
         "batch": lambda: nn.BatchNorm2d(channels),
-        "layer": lambda: nn.GroupNorm(1, channels),
+        "layer": lambda: nn.LayerNorm([channels, *size]),
         "group": lambda: nn.GroupNorm(GROUPS, channels),
+        "group1": lambda: nn.GroupNorm(1, channels),
         "none": nn.Identity,
     }
     return layers[norm]()
@@ -36,7 +42,7 @@ def sees_one_value(norm: str, channels: int, pixels: int) -> bool:
 
     Batch norm is not judged: what it sees depends on the batch.
     """
-    seen = {"instance": pixels, "layer": channels * pixels, "group": channels // GROUPS * pixels}
+    seen = {"instance": pixels, "layer": channels * pixels, "group1": channels * pixels, "group": channels // GROUPS * pixels}
     return seen.get(norm, 2) == 1
 
 
@@ -76,6 +82,7 @@ def pooled(side: int, pool: str) -> int:
     return {"avg": side // 2, "max": side // 2, "avg3": (side + 1) // 2, "none": side}[pool]
 
 
-def widening(shape: tuple[int, int, int]) -> int:
-    """Extra padding of the first convolution: 2 for one-channel 28x28 images, which so become 32x32, else 0."""
-    return 2 if shape == (1, 28, 28) else 0
+def widening(shape: tuple[int, int, int], widen: str = WIDENINGS[0]) -> int:
+    """Extra padding of the first convolution: 2 for one-channel 28x28 images, which so become 32x32, else 0; with `widen` "grey"
+    2 for one-channel images of any size, as the field's code has it."""
+    return 2 if shape == (1, 28, 28) or (widen == "grey" and shape[0] == 1) else 0

@@ -19,14 +19,14 @@ class VGG11(Network):
     Raises InvalidInput where instance norm would see one pixel.
     """
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, norm: str = "instance") -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, norm: str = "instance", widen: str = "28") -> None:
         super().__init__()
         refuse_one_pixel("vgg11", norm, shape, shrink=16)
         self.body = nn.ModuleList()
         self.pools = nn.ModuleList()
         before = shape[0]
         for index, (channels, pool) in enumerate(LAYERS):
-            conv = nn.Conv2d(before, channels, 3, padding=1 + (widening(shape) if index == 0 else 0))
+            conv = nn.Conv2d(before, channels, 3, padding=1 + (widening(shape, widen) if index == 0 else 0))
             self.body.append(nn.Sequential(conv, norm_layer(norm, channels), nn.ReLU()))
             self.pools.append(nn.MaxPool2d(2, ceil_mode=True) if pool else nn.Identity())
             before = channels

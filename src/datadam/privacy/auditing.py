@@ -83,7 +83,7 @@ def audit(
     """
     protocol = protocol_named(protocol, epochs=EPOCHS) if isinstance(protocol, str) else protocol
     if protocol.training.augment == "dsa":
-        protocol = protocol.with_augment(strategy_for(real.name))
+        protocol = protocol.with_augment(strategy_for(real.name, flips=real.flips))
     check(distilled, real, start, students, references, samples, precision, workers)
     real = replace(real, transform=distilled.transform)
     work = _Audit(distilled, real, nets.canonical(net or distilled.card["recipe"]["net"], real.shape), seed, device)

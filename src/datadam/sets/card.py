@@ -40,6 +40,19 @@ def data_card(real: RealData) -> dict[str, Any]:
     }
 
 
+def of_today(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of a card in today's words. Those written before recipes had a `normalisation` of the data gave that name to a
+    setting of DataDAM's maps, and called layer norm what is group norm of one group."""
+    if "normalisation" in recipe:
+        return recipe
+    recipe, method = dict(recipe), recipe.get("method")
+    if isinstance(method, dict) and method.get("name") == "datadam":
+        recipe["method"] = {"map_norm" if name == "normalisation" else name: value for name, value in method.items()}
+    if isinstance(recipe.get("net"), str):
+        recipe["net"] = recipe["net"].replace("norm=layer", "norm=group1")
+    return recipe
+
+
 def digest(images: Tensor, labels: Tensor, rate: Tensor | None = None) -> str:
     """ "sha256:<hex>" of stored images, labels and the students' rate: what the card remembers of them."""
     found = hashlib.sha256(images.contiguous().numpy().data)
@@ -96,7 +109,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         decoder_named(card.get("decoder", PLAIN.word)).require_fit(tuple(card["data"]["shape"]))
     except InvalidInput as error:
         raise ArtifactError(f"{path}: {error}") from error
-    return card
+    return card | {"recipe": of_today(card["recipe"])}
 
 
 def _texts(value: object) -> bool:

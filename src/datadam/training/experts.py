@@ -189,7 +189,7 @@ def make_experts(
     if form not in FORMS:
         raise InvalidInput(f"form is {form!r}; allowed: {', '.join(FORMS)}")
     if training.augment == "dsa":
-        training = replace(training, augment=strategy_for(real.name))
+        training = replace(training, augment=strategy_for(real.name, flips=real.flips))
     check_words(training.augment)
     weights = weights_of(real, net)
     settings = {**about(real, net), "training": asdict(training), "seed": seed, "form": form, "weights": weights}

@@ -98,7 +98,7 @@ def _trained(
     assert needs.training is not None
     training, count = needs.training, needs.count
     if training.augment == "dsa":
-        training = dataclasses.replace(training, augment=strategy_for(real.name))
+        training = dataclasses.replace(training, augment=strategy_for(real.name, flips=real.flips))
     versions = {name: version for name, version in machine.versions().items() if name in ("datadam", "torch")}
     key = about(real, net) | {"training": dataclasses.asdict(training), "seed": seed, "count": count, "versions": versions}
     key |= {"device": torch.device(device).type, "precision": precision}

@@ -216,12 +216,14 @@ def require_same(kept: dict[str, Any], real: RealData, net: str, who: str, verb:
               if kept[name] != value]  # fmt: skip
     if faults:
         zca = (real.transform.to_card()["zca"] or {"variant": "none"})["variant"]
-        cure = f"make {'a pool' if 'pretrain' in verb else 'others'} with: {verb} DATA --net {net} --zca {zca} --out ..."
+        alike = f" --normalisation {word}" if (word := real.options.get("normalisation", "own")) != "own" else ""
+        cure = f"make {'a pool' if 'pretrain' in verb else 'others'} with: {verb} DATA --net {net}{alike} --zca {zca} --out ..."
         raise InvalidInput(f"the {who} made for another run: {'; '.join(faults)}; {cure}")
 
 
 def _words(value: object) -> str:
-    if isinstance(value, dict) and "zca" in value:  # a normalisation: the whitening tells, other data are told by their checksum
-        return f"with whitening {(value['zca'] or {'variant': 'none'})['variant']}"
+    if isinstance(value, dict) and "zca" in value:
+        numbers = "; ".join(f"{name} {', '.join(f'{n:.4g}' for n in value[name])}" for name in ("mean", "std"))
+        return f"with whitening {(value['zca'] or {'variant': 'none'})['variant']} ({numbers})"
     text = str(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -69,7 +69,7 @@ def pretrain(
         raise InvalidInput("no class has two training images, so none can be held out to measure accuracy on; give more images")
     if augment != "dsa":
         check_words(augment)
-    training = Training(epochs=epochs, augment=strategy_for(real.name) if augment == "dsa" else augment)
+    training = Training(epochs=epochs, augment=strategy_for(real.name, flips=real.flips) if augment == "dsa" else augment)
 
     def after_step(number: int, done: int, steps: int) -> None:
         epoch, rest = divmod(done * epochs, steps)

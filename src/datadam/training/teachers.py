@@ -67,7 +67,7 @@ def teachers(
                 "the networks of a pool are trained already; leave epochs and count out, or name a network to train"
             )
         return _of_pool(teacher, real, device)
-    training = Training(epochs=EPOCHS if epochs is None else epochs, augment=strategy_for(real.name))
+    training = Training(epochs=EPOCHS if epochs is None else epochs, augment=strategy_for(real.name, flips=real.flips))
     number = COUNT if count is None else count
     if number < 1:
         raise InvalidInput(f"count is {number}; it must be at least 1")

@@ -6,9 +6,8 @@ Each takes the data (of which it reads name and shape only) and ipc, since publi
 
 from collections.abc import Callable
 
-from datadam.augment.siamese import strategy_for
 from datadam.distillation.presets import cafe, calm, datadam, dc, dm, mtt
-from datadam.distillation.presets.kind import Kind, Sketch
+from datadam.distillation.presets.kind import Kind, Sketch, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.errors import UnknownName
 from datadam.methods import Method
@@ -52,7 +51,7 @@ def bare(method: Method, real: Kind, *, ipc: int) -> Recipe:
     """A method with its own settings in the defaults of a recipe. Raises `InvalidInput`."""
     if method.chooses:
         return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=method.name)
-    return Recipe(method=method, ipc=ipc, augment=strategy_for(real.name), preset=method.name)
+    return Recipe(method=method, ipc=ipc, augment=strategy(real), preset=method.name)
 
 
 def remarks(recipe: Recipe) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """CAFE as its authors released it (Wang et al., CVPR 2022), with augmentation as in the published rows."""
 
-from datadam.augment.siamese import strategy_for
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import Kind, as_released, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.methods import CAFE
 
@@ -12,14 +11,16 @@ def cafe(real: Kind, ipc: int) -> Recipe:
     The published 2 000 iterations are networks, each of at least 10 image steps; here an iteration is one image step. Published,
     CIFAR-10 ipc 1 / 10 / 50: 31.6 / 50.9 / 62.3 %.
     """
-    words = strategy_for(real.name)
+    words = strategy(real)
     return Recipe(
         method=CAFE(),
         ipc=ipc,
+        net=as_released("instance", real),
         iterations=20_000,
         lr_images=0.1,
         start="noise",
         augment=words,
+        normalisation="mtt",  # theirs too gives CIFAR-100 the numbers of CIFAR-10
         network_lr=0.01,
         network_momentum=0.0,
         network_decay=0.0,

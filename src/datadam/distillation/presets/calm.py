@@ -1,37 +1,51 @@
-"""Our own method by the time there is: CALM on images that are stored four in one (decoder grid:2).
+"""Our own method by the time there is: CALM on images that are stored many in one (decoders grid:4 and grid:2).
 
 Times are about, for images of 32x32 on two cores; `--budget` (budget.py) decides by the machine instead.
 """
 
 from dataclasses import replace
 
-from datadam.augment.siamese import strategy_for
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import Kind, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.methods import CALM
+from datadam.sets.decoders import PLAIN
+
+RATE = 0.4  # lr_images for each image of a class: the gradient of a class mean is shared out among its images
+FEW = 10  # images per class up to which sixteen small images say more than one or four large ones
+SMALLEST = 7  # pixels of a side that a part of a stored image keeps, at least
 
 
 def calm(real: Kind, ipc: int) -> Recipe:
-    """Half an hour: three networks of four epochs, 1 500 iterations of 32 real images of each class."""
+    """Half an hour for ten images per class: three networks of four epochs, then 600 iterations of 32 real images a class."""
     return Recipe(
         method=CALM(count=3, epochs=4),
         ipc=ipc,
-        iterations=1500,
+        iterations=600 if ipc > 1 else 2000,
         batch_real=32,
-        lr_images=2.0,
-        decoder="grid:2",
+        lr_images=round(RATE * ipc, 6),
+        decoder=fitting(real.shape, ipc),
         start="sure",
-        augment=strategy_for(real.name),
+        augment=strategy(real),
         precision="auto",
         preset="calm",
     )
 
 
 def quick(real: Kind, ipc: int) -> Recipe:
-    """Five minutes: two networks of two epochs, 150 iterations."""
-    return replace(calm(real, ipc), method=CALM(count=2, epochs=2), iterations=150, preset="calm-quick")
+    """Minutes: two networks of two epochs, 150 iterations, four images in one."""
+    changed = {"decoder": fitting(real.shape, FEW + 1) if ipc > 1 else fitting(real.shape, ipc), "iterations": 150}
+    return replace(calm(real, ipc), method=CALM(count=2, epochs=2), preset="calm-quick").change(changed)
 
 
 def long(real: Kind, ipc: int) -> Recipe:
-    """Two hours: five networks of ten epochs, 6 000 iterations."""
-    return replace(calm(real, ipc), method=CALM(count=5, epochs=10), iterations=6000, preset="calm-long")
+    """Hours: five networks of ten epochs, four times the iterations."""
+    recipe = calm(real, ipc)
+    return replace(recipe, method=CALM(count=5, epochs=10), iterations=4 * recipe.iterations, preset="calm-long")
+
+
+def fitting(shape: tuple[int, int, int], ipc: int) -> str:
+    """The decoder for so many images [C, H, W] per class: grid:4 for few, grid:2 for many, plain where neither can be."""
+    for parts in (4, 2) if ipc <= FEW else (2,):
+        if all(side % parts == 0 and side // parts >= SMALLEST for side in shape[1:]):
+            return f"grid:{parts}"
+    return PLAIN.word

@@ -5,8 +5,7 @@ What each has measured stands in docs/methods/datadam.md.
 
 from dataclasses import replace
 
-from datadam.augment.siamese import strategy_for
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import Kind, as_released, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.methods import DataDAM
 
@@ -25,7 +24,7 @@ def paper(real: Kind, ipc: int) -> Recipe:
         iterations=8000,
         batch_real=256,
         lr_images=1.0 if ipc <= 50 else 10.0,
-        augment=strategy_for(real.name),
+        augment=strategy(real),
         zca="kornia" if real.name in CIFAR else "none",
         protocol="paper",
         preset="paper",
@@ -37,11 +36,12 @@ def official(real: Kind, ipc: int) -> Recipe:
     return Recipe(
         method=DataDAM(power=1.0, task_balance=0.01, scale=100.0),
         ipc=ipc,
-        net="convnet6:norm=batch" if min(real.shape[1:]) == 128 else "auto:norm=batch",
+        net=as_released("batch", real, "convnet6" if min(real.shape[1:]) == 128 else "auto"),
         iterations=20_000,
         batch_real=64,
         lr_images=1.0,
-        augment=strategy_for(real.name),
+        augment=strategy(real),
+        normalisation="field",
         protocol="official",
         preset="official",
     )

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from datadam.augment.siamese import strategy_for
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import Kind, as_released, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.methods import DC, DSA
 
@@ -32,10 +31,12 @@ def dc(real: Kind, ipc: int) -> Recipe:
     return Recipe(
         method=DC(),
         ipc=ipc,
+        net=as_released("instance", real),
         iterations=NETWORKS * outer,
         lr_images=0.1,
         start="noise",
         augment="none",
+        normalisation="field",
         iterations_per_network=outer,
         network_epochs=inner if outer > 1 else 0,
         network_lr=0.01,
@@ -51,7 +52,7 @@ def dsa(real: Kind, ipc: int) -> Recipe:
 
     Published, CIFAR-10 ipc 1 / 10 / 50: 28.8 / 52.1 / 60.6 %.
     """
-    words = strategy_for(real.name)
+    words = strategy(real)
     return replace(dc(real, ipc), method=DSA(), start="real", augment=words, network_augment=words, preset="dsa")
 
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
+from datadam.augment.siamese import strategy_for
+
 
 class Kind(Protocol):
     """Anything with a name and a shape; `RealData` has both."""
@@ -14,9 +16,25 @@ class Kind(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
 
+    @property
+    def flips(self) -> bool:
+        """Whether a mirror leaves an image in its class."""
+
 
 class Sketch(NamedTuple):
     """A kind of data without the data, to see settings before anything is read."""
 
     name: str
     shape: tuple[int, int, int]
+    flips: bool = True
+
+
+def strategy(real: Kind) -> str:
+    """The Siamese augmentation of these data: all operations, but no mirror where that would be another class."""
+    return strategy_for(real.name, flips=real.flips)
+
+
+def as_released(norm: str, real: Kind, net: str = "auto") -> str:
+    """The network of the field's code: it widens one-channel images of any size (those of 28x28 are widened anyway)."""
+    wide = real.shape[0] == 1 and real.shape[1:] != (28, 28)
+    return ":".join([net, *([f"norm={norm}"] if norm != "instance" else []), *(["widen=grey"] if wide else [])])

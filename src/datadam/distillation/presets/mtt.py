@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from datadam.augment.siamese import strategy_for
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import Kind, as_released, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.methods import MTT
 
@@ -44,6 +43,6 @@ def mtt(real: Kind, ipc: int) -> Recipe:
         lr_rate=row.lr_rate,
     )  # fmt: skip
     return Recipe(
-        method=method, ipc=ipc, iterations=ITERATIONS, lr_images=row.lr_images, augment=strategy_for(real.name), zca=row.zca,
-        protocol="mtt", preset="mtt",
+        method=method, ipc=ipc, net=as_released("instance", real), iterations=ITERATIONS, lr_images=row.lr_images,
+        augment=strategy(real), normalisation="mtt", zca=row.zca, protocol="mtt", preset="mtt",
     )  # fmt: skip
