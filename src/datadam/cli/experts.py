@@ -71,8 +71,8 @@ def experts(
     if not (math.isfinite(lr) and lr > 0):
         raise InvalidInput(f"lr is {lr:g}; it must be a number > 0")
     given = {
-        "root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "bits": bits, "background": background,
-        "layout": layout, "labels_as_numbers": labels_as_numbers or None, "skip_unlabelled": skip_unlabelled or None,
+        "root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "bits": bits,
+        "background": background, "layout": layout, "labels_as_numbers": labels_as_numbers or None, "skip_unlabelled": skip_unlabelled or None,
         "normalisation": normalisation, "flip": flip,
     }  # fmt: skip
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
@@ -98,7 +98,8 @@ def experts(
     alike = "" if normalisation in (None, "mtt") else f" --normalisation {normalisation}"
     lines = [
         f"{out}: {plural(made.networks, 'expert')} {spec}, weights after each of {plural(epochs, 'epoch')}",
-        f"use  datadam distill {data} --ipc N --method mtt --net {spec}{alike} --set zca={whitening} --set networks=experts:{out}",
+        f"use  datadam distill {data} --ipc N --method mtt --net {spec}{alike} --set zca={whitening} "
+        f"--set networks=experts:{out}",
     ]
     about = {key: made.about[key] for key in ("net", "training", "seed", "checksum", "form")}
     result("\n".join(lines), {"experts": str(out), "networks": made.networks, "bytes": disk, **about}, as_json=json)
