@@ -42,7 +42,7 @@ def experts(real: RealData, tmp_path: Path) -> Experts:
 
 @pytest.fixture
 def asked(experts: Experts, recipe) -> Recipe:
-    made = recipe("mtt", ipc=4, lr_images=10.0, networks=f"experts:{experts.folder}")
+    made = recipe("mtt", ipc=3, lr_images=10.0, networks=f"experts:{experts.folder}")
     return replace(made, method=SMALL)
 
 

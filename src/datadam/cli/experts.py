@@ -72,8 +72,8 @@ def experts(
         raise InvalidInput(f"lr is {lr:g}; it must be a number > 0")
     given = {
         "root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "bits": bits,
-        "background": background, "layout": layout, "labels_as_numbers": labels_as_numbers or None, "skip_unlabelled": skip_unlabelled or None,
-        "normalisation": normalisation, "flip": flip,
+        "background": background, "layout": layout, "labels_as_numbers": labels_as_numbers or None,
+        "skip_unlabelled": skip_unlabelled or None, "normalisation": normalisation, "flip": flip,
     }  # fmt: skip
     real = load_data(data, {k: v for k, v in given.items() if v is not None})
     spec, *more = check_nets(net, real)

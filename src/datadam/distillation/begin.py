@@ -24,7 +24,7 @@ from datadam.distillation.run import Run, spread_of
 from datadam.distillation.setup import Frame
 from datadam.distillation.shards.fit import require_separable
 from datadam.distillation.shards.run import Sharded, records_of
-from datadam.distillation.start import check_ipc, encoded, first_images
+from datadam.distillation.start import ASKING, check_ipc, encoded, first_images
 from datadam.errors import InvalidInput
 from datadam.files.lock import alone_in
 from datadam.files.whole import require_writable
@@ -35,6 +35,7 @@ from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
 from datadam.training.experts import Experts
 from datadam.training.insight import Insight, Progress
+from datadam.training.pool import RANDOM
 
 OFFICIAL_EVERY = 2000  # iterations after which the released code judges
 
@@ -77,7 +78,7 @@ def begin(
         foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier, workers=here)
     recipe = replace(recipe, precision=foreseen.precision)
     real = prepared(real, recipe)
-    if out is not None and recipe.method.needs.networks not in ("random", "none"):
+    if out is not None and recipe.networks == RANDOM and recipe.method.needs.networks not in ("random", "none"):
         require_writable(Path(out))  # before a training of minutes, and not after
     supply = supply_of(real, recipe, device, progress)
     if supply.bucket:  # the card says which networks, and a resumed run draws the same
@@ -99,8 +100,10 @@ def begin(
         facts = {"behind": [one._asdict() for one in insight.met]} if insight.met else {}
     else:
         trained = []
-        if recipe.start == "sure" and supply.bucket:
+        if recipe.start in ASKING and supply.bucket:
             trained = [network.eval() for network in supply.bucket.networks(supply.bucket.ends)]
+        if recipe.start in ASKING and isinstance(supply.given, Experts):
+            trained = list(supply.given.finished())
         start = first_images(real, recipe.ipc, recipe.start, recipe.seed, decoder=decoder, earlier=earlier, trained=trained).to(
             dtype
         )

@@ -12,6 +12,7 @@ from datadam.methods.coresets.kcenter import KCenter
 from datadam.methods.coresets.kmeans import KMeans
 from datadam.methods.coresets.random import Random
 from datadam.methods.datadam import DataDAM
+from datadam.methods.datm import DATM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
@@ -27,6 +28,7 @@ CATALOG: dict[str, type[Method]] = {
     "dsa": DSA,
     "cafe": CAFE,
     "mtt": MTT,
+    "datm": DATM,
     "random": Random,
     "kcenter": KCenter,
     "kmeans": KMeans,
