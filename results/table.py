@@ -66,7 +66,7 @@ PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # 
         50: (("DC", "83.6", "3"), ("DSA", "88.7", "3")),
     },
 }
-METHODS = {"datadam": "DataDAM", "dm": "DM"}
+METHODS = {"datadam": "DataDAM", "dm": "DM", "calm": "CALM"}
 SCALES = {
     "full": "at the published sizes",
     "small": "at a small scale, which is not the published one: fewer iterations, fewer real images in each of them, fewer "
@@ -137,31 +137,51 @@ def block(kept: list[Row], up: str = "") -> str:
 
 
 def short(kept: list[Row]) -> str:
-    """Four columns for the README: data, ours, random real images, what is published; of the usual preset, the longest runs."""
+    """For the README: data, DataDAM, CALM, random real images, what is published; of each the run that saw most real images."""
     if not kept:
         return "No results yet."
     parts = []
     for scale, words in SCALES.items():
-        longest: dict[tuple[str, int], Row] = {}
-        for row in (row for row in kept if row.scale == scale and row.recipe["preset"] == "datadam"):
-            key = row.card["data"]["name"], row.recipe["ipc"]
-            if key not in longest or row.drawn > longest[key].drawn:
-                longest[key] = row
+        usual, own = (_longest(kept, scale, of) for of in (("datadam",), ("calm-quick", "calm", "calm-long")))
         lines = []
-        for (data, ipc), row in longest.items():
-            random = _accuracy(_shared(row, kept, "random"))
-            whitened = ", whitened too" if row.card["transform"]["zca"] and random != NONE else ""
-            link = f"[{TITLES.get(data, data)}, {ipc}](results/{scale}/{row.name})"
-            lines.append((link, _accuracy(row.judged("distilled")), f"{random}{whitened}", _joined(row)))
+        for key in sorted(usual | own, key=[(row.card["data"]["name"], row.recipe["ipc"]) for row in kept].index):
+            row, ours = usual.get(key), own.get(key)
+            either = row or ours
+            assert either is not None
+            random = _accuracy(_shared(either, kept, "random"))
+            whitened = ", whitened too" if either.card["transform"]["zca"] and random != NONE else ""
+            lines.append((
+                f"{TITLES.get(key[0], key[0])}, {key[1]}",
+                _linked(row, scale) if row else NONE,
+                f"{_linked(ours, scale)}, {ours.recipe['decoder']}" if ours else NONE,
+                f"{random}{whitened}",
+                _joined(either),
+            ))  # fmt: skip
         if lines:
             head = (
                 "data, images per class",
-                "distilled by `datadam`, %",
+                "`datadam`, %",
+                "`calm`, ours, %",
                 "random real images, %",
                 "published (its own protocol), %",
             )
             parts += [f"**Measured here {words.partition(':')[0]}.**", markdown(head, lines)]
     return "\n\n".join(parts) or "No results of the usual preset yet."
+
+
+def _longest(kept: list[Row], scale: str, presets: tuple[str, ...]) -> dict[tuple[str, int], Row]:
+    """By data and ipc, the judged run of these presets that saw most real images."""
+    longest: dict[tuple[str, int], Row] = {}
+    for row in kept:
+        key = row.card["data"]["name"], row.recipe["ipc"]
+        fits = row.scale == scale and row.recipe["preset"] in presets and row.judged("distilled")
+        if fits and (key not in longest or row.drawn > longest[key].drawn):
+            longest[key] = row
+    return longest
+
+
+def _linked(row: Row, scale: str) -> str:
+    return f"[{_accuracy(row.judged('distilled'))}](results/{scale}/{row.name})"
 
 
 def gradients(kept: list[Row]) -> str:
@@ -281,7 +301,7 @@ def _accuracy(e: dict[str, Any] | None) -> str:
     half = f" ± {50 * (e['interval']['high'] - e['interval']['low']):.1f}" if many else ""
     over = f"{e['sets']} sets" if e["sets"] > 1 else f"{e['students']} students" if e["students"] > 1 else "one student"
     number = e["protocol"]["epochs"]
-    epochs = f", {number} epoch{'s' if number > 1 else ''}" if e["of"] == "whole" else ""
+    epochs = f", {number} epoch{'s' if number > 1 else ''}" if e["of"] == "whole" or number < 300 else ""
     return f"{100 * e['mean']:.1f}{half} ({over}{epochs})"
 
 
@@ -295,7 +315,8 @@ def _shared(row: Row, kept: list[Row], of: str) -> dict[str, Any] | None:
 def _published(row: Row) -> list[tuple[str, str, str]]:
     """The published numbers for this data and ipc, save those of the method that this row is not."""
     table = PUBLISHED.get(row.card["data"]["name"], {})
-    others = set(METHODS.values()) - {METHODS.get(row.recipe["method"]["name"], "")}
+    own = METHODS.get(row.recipe["method"]["name"], "")
+    others = set() if own == "CALM" else set(METHODS.values()) - {own}  # CALM has none of its own
     found = (*table.get(row.recipe["ipc"], ()), *table.get(None, ()))
     return [entry for entry in found if entry[0] not in others]
 

@@ -85,6 +85,14 @@ def plenty_of_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(machine, "available_memory", free)
 
 
+@pytest.fixture(autouse=True)
+def on_the_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is computed where nobody says on what is computed on the CPU, also on a machine with a graphics card."""
+    if request.module.__name__.rpartition(".")[2] not in ABOUT_MEMORY:
+        settled = machine.settle_device
+        monkeypatch.setattr(machine, "settle_device", lambda device, gpus=None: settled(device, gpus or 0.0))
+
+
 @pytest.fixture
 def real() -> RealData:
     """Three classes of twelve 3x8x8 images."""

@@ -200,7 +200,7 @@ def test_a_student_whose_maps_would_fill_the_memory_is_refused(
 ) -> None:
     run = changed(made / "run", tmp_path / "run", "card.json", "recipe.net", "convnet1:width=100000")
     monkeypatch.setattr(machine, "available_memory", lambda device="cpu": 400_000_000)
-    with pytest.raises(NotEnoughMemory, match="take a narrower --net"):
+    with pytest.raises(NotEnoughMemory, match="take a narrower net"):
         evaluate(DistilledSet.load(run), make_real(), students=1)
     monkeypatch.setattr(machine, "available_memory", lambda device="cpu": 3 * 4 * 6 * 4 * 64)  # blocks of 4 x 8 x 8, six images
     epoch = protocol_named("honest", epochs=1)

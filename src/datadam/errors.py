@@ -15,13 +15,30 @@
 Each message says what came, what is allowed and the usual cure.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
+
+COMMAND_LINE = ContextVar("COMMAND_LINE", default=False)  # whether errors are read by somebody who typed a command
+_SAID = re.compile(
+    r"(datadam [a-z]+ (?:(?![;)\n]|[.,] ).)*)|--(no-)?([a-z][a-z0-9-]*)"
+)  # a whole command, which stays; an option alone
 
 
 class DatadamError(Exception):
-    """Anything that datadam raises on purpose."""
+    """Anything that datadam raises on purpose. An option of the command line, `--batch-real`, is called by its name in Python,
+    `batch_real`, unless a command line is at work."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if COMMAND_LINE.get() else _SAID.sub(_in_python, text)
+
+
+def _in_python(said: re.Match[str]) -> str:
+    command, no, option = said.groups()
+    return command or option.replace("-", "_") + ("=False" if no else "")
 
 
 class InvalidInput(DatadamError, ValueError):

@@ -123,6 +123,16 @@ def repeatable(device: str) -> AbstractContextManager[object]:
     return now.flags(enabled=now.enabled, benchmark=False, deterministic=True, allow_tf32=now.allow_tf32)
 
 
+def settle_device(device: str, gpus: float | None = None) -> str:
+    """The device that a word means: "auto" is the graphics card that torch can use here, if there is one, else the CPU.
+
+    Argument: `gpus`, of each worker of a cluster (None: the work is done here), where "auto" means what a worker has.
+    """
+    if device != "auto":
+        return device
+    return "cuda" if (torch.cuda.is_available() if gpus is None else gpus > 0) else "cpu"
+
+
 def fast_precision(device: str = "cpu") -> str:
     """The number format of fast matrix arithmetic here: "bfloat16" where the processor has instructions for it."""
     if torch.device(device).type == "cuda":
@@ -222,10 +232,11 @@ def forget_peak() -> bool:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """Processor, cores, memory and accelerator, for the card."""
+    """What computed, and on what: device, processor, cores, memory and accelerator, for the card."""
     cuda = device.type == "cuda"
     tf32 = {"tf32": torch.backends.cudnn.allow_tf32} if cuda else {}  # of convolutions in float32; torch's default is yes
     return tf32 | {
+        "device": str(device),
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(physical_memory() / 1e9),

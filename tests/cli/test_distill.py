@@ -1,6 +1,8 @@
 """`datadam distill`: what a run leaves behind, repeats, warm starts, ending in time."""
 
+import io
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -216,3 +218,34 @@ def test_a_time_limit_must_be_some_seconds(refused, pictures: Path, finished: Pa
     assert "a number of seconds > 0" in refused("distill", pictures, "--ipc", 1, *TINY, "--out", tmp_path / "run", *options)
     assert "a number of seconds > 0" in refused("distill", "--resume", finished, *options)
     assert not (tmp_path / "run").exists()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "begun"), [("y\n", True), ("yes\n", True), ("\n", False), ("n\n", False), ("", False)])
+def test_a_long_run_is_asked_for_in_a_terminal(
+    cli, pictures: Path, tmp_path: Path, monkeypatch, answer: str, begun: bool
+) -> None:
+    monkeypatch.setattr(verb, "LONG", -1.0)
+    out = tmp_path / "run"
+    words = ("distill", pictures, "--ipc", 2, *TINY, "--out", out)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", Terminal(answer))
+        patch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        outcome = cli(*words)
+    assert outcome.code == (0 if begun else 1)
+    assert "here. Begin? [y/N] " in outcome.err
+    assert ("nothing was begun. --iterations" in outcome.err) is not begun
+    assert out.exists() is begun
+
+
+def test_a_long_run_is_not_asked_for_without_a_terminal_or_with_yes(cli, pictures: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(verb, "LONG", -1.0)
+    for number, (terminal, more) in enumerate(((False, ()), (True, ("--yes",)))):
+        monkeypatch.setattr(sys, "stdin", Terminal("n\n") if terminal else io.StringIO("n\n"))
+        outcome = cli("distill", pictures, "--ipc", 2, *TINY, "--out", tmp_path / str(number), *more)
+        assert outcome.code == 0
+        assert "Begin?" not in outcome.err

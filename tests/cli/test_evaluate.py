@@ -8,6 +8,7 @@ import pytest
 import torch
 from cli.conftest import QUICK, TINY, write_pictures
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from datadam.data import load
 from datadam.sets.distilled import DistilledSet
@@ -196,6 +197,25 @@ def test_a_trained_network_is_the_first_student_and_loads_in_the_lines_told(cli,
     assert told["run"] == str(run)
 
 
+def test_a_model_of_torch_is_read_by_torch_and_other_endings_are_refused(
+    cli, refused, run: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--epochs", 1, "--seed", 3)
+    assert cli("train", run, *options, "--out", "model.safetensors").code == 0
+    outcome = cli("train", run, *options, "--out", "model.pt")
+    assert outcome.code == 0
+    names: dict[str, object] = {}
+    exec("\n".join(line.strip() for line in outcome.out.splitlines() if line.startswith("    ")), names)
+    weights, same = torch.load("model.pt", weights_only=True), load_file("model.safetensors")
+    assert weights.keys() == same.keys()
+    assert all(torch.equal(weights[name], same[name]) for name in same)
+    with monkeypatch.context() as patch:
+        patch.setattr("datadam.training.trainer.train", None)  # refused before any training
+        assert "end the name in one of .safetensors, .pt, .pth" in refused("train", run, *options, "--out", "model.bin")
+    assert not (tmp_path / "model.bin").exists()
+
+
 def test_a_model_is_replaced_only_when_told(cli, refused, run: Path, tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "models" / "model.safetensors"
     assert cli("train", run, "--epochs", 1, "--out", out, "--json").json["file"] == str(out)
@@ -204,9 +224,9 @@ def test_a_model_is_replaced_only_when_told(cli, refused, run: Path, tmp_path: P
         patch.setattr("datadam.training.trainer.train", None)  # refused before any training
         assert "--overwrite" in refused("train", run, "--epochs", 1, "--out", out)
         assert "is a folder" in refused("train", run, "--epochs", 1, "--out", out.parent)
-        assert "cannot write into" in refused("train", run, "--epochs", 1, "--out", out / "below" / "a-file")
-        assert "give one" in refused("train", run, "--epochs", 1, "--net", "mlp,mlp:width=4", "--out", tmp_path / "other")
-        assert "Did you mean 'lenet'" in refused("train", run, "--epochs", 1, "--net", "lent", "--out", tmp_path / "other")
+        assert "cannot write into" in refused("train", run, "--epochs", 1, "--out", out / "below" / "a.pt")
+        assert "give one" in refused("train", run, "--epochs", 1, "--net", "mlp,mlp:width=4", "--out", tmp_path / "other.pt")
+        assert "Did you mean 'lenet'" in refused("train", run, "--epochs", 1, "--net", "lent", "--out", tmp_path / "other.pt")
     assert out.read_bytes() == before
     assert cli("train", run, "--epochs", 2, "--out", out, "--overwrite").code == 0
     assert out.read_bytes() != before

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import pytest
 
 from datadam.cli.app import VERBS, app
+from datadam.distillation.presets import Sketch, preset
 
 
 def test_help_of_every_verb_imports_neither_torch_nor_numpy() -> None:
@@ -33,6 +34,16 @@ def test_help_lists_the_verbs_in_order_each_with_the_first_line_of_its_docstring
     ]  # fmt: skip
     assert told == {name: (inspect.getdoc(verb) or "").splitlines()[0] for name, verb in VERBS.items()}
     assert all(told.values())
+
+
+def test_the_first_example_is_one_of_minutes(cli) -> None:
+    """Its words are taken as they are, and its work is a fraction of that of the preset."""
+    line = cli("--help").out.partition("Start with some minutes: datadam ")[2].replace("\n", " ")
+    words = line.split()
+    asked = dict(zip(words[2::2], words[3::2], strict=False))
+    assert words[:2] == ["distill", "mnist"]
+    recipe = preset("datadam", Sketch("mnist", (1, 28, 28)), ipc=int(asked["--ipc"]))
+    assert int(asked["--iterations"]) * int(asked["--batch-real"]) < recipe.iterations * recipe.batch_real / 50
 
 
 def test_without_arguments_the_help_is_shown(cli) -> None:

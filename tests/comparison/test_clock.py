@@ -30,3 +30,11 @@ def test_pieces_and_operations_do_not_mix() -> None:
     assert clock.expect(("choose", "kcenter"), 1.0) == 3.0
     clock.learn(("judge", "mlp"), 1e12, 2.0)
     assert clock.expect(("choose", "herding"), 1.0) == 3.0
+
+
+def test_what_comes_once_a_part_does_not_grow_with_its_size() -> None:
+    clock = Clock()
+    clock.learn(("judge", "mlp"), 10.0, 41.0, fixed=40.0)  # compiling and testing
+    assert clock.expect(("judge", "mlp"), 1000.0) == pytest.approx(140.0)  # and not 4 100
+    clock.learn(("judge", "mlp"), 10.0, 1.0, fixed=5.0)  # no more than all of it
+    assert clock.expect(("judge", "mlp"), 20.0) == pytest.approx(20.5 + 1.0)

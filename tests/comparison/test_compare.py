@@ -19,10 +19,12 @@ from small import make_real
 import datadam
 from datadam.comparison import making
 from datadam.comparison.making import GridProgress
-from datadam.comparison.table import Comparison
+from datadam.comparison.table import Comparison, _correct
 from datadam.data import RealData
 from datadam.errors import InvalidInput, NonFiniteLoss, NotEnoughMemory, UnknownName
 from datadam.evaluation.panel import protocol_named
+from datadam.evaluation.statistics import holm
+from datadam.evaluation.told import around, better
 from datadam.files.lock import alone_in
 from datadam.files.whole import read_json
 
@@ -130,13 +132,45 @@ def test_the_files_say_the_same_and_where_it_came_from(real: RealData, made: Com
     markdown = (made.out / "table.md").read_text()
     assert markdown == made.to_markdown()
     for cell in (made.cell("datadam:power=1", 1, NET), made.cell("random", 1, "mlp:width=6")):
-        assert f"{100 * cell['mean']:.1f} ± {100 * cell['interval']['half']:.1f}" in markdown
+        assert f" {around(cell['mean'], cell['interval'])} " in markdown
     assert "Note: toy." in markdown
     with Image.open(made.out / "table.png") as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 200
     together = read_json(next((made.out / "runs/datadam-power=1-ipc1/evaluations").glob("*convnet1*sets2.json")))
     assert together["accuracies"] == made.cell("datadam:power=1", 1, NET)["accuracies"]
+
+
+def test_every_form_of_the_table_is_written(made: Comparison) -> None:
+    names = {path.name for path in made.out.iterdir() if path.name.startswith("table.")}
+    assert names == {"table.json", "table.md", "table.tex", "table.csv", "table.png", "table.svg", "table.pdf"}
+    assert (made.out / "table.tex").read_text() == made.to_latex()
+
+
+def test_p_values_are_corrected_for_all_tests_of_the_table() -> None:
+    """Those of all rows and networks together; what could not be tested counts for none."""
+    ps = [[0.01, 0.04], [0.03, None], [0.005, None]]
+    rows = [{"cells": {net: {"against": {"p": p}} for net, p in zip("ab", row, strict=True)}} for row in ps]
+    rows[2]["cells"]["b"]["against"] = None  # type: ignore[assignment]
+    _correct(rows)
+    told = [cell["against"].get("p_holm") for row in rows for cell in row["cells"].values() if cell["against"]]
+    assert told == [*holm([0.01, 0.04, 0.03, 0.005])[:3], None, holm([0.01, 0.04, 0.03, 0.005])[3]]
+
+
+def test_methods_that_are_not_better_than_random_images_are_named(made: Comparison) -> None:
+    told = [note for note in made.table["notes"] if note.endswith(("random real images", NET, "mlp:width=6"))]
+    wrong = [
+        (row["method"], net)
+        for row in made.table["rows"] if row["ipc"] is not None and row["method"] != "random"
+        for net, cell in row["cells"].items()
+        if not better(cell["accuracies"], made.cell("random", row["ipc"], net)["accuracies"])
+    ]  # fmt: skip
+    assert wrong  # of two iterations
+    for method, net in wrong:
+        assert any(
+            note.startswith(f"{method}, ipc 1 is not better than random real images for ") and net in note for note in told
+        )
+    assert not any(note.startswith(("random", "whole set")) for note in told)
 
 
 def test_finished_work_is_not_done_again_and_longer_lists_add_to_it(
@@ -179,7 +213,7 @@ def test_other_settings_for_what_is_there_are_refused_with_the_cure(real: RealDa
         ({"net": "convnet1:width=5"}, "net was 'convnet1:width=4'"),
     ):
         before = (made.out / "table.json").read_bytes()
-        with pytest.raises(InvalidInput, match="choose another folder with --out") as refusal:
+        with pytest.raises(InvalidInput, match="choose another folder with out") as refusal:
             tiny(real, made.out, **options)
         assert told in str(refusal.value)
         assert (made.out / "table.json").read_bytes() == before

@@ -195,7 +195,7 @@ def test_refused_before_any_work(real, recipe, tmp_path: Path) -> None:
         datadam.distill(real, recipe(net="convnett3"), out=out)
     with pytest.raises(UnknownName, match="Did you mean 'kmeans'"):
         datadam.distill(real, recipe(start="kmean"), out=out)
-    with pytest.raises(NotEnoughMemory, match="--memory-limit"):
+    with pytest.raises(NotEnoughMemory, match="memory_limit"):
         datadam.distill(real, recipe(), out=out, memory_limit=1_000_000)
     with pytest.raises(InvalidInput, match="8"):
         datadam.distill(real, recipe(net="convnet4"), out=out)
@@ -205,7 +205,7 @@ def test_refused_before_any_work(real, recipe, tmp_path: Path) -> None:
 def test_an_existing_run_is_not_overwritten_unasked(real, recipe, tmp_path: Path) -> None:
     datadam.distill(real, recipe(), out=tmp_path / "run")
     before = (tmp_path / "run/distilled.safetensors").read_bytes()
-    with pytest.raises(InvalidInput, match="--overwrite"):
+    with pytest.raises(InvalidInput, match="replace it with overwrite"):
         datadam.distill(real, recipe(seed=1), out=tmp_path / "run")
     assert (tmp_path / "run/distilled.safetensors").read_bytes() == before
     datadam.distill(real, recipe(seed=1), out=tmp_path / "run", overwrite=True)

@@ -76,7 +76,7 @@ def test_memory_is_told_and_refused_with_the_cure(real, recipe, name: str) -> No
     needed = forecast(real, wide, memory_limit=10**12).bytes
     assert needed == forecast(real, wide).bytes + real.train.pixels.nbytes + real.test.pixels.nbytes
     assert forecast(real, wide, memory_limit=needed).bytes == needed
-    with pytest.raises(NotEnoughMemory, match="lower ipc, lower --batch-real"):
+    with pytest.raises(NotEnoughMemory, match="lower ipc, lower batch_real"):
         forecast(real, wide, memory_limit=needed - 1)
     assert forecast(real, recipe(name, net="convnet2:width=128", ipc=12)).bytes > needed
 

@@ -124,3 +124,13 @@ def test_what_one_method_cannot_do_is_told_apart_from_what_is_wrong(recipe) -> N
         with pytest.raises(InvalidInput) as caught:
             recipe(name).change(setting | {"momentun": 0.1})
         assert not isinstance(caught.value, CannotDo)
+
+
+@pytest.mark.parametrize("name", [*CATALOG, "random"])
+def test_a_preset_keeps_its_name_until_its_method_is_another(name: str) -> None:
+    recipe = datadam.preset(name, CIFAR, ipc=1)
+    assert recipe.preset == name
+    assert dataclasses.replace(recipe, seed=3).preset == name
+    other = DM() if recipe.method.name != "dm" else DataDAM()
+    plain = {"iterations_per_network": 1, "network_steps": 0, "network_epochs": 0, "iterations": 3}
+    assert dataclasses.replace(recipe, method=other, **plain).preset == ""

@@ -113,7 +113,8 @@ def test_one_student_has_no_interval() -> None:
     e = evaluation((0.5,))
     assert e.to_json()["interval"] is None
     assert e.std == 0
-    assert "+-" not in str(e)
+    assert "±" not in str(e)
+    assert "(95 %" not in str(e)
     assert e.per_class == (0.75, 1.0)
 
 

@@ -194,7 +194,7 @@ def test_the_run_is_an_ordinary_one(small: DistilledSet, animals: RealData, tmp_
 
 def test_an_earlier_export_is_replaced_only_when_asked(small: DistilledSet, tmp_path: Path) -> None:
     export(small, "npz", tmp_path / "out")
-    with pytest.raises(InvalidInput, match="--overwrite"):
+    with pytest.raises(InvalidInput, match="replace it with overwrite"):
         export(small, "folder", tmp_path / "out")
     assert (tmp_path / "out/distilled.npz").exists()
     export(small, "folder", tmp_path / "out", overwrite=True)

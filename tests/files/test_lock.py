@@ -57,7 +57,7 @@ def test_the_second_is_told_who_is_there_and_the_third_takes_over(tmp_path: Path
         words = str(told.value)
         assert f"another process is at work in {tmp_path}: process {process.pid} on {HERE}" in words
         assert "(datadam distill mnist --ipc 10), for " in words
-        assert "stop it, or choose another folder with --out" in words
+        assert "stop it, or choose another folder with out" in words
         process.kill()
         process.wait()
         with alone_in(tmp_path) as words:
@@ -101,7 +101,7 @@ def test_another_machine_is_not_believed_dead(tmp_path: Path) -> None:
 def test_a_lock_of_another_machine_is_taken_when_that_is_asked_for(tmp_path: Path) -> None:
     """As where a scheduler begins a killed command again on another node: the system holds no lock for the dead one."""
     left(tmp_path, host="pod-1", since=time.time() - 3 * 3600)
-    with pytest.raises(InvalidInput, match=r"for 3\.0 h: another machine\. When it is no longer at work there, add --take-over"):
+    with pytest.raises(InvalidInput, match=r"for 3\.0 h: another machine\. When it is no longer at work there, add take_over"):
         alone_in(tmp_path, take_over=False).__enter__()
     with alone_in(tmp_path, "datadam distill --resume", take_over=True) as words:
         assert words.startswith("took over the lock of process ")

@@ -122,7 +122,7 @@ def test_full_memory_leaves_a_checkpoint_and_a_cure(real, recipe: Callable[..., 
 
     next(steps)
     run.gradient = full  # type: ignore[assignment]
-    with pytest.raises(datadam.RunFailed, match=r"memory of the GPU is full \(CUDA out of memory\).*--resume"):
+    with pytest.raises(datadam.RunFailed, match=r"memory of the GPU is full \(CUDA out of memory\).*resume"):
         next(steps)
     assert (run.saved, run.torn) == (1, False)
     again = datadam.resume(tmp_path / "run", real)

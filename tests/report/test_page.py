@@ -18,8 +18,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from datadam.cli.evaluations import verdicts
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.report import page
+from datadam.report.folder import read
 from datadam.sets.preview import as_uint8
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -368,3 +370,21 @@ def test_pictures_and_readme_need_neither_matplotlib_nor_jinja2() -> None:
         "report.preview(np.zeros((2, 1, 8, 8)), ('a', 'b'), (1, 1))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_set_that_is_not_better_than_random_images_says_so_with_counts_of_few_test_images(
+    made: SimpleNamespace, tmp_path: Path
+) -> None:
+    classes = ("cat", "dog", "ship")
+    few = [[10, 0, 0], [0, 5, 0], [0, 5, 0]]  # of five students: two, one and one test image
+    bar = made.evaluation("random", 0.5, classes, protocol=USUAL)
+    for about, said in ((0.4, True), (0.7, False)):
+        own = made.evaluation("distilled", about, classes, protocol=USUAL, confusion=few, per_class=[1.0, 1.0, 0.0])
+        run = made.run(tmp_path / str(about), classes=classes, evaluations={"own": own, "random": bar})
+        html = page([run])
+        assert ("not better than random real images: " in html) is said
+        assert "% of 4" in html
+        assert "66.7\u202f% balanced over classes" in html
+        assert "cat (2 test images)" in html
+        assert "dog (1 test image)" in html
+        assert bool(verdicts(read(run).card, [own, bar])) is said

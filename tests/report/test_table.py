@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datadam.report.latex import latex
 from datadam.report.table import csv_text, markdown, picture, text
 
 Json = dict[str, Any]
@@ -100,7 +101,7 @@ def test_one_repeat_claims_nothing(table: Json) -> None:
     assert "no difference is tested and nothing is marked as best" in markdown(table)
     assert "Bold marks" not in markdown(table)
     table["repeats"] = 3
-    assert "95 % interval over 3 sets" in markdown(table)
+    assert "95 % interval of the mean over 3 sets" in markdown(table)
     assert "not corrected for their number" in markdown(table)
 
 
@@ -131,3 +132,52 @@ def test_the_picture_shows_each_accuracy(table: Json, tmp_path: Path) -> None:
     assert blue.any()  # the bold one
     table["rows"][1]["cells"]["convnet3"]["bold"] = False
     assert not ((pixels(table)[..., 2] - pixels(table)[..., 0]) > 100).any()
+
+
+def test_an_interval_beyond_what_an_accuracy_can_be_is_told_by_its_ends(table: Json) -> None:
+    wide = {"low": -0.1, "high": 0.74, "half": 0.42, "over": "sets"}
+    table["rows"][1]["cells"]["convnet3"] |= {"mean": 0.32, "interval": wide, "balanced": 0.25}
+    assert "**32.0 (0.0 to 74.0), balanced 25.0**" in markdown(table)
+    assert "± 42" not in markdown(table) + text(table)
+
+
+def test_few_test_images_are_told_in_the_heading(table: Json) -> None:
+    assert "% of" not in markdown(table).splitlines()[0]
+    table["data"]["test"] = 12
+    assert "%\u202f" not in markdown(table).splitlines()[0]
+    assert "% of 12 test images" in markdown(table).splitlines()[0]
+
+
+def test_corrected_p_values_are_shown_and_said(table: Json) -> None:
+    assert "p = 0.012" in markdown(table)
+    table["rows"][1]["cells"]["convnet3"]["against"]["p_holm"] = 0.0369
+    table["rows"][1]["cells"]["mlp:width=8"]["against"] = {
+        "mean": 0.1, "low": 0.05, "high": 0.15, "p": 0.02, "pairs": 2, "p_holm": 0.0369
+    }  # fmt: skip
+    shown = markdown(table)
+    assert "p = 0.037" in shown
+    assert "p = 0.012" not in shown
+    assert "the p values of 2 tests are corrected for their number by Holm's way" in shown
+
+
+def test_latex_says_the_same_and_shows_hostile_letters(table: Json) -> None:
+    source = latex(table)
+    assert source.count(r"\begin{tabular}{lrrlrrrr}") == 1
+    rows = [line for line in source.splitlines() if line.endswith(r"\\")][1:]
+    assert len(rows) == 4
+    assert all(line.replace(r"\&", "").count("&") == 7 for line in rows)
+    assert r"\textbf{51.0 $\pm$ 2.0}" in rows[1]
+    assert r"a`b|c\_\textless{}script\textgreater{}[bold]" in rows[2]
+    assert r"my \$data\$ | set, \%" in source
+    assert source.count(r"\midrule") == 2  # below the head, and before the row of another ipc
+    assert r"After $\pm$: half of the 95 \% interval" in source
+
+
+@pytest.mark.parametrize(("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")])
+def test_pictures_of_every_form_are_the_same_each_time(table: Json, tmp_path: Path, form: str, begins: bytes) -> None:
+    for name in ("a", "b"):
+        picture(table, tmp_path / name, form)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").read_bytes().startswith(begins)
+    if form == "svg":
+        assert ">dm:net=convnet3[width=8], ipc 10<" in (tmp_path / "a").read_text()  # letters, which can be edited

@@ -98,7 +98,7 @@ def test_full_memory_is_told_with_its_cure_wherever_it_fills(real, monkeypatch: 
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(students, where, full)
-    with pytest.raises(RunFailed, match=r"memory of the GPU is full .*; use fewer --workers"):
+    with pytest.raises(RunFailed, match=r"memory of the GPU is full .*; use fewer workers"):
         school(real)((0, 0), silent)
 
 

@@ -25,7 +25,7 @@ from datadam.cli.screen import complain
 from datadam.cli.show import list_names, show
 from datadam.cli.train import train
 from datadam.cli.watch import watch
-from datadam.errors import DatadamError, InvalidInput
+from datadam.errors import COMMAND_LINE, DatadamError, InvalidInput
 
 
 def _exact(kind: Any, tokens: tuple[Token, ...]) -> Any:
@@ -40,7 +40,7 @@ app = App(
     name="datadam",
     help="Dataset distillation: a few synthetic images per class that teach a network as much as they can of the whole set.",
     version=lambda: version("datadam"),
-    help_epilogue="Start with: datadam distill mnist --ipc 10",
+    help_epilogue="Start with some minutes: datadam distill mnist --ipc 10 --iterations 300 --batch-real 64",
     default_parameter=Parameter(converter=_exact),
     suppress_keyboard_interrupt=False,  # ours says how to go on
 )
@@ -56,6 +56,14 @@ for place, (name, verb) in enumerate(VERBS.items()):
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop saves the run just as Ctrl-C does
+    token = COMMAND_LINE.set(True)
+    try:
+        return _run(arguments)
+    finally:
+        COMMAND_LINE.reset(token)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:

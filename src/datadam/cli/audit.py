@@ -26,7 +26,7 @@ def audit(
     augment: Augment = None,
     seed: Seed = 0,
     root: RunRoot = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
     json: Json = False,
@@ -52,7 +52,7 @@ def audit(
     from datadam.wording import plural
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     folders = sets_of(run)
     if folders != [run]:
         raise InvalidInput(f"{run} holds {len(folders)} repeats; audit one of them, such as {folders[0]}")

@@ -69,7 +69,7 @@ def compare(
     background: Background = None,
     layout: DataLayout = None,
     flip: Flip = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     workers: Workers = None,
     engine: Engine = None,
     gpus_per_worker: Gpus = None,
@@ -102,11 +102,10 @@ def compare(
     with noting(faults):
         check_place(out)
     with noting(faults):
-        check_device(device)
-    with noting(faults):
         rule, each = rule_for(protocol, students, epochs, augment, full)
     with noting(faults):
         ray = engine_of(engine, gpus_per_worker, address)
+        device = check_device(device, ray)
     with noting(faults):
         counts = _numbers(ipc)
     with noting(faults):
@@ -145,7 +144,9 @@ def compare(
             )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done stands in {out / 'table.md'}. Go on with the same command: {command()}") from None
-    where = f"see      {out / 'table.md'}, table.csv, table.json, table.png\nruns     {out / 'runs'}"
+    where = (
+        f"see      {out / 'table.md'}, table.tex, table.csv, table.json, table.png, table.svg, table.pdf\nruns     {out / 'runs'}"
+    )
     terminal = sys.stdout.isatty()
     result(f"{_text(made.table, terminal)}\n\n{where}", made.to_json(), as_json=json)
     if made.failed:
@@ -186,7 +187,9 @@ def _shown() -> "Iterator[Callable[[GridProgress], None]]":
                 spent = time.monotonic() - began
                 if p.remark:
                     say(p.remark)
-                advance(f"{p.done} of {p.parts}; {shorten(p.doing, 40)}", spent, None if p.left is None else spent + p.left)
+                advance(
+                    f"{p.done} of {p.parts}; {shorten(p.doing, 40)}", spent, None if p.left is None else spent + p.left, p.left
+                )
 
             yield draw
         return

@@ -131,7 +131,7 @@ def _within(asked: dict[str, Any], real: "Kind") -> "Recipe":
     if not isinstance(real, RealData):
         return preset("calm", real, ipc=asked["ipc"])
     chosen = {name: settings[name] for name in ("net", "decoder") if name in settings}
-    return within(real, asked["ipc"], seconds, device=asked.get("device", "cpu"), **chosen)
+    return within(real, asked["ipc"], seconds, device=asked.get("device", "auto"), **chosen)
 
 
 def _fields(recipe: "Recipe") -> set[str]:

@@ -1,6 +1,8 @@
 """`datadam distill`: make a distilled set, or go on with one."""
 
 import contextlib
+import math
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
     from datadam.distillation.recipe import Recipe
     from datadam.distillation.run import Run
     from datadam.distillation.tensorboard import Board
+    from datadam.parallel.spread import Spread
     from datadam.sets.distilled import DistilledSet
     from datadam.training.insight import Progress
 
 Events = str | bool | None  # the folder for TensorBoard's events, or whether they go into the run's
 Made = list[tuple[Path, "DistilledSet"]]  # run folders and what came of them
+LONG = 1800.0  # seconds above which a person is asked before a run begins
 TELL = 60.0  # seconds above which a run's time is told before it starts
 FINISHING = 3.0  # seconds kept back from --time-limit for writing the result
 
@@ -93,6 +97,7 @@ def distill(
     overwrite: Annotated[bool, Parameter(help="replace the run that is there", negative="")] = False,
     resume: Annotated[Path | None, Parameter(help="go on with this run folder; no other option is needed")] = None,
     take_over: TakeOver = False,
+    yes: Annotated[bool, Parameter(help="begin a run of more than half an hour without asking", negative="")] = False,
     note: Note = "",
     json: Json = False,
 ) -> None:
@@ -109,31 +114,35 @@ def distill(
     from datadam import machine
     from datadam.cli.config import check_seconds, merge
     from datadam.cli.options import check_device, command
+    from datadam.cli.workers import engine_named
     from datadam.errors import InvalidInput
 
     machine.tune_allocator()
     if resume is None:
-        asked = merge({k: v for k, v in given.items() if k != "take_over"}, config)  # it says nothing of the run
-        check_device(asked.get("device", "cpu"))
+        asked = merge({k: v for k, v in given.items() if k not in ("take_over", "yes")}, config)  # they say nothing of the run
+        asked["device"] = check_device(asked.get("device", "auto"), engine_named(asked))
         _check_events(asked.get("tensorboard"))
-        _tell(_begin(asked, command(), asked.get("time_limit"), take_over=take_over), as_json=asked.get("json", False))
+        _tell(
+            _begin(asked, command(), asked.get("time_limit"), take_over=take_over, ask=not yes), as_json=asked.get("json", False)
+        )
         return
-    if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "tensorboard", "json", "take_over", *MANY}):
+    if extra := sorted(set(given) - {"resume", "root", "device", "time_limit", "tensorboard", "json", "take_over", "yes", *MANY}):
         raise InvalidInput(f"--resume goes on with a run as it was begun; leave out {', '.join(extra)}")
     check_seconds(time_limit)
     if device is not None:
-        check_device(device)
+        device = check_device(device, engine_named(given))
     _check_events(given.get("tensorboard"))
     many = {name: given[name] for name in MANY if name in given}
     _tell(_resume(resume, root, device, time_limit, given.get("tensorboard"), many, take_over=take_over), as_json=json)
 
 
 def _begin(
-    asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False, take_over: bool = False
-) -> "Made":
+    asked: dict[str, Any], command: str, time_limit: float | None, *, again: bool = False, take_over: bool = False,
+    ask: bool = False,
+) -> "Made":  # fmt: skip
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
-    from datadam.cli.options import READING, data_limit, load_data, size_in_bytes
+    from datadam.cli.options import READING, check_device, data_limit, load_data, size_in_bytes
     from datadam.cli.workers import spread_of
     from datadam.distillation.begin import begin, prepared, resume
     from datadam.distillation.start import STARTS
@@ -148,9 +157,12 @@ def _begin(
         real = prepared(real, recipe)  # once for all
     earlier = _earlier(recipe, real)
     out = Path(asked.get("out") or f"runs/{real.name}-{recipe.preset}-ipc{recipe.ipc}-seed{recipe.seed}")
-    overwrite, device, spread = asked.get("overwrite", False), asked.get("device", "cpu"), spread_of(asked)
+    overwrite, spread = asked.get("overwrite", False), spread_of(asked)
+    device = check_device(asked.get("device", "auto"), spread.engine if spread else None)
     if repeats > 1 and not again:
         _check_repeats(out, overwrite=overwrite)
+    if ask and not again:
+        _ask(recipe, real, device, limit, spread, repeats, time_limit)
     made = []
     with _held(out, command, take_over=take_over):
         for r in range(repeats):
@@ -170,6 +182,27 @@ def _begin(
             share = None if left is None else left / (repeats - r)
             made.append((folder, _drive(run, folder, out, share, asked.get("tensorboard"))))
     return made
+
+
+def _ask(
+    recipe: "Recipe", real: "RealData", device: str, limit: int | None, spread: "Spread | None", repeats: int, most: float | None
+) -> None:
+    """Ask a person at a terminal before a long run of at `most` so many seconds begins. Raises `RunFailed` for a no."""
+    from datadam import nets
+    from datadam.cli.screen import agreed, duration
+    from datadam.distillation.forecast import forecast
+    from datadam.errors import RunFailed
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    workers = spread.settle(len(real.classes)).workers if spread else 1
+    told = forecast(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
+    seconds = min(repeats * told.seconds / workers, most or math.inf)
+    if seconds > LONG and not agreed(f"this takes about {duration(seconds)} here. Begin?"):
+        raise RunFailed(
+            "nothing was begun. --iterations and --batch-real shorten it, such as --iterations 300 --batch-real 64; a narrower "
+            "--net, such as convnet3:width=32, does too; --time-limit ends it with what there is; --yes begins without asking"
+        )
 
 
 def _budgeted(asked: dict[str, Any], recipe: "Recipe", time_limit: float | None) -> "tuple[Recipe, float]":
@@ -344,6 +377,8 @@ def _drive(run: "Run", folder: Path, whole: Path, left: float | None, events: Ev
             f"on {recipe.net}, {total} iterations of {recipe.batch_real} real images a class, into {folder}")  # fmt: skip
         if done:
             say(f"going on after {done} of {total} iterations")
+        if run.device.type != "cpu":
+            say(f"computing on {run.device}; --device cpu takes the processor instead")
         for remark in run.remarks:
             say(f"note: {remark}")
         if run.expected > TELL:
@@ -355,7 +390,7 @@ def _drive(run: "Run", folder: Path, whole: Path, left: float | None, events: Ev
     try:
         with (
             _board(run, folder, whole, events) or contextlib.nullcontext() as board,
-            bar(recipe.method.name) as advance,
+            bar(recipe.method.name, run.expected) as advance,
             contextlib.closing(run.steps(left)) as steps,
         ):
             for step in steps:

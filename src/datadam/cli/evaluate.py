@@ -65,7 +65,7 @@ def evaluate(
     snapshots: Annotated[bool, Parameter(help="also judge the images kept on the way", negative="")] = False,
     seed: Seed = 0,
     root: RunRoot = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
     engine: Engine = None,
@@ -86,8 +86,8 @@ def evaluate(
     from datadam.evaluation.evaluate import evaluate as judge
 
     machine.tune_allocator()
-    check_device(device)
     ray = engine_of(engine, gpus_per_worker, address)
+    device = check_device(device, ray)
     jobs = _jobs(runs, net, root)
     names = {str(job.sets[0].card["recipe"].get("protocol", "honest")) for job in jobs}
     name = protocol or (names.pop() if len(names) == 1 else "honest")
@@ -156,7 +156,7 @@ def baseline(
     normalisation: Normalised = None,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
     flip: Flip = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
     engine: Engine = None,
@@ -192,7 +192,7 @@ def baseline(
     if sets is not None and sets < 1:
         raise InvalidInput(f"sets is {sets}; it must be at least 1")
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device, ray)
     rule, count = rule_for(protocol, students, None if whole else epochs, augment, full)
     if whole:
         rule, count = rule.whole_set().with_epochs(epochs), 1 if students is None else students
@@ -240,7 +240,10 @@ def baseline(
                 recipe = preset("random", real, ipc=ipc or 0).change(
                     {"decoder": card.get("decoder", "plain") if card else "plain"}
                 )
-                chosen = [distill(real, recipe.change({"seed": seed + s})) for s in range(sets or (rule.sets if full else 1))]
+                chosen = [
+                    distill(real, recipe.change({"seed": seed + s}), progress=False)
+                    for s in range(sets or (rule.sets if full else 1))
+                ]
                 made.append(judge(chosen, real, **words, workers=workers, engine=ray, progress=progress))
         if beside is not None:
             made[-1].save(_file(beside, made[-1]))
@@ -393,7 +396,9 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
 
 def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
     """Our rows, and below them what the runs' folders hold under the same protocol, number format and network."""
-    from datadam.cli.evaluations import judged, kept_evaluations
+    from datadam.cli.evaluations import judged, kept_evaluations, verdicts
+    from datadam.cli.options import sets_of
+    from datadam.sets.card import read_card
 
     told: list[tuple[str, dict[str, Any]]] = [(str(run), e.to_json()) for run, e in made]
     shown = {_file(run, e) for run, e in made}
@@ -404,4 +409,8 @@ def _rows(made: "list[tuple[Path, Evaluation]]") -> str:
             if path not in shown and alike and computed and other["net"] == e.net:
                 shown.add(path)
                 told.append((str(run), other))
-    return judged(told)
+    lines = []
+    for run in dict.fromkeys(run for run, _ in made):
+        of_run = [other for where, other in told if where == str(run)]
+        lines += verdicts(read_card(sets_of(run)[0]), of_run, str(run))
+    return "\n".join([judged(told), *lines])

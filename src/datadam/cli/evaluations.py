@@ -16,6 +16,7 @@ def judged(evaluations: list[tuple[str, dict[str, Any]]], runs: bool = True) -> 
     evaluations = sorted(evaluations, key=lambda told: kinds.index(Kind.of_evaluation(told[1])))
     left_out = {"run": not runs, "kind": all(kind.usual for kind in kinds)}
     left_out["stored"] = all(e.get("stored_bytes") is None for _, e in evaluations)
+    left_out["balanced"] = all(e.get("balanced") is None for _, e in evaluations)
     shown = [number for number, name in enumerate(HEAD) if not left_out.get(name)]
     words = list(dict.fromkeys(e["words"] for _, e in evaluations))
     marks = {word: f"[{number}]" for number, word in enumerate(words, 1)} if len(words) > 1 else {}
@@ -25,21 +26,37 @@ def judged(evaluations: list[tuple[str, dict[str, Any]]], runs: bool = True) -> 
     return "\n".join([table(head, rows), *(f"{marks[word]} {word}" if marks else word for word in words)])
 
 
-HEAD = ("run", "of", "images", "kind", "stored", "net", "accuracy", "95 % interval", "s a student")
+def verdicts(card: dict[str, Any], evaluations: list[dict[str, Any]], name: str = "") -> list[str]:
+    """What must be said of a set whose students are not better than those of random real images, by network."""
+    from datadam.evaluation.told import verdict
+    from datadam.report.judged import is_own, rival_of
+
+    found = []
+    for e in evaluations:
+        random = rival_of(card, evaluations, "random", e)
+        judged = is_own(e, card) and e["of"] != "random" and e.get("iteration") is None
+        if judged and random and (words := verdict(e["accuracies"], random["accuracies"])):
+            found.append(f"{name}{': ' if name else ''}{words} ({e['net']})")
+    return list(dict.fromkeys(found))
+
+
+HEAD = ("run", "of", "images", "kind", "stored", "net", "accuracy", "95 % interval", "balanced", "s a student")
 
 
 def row_of(run: str, e: dict[str, Any]) -> tuple[str, ...]:
     """One evaluation as cells under `HEAD`."""
+    from datadam.evaluation.told import images_judged, in_percent, spread
     from datadam.sets.kind import Kind
-    from datadam.wording import size
+    from datadam.wording import percent, size
 
     interval = e["interval"]
-    spread = f"+- {50 * (interval['high'] - interval['low']):.2f} ({interval['over']})" if interval else "one student"
+    width = f"{spread(interval['low'], interval['high'], 2)} ({interval['over']})" if interval else "one student"
+    even = "-" if e.get("balanced") is None else percent(e["balanced"], 2)
     of = f"{e['of']}" + ("" if e["iteration"] is None else f" @{e['iteration']}") + (f" [{e['note']}]" if e["note"] else "")
     stored = "-" if e.get("stored_bytes") is None else size(e["stored_bytes"])
     return (
-        run, of, str(e["images"]), Kind.of_evaluation(e).short, stored, e["net"], f"{100 * e['mean']:.2f} %", spread,
-        f"{e['seconds_per_student']:.1f}",
+        run, of, str(e["images"]), Kind.of_evaluation(e).short, stored, e["net"], in_percent(e["mean"], images_judged(e), 2),
+        width, even, f"{e['seconds_per_student']:.1f}",
     )  # fmt: skip
 
 

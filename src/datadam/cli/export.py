@@ -32,7 +32,7 @@ def export(
     push: Annotated[str | None, Parameter(help="USER/NAME: upload it to the Hugging Face hub (parquet)")] = None,
     overwrite: Annotated[bool, Parameter(help="replace an earlier export", negative="")] = False,
     root: RunRoot = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Write a run for other programs.
@@ -93,7 +93,7 @@ def _measure(
     from datadam.exchange import import_, rounded
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     rule, count = rule_for(protocol or str(before.card["recipe"].get("protocol", "honest")), students, epochs, None, False)
     real = data_of_card(before.card, root)
     spec, *more = check_nets(net or before.card["recipe"]["net"], real)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from datadam.data import RealData
+    from datadam.parallel import Ray
     from datadam.sets.distilled import DistilledSet
 
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
@@ -52,7 +53,7 @@ TakeOver = Annotated[
     bool,
     Parameter(help="take the folder from a process of another machine that was killed there and left its lock", negative=""),
 ]
-Device = Annotated[str, Parameter(help="where to compute: cpu, cuda, cuda:1")]
+Device = Annotated[str, Parameter(help="where to compute: auto (a graphics card if there is one), cpu, cuda, cuda:1")]
 Seed = Annotated[int, Parameter(help="names all randomness: same seed, same result")]
 Note = Annotated[str, Parameter(help='words kept and shown with the result, such as "demo, not a result"')]
 
@@ -62,18 +63,24 @@ def command() -> str:
     return shlex.join(["datadam", *sys.argv[1:]])
 
 
-def check_device(device: str) -> None:
-    """Raise `InvalidInput` unless torch can compute there."""
+def check_device(device: str, engine: "Ray | None" = None) -> str:
+    """The device that is meant. Raises `InvalidInput` unless torch can compute there.
+
+    Argument: `engine`, a cluster whose workers compute; "auto" then means their graphics cards, where they have been given some.
+    """
     import torch
 
     from datadam.errors import InvalidInput
+    from datadam.machine import settle_device
 
+    device = settle_device(device, None if engine is None else engine.gpus)
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         here = "cpu" + "".join(f", cuda:{i}" for i in range(torch.cuda.device_count()))
         why = f" ({str(error).splitlines()[0]})" if device.startswith("cuda") else ""
         raise InvalidInput(f"device {device!r} cannot be used{why}; here: {here}") from error
+    return device
 
 
 def size_in_bytes(text: str | None) -> int | None:

@@ -43,7 +43,7 @@ def pretrain(
     normalisation: Normalised = None,
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
     flip: Flip = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Train networks to distil through, and keep them by accuracy.
@@ -58,7 +58,7 @@ def pretrain(
     from datadam.training.pretrain import pretrain as make
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     given = {
         "root": root,
         "size": size,

@@ -19,7 +19,7 @@ def relabel(
     seed: Seed = 0,
     overwrite: Annotated[bool, Parameter(help="replace a run that is there", negative="")] = False,
     root: RunRoot = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     note: Note = "",
     json: Json = False,
 ) -> None:
@@ -37,7 +37,7 @@ def relabel(
     from datadam.wording import percent, plural
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     sets = load_sets(run)
     place.require_free(out, overwrite=overwrite, marks=CARDS, what="a run")
     real = data_of_card(sets[0].card, root)

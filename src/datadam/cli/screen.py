@@ -2,9 +2,12 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datadam.progress import Advance, Pace
 
 OBEYED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}  # what terminals obey
 
@@ -18,6 +21,13 @@ def complain(error: object) -> None:
     """An error, on standard error."""
     text = str(error)
     say(f"datadam: error:\n{text}" if "\n" in text else f"datadam: error: {text}")
+
+
+def agreed(question: str) -> bool:
+    """Whether a person at the terminal says yes."""
+    sys.stderr.write(f"{question.translate(OBEYED)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def result(text: str, value: Any, *, as_json: bool) -> None:
@@ -39,39 +49,33 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[str, float, float | None], None]]:
-    """A progress bar with time left; gives `advance(words, done, total)`. Without a terminal it writes a line now and then."""
+def bar(what: str, expected: float | None = None) -> "Iterator[Advance]":
+    """A progress bar with time left; gives `advance(words, done, total)`. Without a terminal it writes a line now and then.
+
+    Argument: `expected`, seconds that it is foreseen to take (None: not known).
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    console = Console(file=sys.stderr)
-    if not console.is_terminal:
-        yield _lines(what)
-        return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("time left"), TimeRemainingColumn(), TextColumn("so far"), TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(what, total=None)
+    from datadam import progress
 
-        def advance(words: str, done: float, total: float | None) -> None:
-            progress.update(task, description=words, completed=done, total=total)
-
-        yield advance
+    if Console(file=sys.stderr).is_terminal:
+        with progress.bar(what, expected) as advance:
+            yield advance
+    else:
+        yield _lines(progress.Pace(expected))
 
 
-def _lines(what: str) -> Callable[[str, float, float | None], None]:
+def _lines(pace: "Pace") -> "Advance":
     import time
 
     began = last = time.monotonic()
 
     def advance(words: str, done: float, total: float | None) -> None:
         nonlocal last
-        now = time.monotonic()
+        now, rest = time.monotonic(), pace.left(done, total)
         if now - last >= 15 or (total and done >= total):
             last = now
-            left = f", time left {duration((now - began) * (total - done) / done)}" if total and done else ""
+            left = "" if rest is None else f", time left {duration(rest)}"
             say(f"{words}: {done:.0f}{f' of {total:.0f}' if total else ''}, {duration(now - began)} so far{left}")
 
     return advance

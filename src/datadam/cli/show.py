@@ -241,7 +241,7 @@ def _images(count: int) -> str:
 
 def _run(run: Path) -> tuple[str, Any]:
     from datadam.cli.audit import score_lines
-    from datadam.cli.evaluations import judged, kept_evaluations
+    from datadam.cli.evaluations import judged, kept_evaluations, verdicts
     from datadam.cli.options import sets_of
     from datadam.evaluation.ddranking import scores, standing
     from datadam.report.folder import read
@@ -255,6 +255,7 @@ def _run(run: Path) -> tuple[str, Any]:
     ranked = scores(cards[0], evaluations, str(run)).to_json() if evaluations else None
     if evaluations:
         lines += ["", *("  " + line for line in judged([("", e) for e in evaluations], runs=False).splitlines())]
+        lines += [f"  {words}" for words in verdicts(cards[0], evaluations)]
     else:
         lines += ["", f"  not judged yet: datadam evaluate {run}"]
     if ranked:

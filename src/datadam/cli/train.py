@@ -1,5 +1,6 @@
 """`datadam train`: one network to keep and use, trained on a run's images."""
 
+import io
 import json as json_format
 from pathlib import Path
 from typing import Annotated
@@ -9,16 +10,17 @@ from cyclopts import Parameter
 from datadam.cli.evaluate import Augment, Epochs, Precision, ProtocolName, progress_of, rule_for
 from datadam.cli.options import Device, Json, RunRoot, Seed
 
-LOAD = """    from safetensors.torch import load_file
+SAFETENSORS, TORCH = (".safetensors",), (".pt", ".pth")
+LOAD = """    {read}
     from datadam import nets
     net = nets.build({net!r}, shape={shape}, classes={classes}).eval()
-    net.load_state_dict(load_file({path!r}))"""
+    net.load_state_dict({call})"""
 
 
 def train(
     run: Annotated[Path, Parameter(help="run folder; of repeats, the first set")],
     *,
-    out: Annotated[Path, Parameter(help="file of the weights, such as model.safetensors")],
+    out: Annotated[Path, Parameter(help="file of the weights: NAME.safetensors, or NAME.pt as torch.load reads it")],
     net: Annotated[str | None, Parameter(help="such as resnet18 (default: the one it was made with)")] = None,
     protocol: ProtocolName | None = None,
     epochs: Epochs = None,
@@ -26,7 +28,7 @@ def train(
     seed: Seed = 0,
     overwrite: Annotated[bool, Parameter(help="replace the file that is there", negative="")] = False,
     root: RunRoot = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     precision: Precision = "float32",
     json: Json = False,
 ) -> None:
@@ -40,12 +42,15 @@ def train(
     from datadam.cli.screen import result
     from datadam.errors import InvalidInput
     from datadam.evaluation.evaluate import train_student
-    from datadam.files.whole import require_writable, write_tensors
+    from datadam.files.whole import replacing, require_writable, write_tensors
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     if out.is_dir():
         raise InvalidInput(f"{out} is a folder; give a file, such as {out / 'model.safetensors'}")
+    if out.suffix not in (*SAFETENSORS, *TORCH):
+        allowed = ", ".join((*SAFETENSORS, *TORCH))
+        raise InvalidInput(f"{out} ends in {out.suffix or 'nothing'!r}, which says no format; end the name in one of {allowed}")
     if out.exists() and not overwrite:
         raise InvalidInput(f"{out} exists; choose another file, or replace it with --overwrite")
     small = load_sets(run)[0]
@@ -65,14 +70,24 @@ def train(
         "data": real.name, "run": str(run), "note": evaluation.note, "labels": evaluation.labels, "decoder": evaluation.decoder,
     }  # fmt: skip
     texts = {name: value if isinstance(value, str) else json_format.dumps(value) for name, value in told.items()}
-    write_tensors(out, student.state_dict(), texts)
+    if out.suffix in TORCH:
+        import torch
+
+        file = io.BytesIO()
+        torch.save({name: value.cpu() for name, value in student.state_dict().items()}, file)
+        with replacing(out) as partial:
+            partial.write_bytes(file.getvalue())
+        read, call = "import torch", f"torch.load({str(out)!r}, weights_only=True)"
+    else:
+        write_tensors(out, student.state_dict(), texts)
+        read, call = "from safetensors.torch import load_file", f"load_file({str(out)!r})"
     note = f" [{evaluation.note}]" if evaluation.note else ""
     lines = [
         f"{out}: {spec}, {100 * evaluation.mean:.2f} % of the test images of {real.name} right{note}",
         f"trained on {set_line(small.card)}",
         evaluation.words,
         "load it with",
-        LOAD.format(net=spec, shape=real.shape, classes=len(real.classes), path=str(out)),
+        LOAD.format(read=read, call=call, net=spec, shape=real.shape, classes=len(real.classes)),
         f"its input: datadam.DistilledSet.load({str(run)!r}).transform.to_network(pixels in [0, 1])",
     ]
     result("\n".join(lines), told | {"file": str(out)}, as_json=json)

@@ -32,11 +32,16 @@ def engine_of(engine: str | None, gpus_per_worker: float | None, address: str | 
     return None
 
 
+def engine_named(asked: dict[str, Any]) -> "Ray | None":
+    """The Ray cluster of these options, or None. Raises as `engine_of`."""
+    return engine_of(asked.get("engine"), asked.get("gpus_per_worker"), asked.get("address"))
+
+
 def spread_of(asked: dict[str, Any]) -> "Spread | None":
     """Over which workers a distillation goes; None for this process. Raises `InvalidInput`."""
     from datadam.parallel.spread import Spread
 
-    engine = engine_of(asked.get("engine"), asked.get("gpus_per_worker"), asked.get("address"))
+    engine = engine_named(asked)
     if engine is None and not any(name in asked for name in MANY):
         return None
     return Spread(workers=asked.get("workers"), shards=asked.get("shards"), engine=engine)

@@ -1,26 +1,31 @@
 """Compare methods on one data set through the same draws, networks and judging: what is asked is settled, then made."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from datadam.comparison.grid import plan
 from datadam.comparison.making import GridProgress, Making
 from datadam.comparison.store import Store, check_place, require_same, settled
 from datadam.comparison.table import Comparison
-from datadam.data import RealData
 from datadam.data.field import Normalisation
+from datadam.data.given import real_data
 from datadam.distillation.forecast import students_within
 from datadam.errors import noting
 from datadam.evaluation.protocols import Protocol
 from datadam.files.lock import alone_in
 from datadam.parallel import Ray
 from datadam.parallel.spread import require_limit
+from datadam.progress import Asked, shown
 from datadam.settings import refuse
 from datadam.where import Where
+from datadam.wording import shorten
 
 
 def compare(
-    real: RealData,
+    real: Any,
     methods: list[str] | str,
     *,
     ipc: list[int] | int,
@@ -37,16 +42,18 @@ def compare(
     whole: bool = False,
     whole_epochs: int | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = 1,
     engine: Ray | None = None,
     memory_limit: int | None = None,
     out: Path | str,
     note: str = "",
     command: str = "",
-    progress: Callable[[GridProgress], None] | None = None,
+    progress: Asked = None,
 ) -> Comparison:
-    """Compare methods on the real data. What the folder holds already is not made again; an interrupted call, repeated, goes on.
+    """Compare methods on the real data (or on what `load` reads).
+
+    What the folder holds already is not made again; an interrupted call, repeated, goes on.
 
     Arguments: `methods`, words such as "dm" or "datadam:power=1:layers=()", the first being the one that others are tested
     against; `ipc` (IPC), images per class; `nets`, the students' networks (None: `net`); `repeats`, independent sets of each,
@@ -55,12 +62,14 @@ def compare(
     presets say); `protocol` and `students` a set (None: 5, or all of a protocol that has fewer); `whole`, a last row of the whole
     training set, of `whole_epochs`; `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side
     (all its machines must see `out`); `memory_limit` in bytes, for this process and those of its workers together (of a cluster:
-    for each process); `out`, the folder; `note` and `command`, words for the table; `progress`, called often.
+    for each process); `out`, the folder; `note` and `command`, words for the table; `progress`: None, a bar in a terminal or a
+    notebook; False, nothing; or called often with a `GridProgress`.
     A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
     Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
     cannot be written.
     """
-    out = Path(out)
+    real = real_data(real, of='compare(real, "random,dm", ipc=10, out="runs/table")')
+    out, device = Path(out), Where(device=device, engine=engine).device
     faults: list[str] = []
     grid = None
     with noting(faults):
@@ -83,6 +92,22 @@ def compare(
         require_same(grid, store)
     refuse(faults)
     grid = settled(grid, store)
-    with alone_in(out):
-        where = Where(device=device, workers=workers, engine=engine, memory_limit=memory_limit, progress=progress)
+    with alone_in(out), _telling(progress) as told:
+        where = Where(device=device, workers=workers, engine=engine, memory_limit=memory_limit, progress=told)
         return Making(grid, store, where, note, command).run()
+
+
+@contextmanager
+def _telling(asked: Asked) -> Iterator[Callable[[GridProgress], Any] | None]:
+    """Who is told how far it is: whoever asked, or a bar where a person looks on, in seconds."""
+    if callable(asked) or asked is False:
+        yield asked or None
+        return
+    began = time.monotonic()
+
+    def tell(p: GridProgress) -> None:
+        spent = time.monotonic() - began
+        advance(f"{p.done} of {p.parts}; {shorten(p.doing, 40)}", spent, None if p.left is None else spent + p.left, p.left)
+
+    with shown(asked, "compare") as advance:
+        yield tell

@@ -20,11 +20,13 @@ from datadam.comparison.table import Comparison, Results, assemble, over_sets
 from datadam.data import RealData
 from datadam.distillation.begin import begin, prepared, resume, whitened
 from datadam.distillation.checkpoint import clear_folder
+from datadam.distillation.forecast import COMPILING
 from datadam.errors import ArtifactError, DatadamError, InvalidInput
 from datadam.evaluation.evaluate import Progress as Judging
 from datadam.evaluation.evaluate import evaluate, evaluate_whole
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.result import Evaluation
+from datadam.progress import Pace
 from datadam.sets.distilled import DistilledSet
 from datadam.where import Where
 from datadam.wording import duration
@@ -145,7 +147,7 @@ class Making:
     def _learn(self, part: Piece, seconds: float) -> None:
         """Teach the clock: a part took so many seconds, of a choice only its own ones, and what it rests on once."""
         if not part.behind:
-            self.clock.learn(part.key, part.units, seconds)
+            self.clock.learn(part.key, part.units, seconds, self._fixed(part, seconds))
             return
         card = self.results.cards[part.row, part.repeat]
         met = card.get("behind") or []
@@ -155,6 +157,18 @@ class Making:
                 if one.who not in self.known:
                     self.clock.learn(one.key, one.units, then["seconds"])
         self.known |= {one.who for one in part.behind}
+
+    def _fixed(self, part: Piece, seconds: float) -> float:
+        """Seconds of a part that is done which do not grow with its size: compiling, the start of processes, testing."""
+        if part.kind == "make":
+            card = self.results.cards.get((part.row, part.repeat), {})
+            return min(COMPILING, seconds / 2) if (card.get("plan") or {}).get("compiled") else 0.0
+        place = (part.row, part.repeat, part.column)
+        told = self.results.whole.get(part.column) if part.kind == "whole" else self.results.evaluations.get(place)
+        if not told or told.get("seconds_per_student") is None:
+            return 0.0
+        trained = told["seconds_per_student"] * sum(map(len, told["accuracies"])) / max(1, told.get("workers") or 1)
+        return max(0.0, seconds - float(trained))
 
     def _evaluation(self, part: Piece) -> tuple[Path, str, Protocol, int, int]:
         """Where an evaluation is kept, and its network, protocol, students and seed."""
@@ -205,7 +219,6 @@ class Making:
     def _make(self, part: Piece) -> str:
         row = self.grid.rows[part.row]
         recipe, folder = row.of_repeat(part.repeat), self.store.run(row.folder, part.repeat)
-        began = time.monotonic()
         if not machine.forget_peak() and len(self.results.cards):
             self.results.remarks.append("peak memory may hold that of runs made before in the same process")
         learns = not recipe.method.chooses
@@ -223,11 +236,10 @@ class Making:
             )  # fmt: skip
             for remark in run.remarks:
                 self._tell(part, 0.0, 0.0, f"{part.doing}: {remark}")
-        before = run.state.iteration
+        pace = Pace()
         with closing(run.steps()) as steps:
             for step in steps:
-                fresh = (step.iteration - before) / (step.iterations - before)
-                self._tell(part, step.iteration / step.iterations, _rest(began, fresh))
+                self._tell(part, step.iteration / step.iterations, self._rest(part, pace, step.iteration, step.iterations))
         card = self.results.cards[part.row, part.repeat] = run.result().card
         return "; ".join(f"{part.doing}: {warning}" for warning in card["warnings"])
 
@@ -263,17 +275,17 @@ class Making:
         """What shows how far a choice is: in all that it rests on, and then in itself."""
         places = {one.doing: place for place, one in enumerate(part.behind)}
         work = sum(one.units for one in part.behind)
-        stage, began, last = "", 0.0, time.monotonic()
+        stage, pace = "", Pace()
 
         def show(what: str, done: int, total: int | None) -> None:
-            nonlocal stage, began, last
+            nonlocal stage, pace
             if what != stage:
-                stage, began = what, last
-            last, share, rest, place = time.monotonic(), 0.0, None, places.get(what)
+                stage, pace = what, Pace()
+            share, rest, place = 0.0, None, places.get(what)
             if total and place is not None:
                 share = done / total
                 later = [seconds_of(self.clock, part), *(seconds_of(self.clock, one) for one in part.behind[place + 1 :])]
-                rest = (_rest(began, share) or 0.0) + sum(seconds or 0.0 for seconds in later)
+                rest = (pace.left(done, total) or 0.0) + sum(seconds or 0.0 for seconds in later)
                 before = sum(one.units for one in part.behind[:place])
                 share = (before + share * part.behind[place].units) / work if work else share
             self._tell(part, share, rest, doing=f"{part.doing}: {what}")
@@ -281,13 +293,19 @@ class Making:
         return show
 
     def _watch(self, part: Piece) -> Callable[[Judging], None]:
-        began = time.monotonic()
+        pace = Pace()
 
         def show(p: Judging) -> None:
-            share = ((p.student - 1) * p.epochs + p.epoch) / (p.students * p.epochs)
-            self._tell(part, share, _rest(began, share))
+            done, total = (p.student - 1) * p.epochs + p.epoch, p.students * p.epochs
+            self._tell(part, done / total, self._rest(part, pace, done, total))
 
         return show
+
+    def _rest(self, part: Piece, pace: Pace, done: int, total: int) -> float | None:
+        """Seconds that a part still takes: by its own pace, and before that shows, by what others took."""
+        left = pace.left(done, total)
+        foreseen = expected(self.clock, part, self.known) if left is None else None
+        return foreseen if left is None else left
 
     def _tell(self, part: Piece, share: float, rest: float | None, remark: str = "", doing: str = "") -> None:
         """Tell how far it is, and keep the table up to date; `rest`, the seconds that the running part still takes."""
@@ -314,8 +332,3 @@ class Making:
         if picture:
             self.pictured = time.monotonic()
         return comparison
-
-
-def _rest(began: float, share: float) -> float | None:
-    """Seconds that a part still takes which began then and is done to this share."""
-    return (time.monotonic() - began) * (1 - share) / share if share > 0 else None

@@ -12,7 +12,8 @@ from datadam.data import RealData
 from datadam.errors import UnknownName
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.result import Evaluation
-from datadam.evaluation.statistics import paired, winner
+from datadam.evaluation.statistics import holm, paired, winner
+from datadam.evaluation.told import better
 from datadam.files.whole import replacing, write_json, write_text
 from datadam.sets.kind import stored_bytes
 
@@ -72,6 +73,12 @@ class Comparison:
 
         return markdown(self.table)
 
+    def to_latex(self) -> str:
+        """The table of accuracies as LaTeX, for `\\usepackage{booktabs}`, with what must be known in its caption."""
+        from datadam.report.latex import latex
+
+        return latex(self.table)
+
     def to_csv(self) -> str:
         """One line for each row and network, with plain numbers."""
         from datadam.report.table import csv_text
@@ -84,18 +91,21 @@ class Comparison:
         return text(self.table)
 
     def save(self, *, picture: bool = True) -> None:
-        """Write table.json, table.md, table.csv and, with `picture` and where matplotlib is installed, table.png.
+        """Write table.json, table.md, table.tex, table.csv and, with `picture` and where matplotlib is installed, table.png,
+        table.svg and table.pdf.
 
         Each is written whole or not at all. Raises `RunFailed` when one cannot be.
         """
         write_json(self.out / "table.json", self.table)
         write_text(self.out / "table.md", self.to_markdown())
+        write_text(self.out / "table.tex", self.to_latex())
         write_text(self.out / "table.csv", self.to_csv())
         if picture and find_spec("matplotlib"):
             from datadam.report.table import picture as draw
 
-            with replacing(self.out / "table.png") as partial:
-                draw(self.table, partial)
+            for form in ("png", "svg", "pdf"):
+                with replacing(self.out / f"table.{form}") as partial:
+                    draw(self.table, partial, form)
 
 
 def assemble(
@@ -114,6 +124,7 @@ def assemble(
     rows = [_row(grid, results, real, i) for i in range(len(grid.rows))]
     for column in grid.columns:
         _compare(rows, column.label)
+    _correct(rows)
     if grid.whole:
         rows.append(_whole(grid, results, real))
     judged = (*results.evaluations.values(), *results.whole.values())
@@ -126,7 +137,7 @@ def assemble(
         "words": _evaluation([[0.0] * grid.students] * grid.repeats, [], grid.protocol, "", "", None, 0, real, grid.seed).words,
         "reference": grid.rows[0].variant.word, "repeats": grid.repeats, "students": grid.students,
         "seeds": [grid.seed + r for r in range(grid.repeats)], "nets": [column.label for column in grid.columns],
-        "rows": rows, "notes": _notes(grid, results, device),
+        "rows": rows, "notes": [*_not_better(rows), *_notes(grid, results, device)],
         "progress": {"parts": parts, "done": done, "seconds_left": None if left is None else round(left, 1)},
         "seconds": {
             "distilling": round(sum(card["seconds"] for card in results.cards.values()) - _again(results), 1),
@@ -192,9 +203,17 @@ def _told(evaluation: Evaluation | None, status: str, reason: str, repeats: list
         "bold": False,
     }
     if evaluation is None:
-        return cell | {"mean": None, "std": None, "interval": None, "accuracies": [], "seconds_per_student": None}
+        return cell | {
+            "mean": None,
+            "std": None,
+            "interval": None,
+            "accuracies": [],
+            "seconds_per_student": None,
+            "balanced": None,
+        }
     card = evaluation.to_json()
-    return cell | {key: card[key] for key in ("mean", "std", "interval", "accuracies", "seconds_per_student")}
+    keys = ("mean", "std", "interval", "accuracies", "seconds_per_student")
+    return cell | {key: card[key] for key in keys} | {"balanced": card.get("balanced")}
 
 
 def _evaluation(
@@ -244,6 +263,29 @@ def _compare(rows: list[Json], net: str) -> None:
         best = winner([means[k] for k in judged])
         if best is not None:
             cells[judged[best]]["bold"] = True
+
+
+def _correct(rows: list[Json]) -> None:
+    """Write beside each p value of the table the one that is corrected for the number of all of them."""
+    tested = [gap for row in rows for cell in row["cells"].values() if (gap := cell["against"]) and gap["p"] is not None]
+    for gap, p in zip(tested, holm([gap["p"] for gap in tested]), strict=True):
+        gap["p_holm"] = p
+
+
+def _not_better(rows: list[Json]) -> list[str]:
+    """Sentences on the methods whose sets are not better than random real images of their ipc and kind, by network."""
+    found: dict[str, list[str]] = {}
+    bars = {(row["ipc"], row["decoder"], row["labels"]): row["cells"] for row in rows if row["method"] == "random"}
+    for row in rows:
+        bar = bars.get((row["ipc"], row["decoder"], row["labels"]))
+        if bar is None or row["method"] == "random":
+            continue
+        for net, cell in row["cells"].items():
+            if cell["accuracies"] and bar[net]["accuracies"] and not better(cell["accuracies"], bar[net]["accuracies"]):
+                found.setdefault(f"{row['method']}, ipc {row['ipc']}", []).append(net)
+    several = len({net for row in rows for net in row["cells"]}) > 1
+    words = "is not better than random real images"
+    return [f"{who} {words}" + (f" for {', '.join(nets)}" if several else "") for who, nets in found.items()]
 
 
 def _whole(grid: Grid, results: Results, real: RealData) -> Json:

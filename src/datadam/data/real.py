@@ -20,12 +20,15 @@ from torch import Tensor
 from datadam.data.cache import pixels as pixels_of
 from datadam.data.cache import release
 from datadam.data.field import Normalisation, numbers
+from datadam.data.shown import grid, html
 from datadam.data.whitening import ZCA, Transform, Variant, check_dimension, check_variant
 from datadam.errors import DataError, InvalidInput
 from datadam.rng import stream
+from datadam.wording import count, plural
 
 HELD_OUT = 0.2  # the share of each class that becomes the test part when there is none
 MAPPED = 64  # images read from a memory map before its pages are given back
+PICTURED = 10  # classes, and images of each, that a notebook shows
 SHOWN = 12  # names of classes in a note
 CHUNK = 1 << 22  # bytes of pixels read at a time, wherever memory must not grow with N
 
@@ -95,6 +98,15 @@ class RealData:
             faults.append(f"the normalisation is for {len(self.transform.mean)} channels, and the images have {self.shape[0]}.")
         if faults:
             raise DataError(*faults)
+
+    def __repr__(self) -> str:
+        parts = f"{count(len(self.train))} training and {plural(len(self.test), 'test image')}"
+        sizes = "x".join(map(str, self.shape))
+        return f"<RealData {self.name!r}: {parts} of {plural(len(self.classes), 'class', 'classes')}, {sizes}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first training images of the first classes."""
+        return html(grid([gather(self.train.pixels, members[:PICTURED]) for members in self.by_class[:PICTURED]]), repr(self))
 
     @classmethod
     def from_dataset(cls, train: Any, test: Any | None = None, **options: Any) -> "RealData":

@@ -1,23 +1,25 @@
 """Begin a run, go on with one, or make one from start to end."""
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datadam import machine, nets
 from datadam.data import RealData, fit_zca
 from datadam.data.field import Normalisation
+from datadam.data.given import real_data
 from datadam.data.real import require_members
 from datadam.distillation.checkpoint import Checkpoint, RunState, check_folder, clear_folder
 from datadam.distillation.forecast import Forecast, forecast
 from datadam.distillation.loop import Distillation, supply_of
 from datadam.distillation.optimisers import require_learnable
-from datadam.distillation.presets import remarks
+from datadam.distillation.presets import preset, remarks
 from datadam.distillation.recipe import Recipe
 from datadam.distillation.recorder import Folder, Nowhere
 from datadam.distillation.run import Run, spread_of
@@ -30,6 +32,7 @@ from datadam.files.lock import alone_in
 from datadam.files.whole import require_writable
 from datadam.methods.plan import Plan
 from datadam.parallel.spread import Spread, require_limit
+from datadam.progress import Asked, shown
 from datadam.sets.decoders import decoder_named
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
@@ -46,7 +49,7 @@ def begin(
     *,
     out: Path | str | None = None,
     overwrite: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     plan: Plan | None = None,
     earlier: Tensor | None = None,
     snapshots: tuple[int, ...] | None = None,
@@ -59,7 +62,8 @@ def begin(
     """A new run, refused before any work when the recipe cannot run on the data.
 
     Arguments: `real`, the data, normalised and whitened here as the recipe asks; `recipe`; `out`, the run folder (None: nothing
-    is kept on disk), `overwrite` an earlier run in it; `device`; `plan`, what adapts to the machine (None: decided here);
+    is kept on disk), `overwrite` an earlier run in it; `device` ("auto": a graphics card if there is one); `plan`, what adapts to
+    the machine (None: decided here);
     `earlier`, stored images [K*n, C, H, W] of another run with the same decoder to start from; `snapshots`, iterations after
     which the images are kept (None: the quarters); `memory_limit` in bytes, for this process and its workers on this machine
     together; `note` and `command`, words for the card; `progress(what, done, total)`, called while networks are trained that
@@ -67,7 +71,10 @@ def begin(
     `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
+    device = machine.settle_device(device, spread.engine.gpus if spread and spread.engine else None)
     if spread:
+        if nets.card_of(recipe.net):
+            raise InvalidInput(f"{recipe.net} is known in this process alone; leave out workers and shards, which are others")
         require_separable(recipe, real)
         require_limit(spread.engine, memory_limit)
     if out is not None:
@@ -162,7 +169,8 @@ def resume(out: Path | str, real: RealData, *, device: str | None = None, spread
     checkpoint = Checkpoint(Path(out))
     records = records_of(checkpoint, len(real.classes))
     frame, start, state, plan = checkpoint.read(real, reached=records.reached() if records else 0)
-    place = torch.device(device or checkpoint.card()["device"])
+    gpus = spread.engine.gpus if spread and spread.engine else None
+    place = torch.device(machine.settle_device(device or checkpoint.card()["device"], gpus))
     remarks: tuple[str, ...] = ()
     if plan.compiled and spread is None and not machine.can_compile(str(place)):
         plan = replace(plan, compiled=False)
@@ -196,14 +204,47 @@ def whitened(real: RealData, zca: str) -> RealData:
     return real.with_zca("kornia" if zca == "kornia" else "official")
 
 
-def distill(real: RealData, recipe: Recipe, *, time_limit: float | None = None, **options: Any) -> DistilledSet:
+def distill(
+    real: Any,
+    recipe: Recipe | str,
+    *,
+    ipc: int | None = None,
+    net: str | Callable[..., nn.Module] | None = None,
+    time_limit: float | None = None,
+    progress: Asked = None,
+    **options: Any,
+) -> DistilledSet:
     """Distil `real` by `recipe`, start to end.
 
-    Arguments: as `begin`, and `time_limit` in seconds. Returns the distilled set; with `out`, its run folder is complete on disk.
+    Arguments: `real`, the data, or what `load` reads (a name, a path, a torch data set, arrays); `recipe`, or the name of a
+    preset or method with `ipc`, images per class; `net`, another matching network than the recipe's: a word, or what makes an
+    `nn.Module` (see `nets.own`); `time_limit` in seconds; `progress`: None, a bar in a terminal or a notebook; False, nothing; or
+    called with (what, done, total); `options` as `begin`. Returns the distilled set; with `out`, its run folder is complete on
+    disk.
     """
-    out = options.get("out")
+    real = real_data(real, of="distill(real, recipe)")
+    recipe = _recipe(recipe, real, ipc)
+    if net is not None:
+        recipe = replace(recipe, net=nets.spelled(net, shape=real.shape, classes=len(real.classes)))
+    name, out = recipe.method.name, options.get("out")
     with alone_in(Path(out), options.get("command", "")) if out is not None else nullcontext(""):
-        run = begin(real, recipe, **options)
-        for _ in run.steps(time_limit):
-            pass
+        with shown(progress, name) as advance:
+            run = begin(real, recipe, progress=advance, **options)
+        with shown(progress, name, run.expected) as advance:
+            for step in run.steps(time_limit):
+                advance(f"{name}  loss {step.loss:.4g}  moved {step.moved:.3f}", step.iteration, step.iterations)
         return run.result()
+
+
+def _recipe(given: Any, real: RealData, ipc: int | None) -> Recipe:
+    """The recipe that is meant. Raises `InvalidInput`, `UnknownName`."""
+    if isinstance(given, Recipe):
+        if ipc not in (None, given.ipc):
+            raise InvalidInput(f"ipc is {ipc}, and the recipe says {given.ipc}; leave it out, or make the recipe for it")
+        return given
+    example = 'distill(real, "datadam", ipc=10), or distill(real, datadam.preset("datadam", real, ipc=10))'
+    if not isinstance(given, str):
+        raise InvalidInput(f"recipe is a {type(given).__name__}; give a recipe or the name of one: {example}")
+    if ipc is None:
+        raise InvalidInput(f"recipe is {given!r}, and how many images per class is not said; write {example}")
+    return preset(given, real, ipc=ipc)

@@ -9,7 +9,7 @@ from datadam.distillation.presets.calm import calm
 from datadam.distillation.presets.dm import dm
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
-from datadam.machine import can_compile, fast_precision
+from datadam.machine import can_compile, fast_precision, settle_device
 from datadam.methods import CALM
 from datadam.methods.cost import COMPILED_GAIN
 from datadam.training.needs import MEASURED, PASSES
@@ -38,14 +38,14 @@ def seconds_of(words: str | float) -> float:
     return seconds
 
 
-def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decoder: str = "", device: str = "cpu") -> Recipe:
+def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decoder: str = "", device: str = "auto") -> Recipe:
     """The recipe that this machine does in about so many seconds.
 
     Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network; `decoder`
-    ("": what the preset calm takes); `device`. Without the time for one epoch over the real
-    images it is DM on random networks, with the same decoder.
+    ("": what the preset calm takes); `device` ("auto": a graphics card if there is one).
+    Without the time for one epoch over the real images it is DM on random networks, with the same decoder.
     """
-    net = nets.canonical(net, real.shape)
+    net, device = nets.canonical(net, real.shape), settle_device(device)
     recipe = calm(real, ipc).change({"net": net} | ({"decoder": decoder} if decoder else {}))
     speed = _speed(real, recipe, device)
     left = speed * ((1 - ASIDE) * seconds - (COMPILING if can_compile(device) else 0.0))

@@ -21,6 +21,7 @@ from datadam.training.pool import RANDOM
 from datadam.training.students import WORKER_BYTES
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
+COMPILING = 30.0  # seconds that compiling takes, about
 GPU_WORK = 80  # times as much that must be on a GPU, which does so much more in that time; an estimate
 MAP_WORK = 1500  # operations that take as long as normalising, pooling and matching one number of a map does, uncompiled
 SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which its time is worth measuring
@@ -37,9 +38,9 @@ FLOOR = 500_000_000  # bytes: interpreter, torch, compiled code
 @dataclass(frozen=True)
 class Forecast:
     """`flops` of an iteration, `bytes` of memory at the peak, the `plan`, the `precision` ("auto" resolved), `notes` that a user
-    must be told aloud, and about how many `seconds` the whole run takes here (0.0 for moments); `whole`, bytes with the data and
-    what is given back before the run begins; `a_pass`, operations of a forward pass of one image, and `rate`, such passes a
-    second (0.0: not measured)."""
+    must be told aloud, and about how many `seconds` the whole run takes here, compiling among it (0.0 for moments); `whole`,
+    bytes with the data and what is given back before the run begins; `a_pass`, operations of a forward pass of one image, and
+    `rate`, such passes a second (0.0: not measured)."""
 
     flops: float
     bytes: int
@@ -74,9 +75,9 @@ def forecast(
     flops = a_pass * passes
     work = flops + MAP_WORK * passes * sum(block.numel() for block in features.blocks)
     uniform = len(set(drawn)) == 1  # each new batch size would be compiled again
-    pays = (method.compiles or (method.streams and uniform)) and work * recipe.iterations > COMPILING_PAYS * (
-        GPU_WORK if on_gpu else 1
-    )
+    ours = not nets.card_of(recipe.net)  # code of others may do what a compiler does not know
+    wanted = ours and (method.compiles or (method.streams and uniform))
+    pays = wanted and work * recipe.iterations > COMPILING_PAYS * (GPU_WORK if on_gpu else 1)
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
@@ -134,7 +135,7 @@ def forecast(
     in_all += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
-        seconds = in_all / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0)
+        seconds = in_all / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0) + COMPILING * plan.compiled
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
 
 

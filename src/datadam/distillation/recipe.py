@@ -13,6 +13,7 @@ from datadam.errors import CannotDo, DatadamError, InvalidInput, UnknownName, no
 from datadam.evaluation.protocols import CATALOG as PROTOCOLS
 from datadam.methods import Method
 from datadam.methods.base import Group
+from datadam.methods.catalog import CATALOG as METHODS
 from datadam.methods.catalog import method_named
 from datadam.methods.networks import NETWORK_BATCH, OnTheWay
 from datadam.sets.card import of_today
@@ -25,6 +26,15 @@ from datadam.training.trainer import Training
 PRECISIONS = ("auto", "float32", "float64", "bfloat16")
 ZCA = ("none", "kornia", "official")
 TRAINED = ("drawn", "between")
+PRESETS_OF = {
+    "paper": "datadam",
+    "official": "datadam",
+    "course-mnist": "datadam",
+    "course-mhist": "datadam",
+    "calm-quick": "calm",
+    "calm-long": "calm",
+}
+"""The method of each preset that has not its name."""
 OF_NETWORKS = ("networks", "init", "iterations_per_network", "network_steps", "network_epochs", "network_augment")
 
 
@@ -42,8 +52,9 @@ class Recipe:
     iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes, of the network over the
     synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD with `network_lr`,
     `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`; `precision`;
-    `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from. Raises `InvalidInput`
-    with every wrong setting at once; `CannotDo`, which is one, when all is right but for this method.
+    `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from ("" where that was a
+    preset of another method). Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one, when all is right
+    but for this method.
     """
 
     method: Method
@@ -75,6 +86,9 @@ class Recipe:
     preset: str = ""
 
     def __post_init__(self) -> None:
+        made_for = PRESETS_OF.get(self.preset, self.preset if self.preset in METHODS else self.method.name)
+        if made_for != self.method.name:  # replace(recipe, method=another): these are not that preset's settings any more
+            object.__setattr__(self, "preset", "")
         faults: list[str] = []
         unfit: list[str] = []  # for this method
         for name, least in (

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datadam import machine
+from datadam import machine, nets
 from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
 from datadam.sets.card import FORMAT, HARD, SOFT, data_card, digest
@@ -39,6 +39,7 @@ class Frame:
             "transform": self.real.transform.to_card(),
             "labels": SOFT if "labels" in self.recipe.method.learns else HARD,
             "decoder": self.recipe.decoder,
+            **nets.card_of(self.recipe.net),
         }
 
     def finish(

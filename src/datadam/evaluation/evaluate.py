@@ -5,22 +5,26 @@ Letters: K classes, M images, S sets, n students.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from datadam import machine, nets, parallel
 from datadam.data import RealData
+from datadam.data.given import real_data
 from datadam.errors import InvalidInput
 from datadam.evaluation.panel import Panel
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.result import Evaluation
 from datadam.nets import Network
 from datadam.parallel import Ray, Tell
+from datadam.progress import Asked, shown
 from datadam.sets.distilled import DistilledSet
 from datadam.training.kept_students import KeptStudents
 from datadam.training.students import Rows, Source, Student, StudentTrainer, require_memory, side_by_side
@@ -67,81 +71,126 @@ class StudentResults:
 
 
 def evaluate(
-    sets: DistilledSet | Sequence[DistilledSet],
-    real: RealData,
+    sets: DistilledSet | str | Path | Sequence[DistilledSet | str | Path],
+    real: Any,
     *,
-    net: str | None = None,
+    net: str | Callable[..., nn.Module] | None = None,
     protocol: Protocol | str = "honest",
     students: int | None = None,
+    epochs: int | None = None,
+    augment: str | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "float32",
     workers: int | None = 1,
     engine: Ray | None = None,
     of: str | None = None,
     note: str = "",
     iteration: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Asked = None,
     keep: Path | None = None,
 ) -> Evaluation:
     """Train students on distilled sets and test them on the test part of the real data.
 
-    Arguments: `sets`, one set or several independent ones of one recipe; `real`, the data (loaded as for distilling; whitening is
-    taken from the set); `net`, `protocol`, `students`, `seed` and `precision` as `Panel`; `device`, `workers` and `engine` as
-    `Where`; `of`, what is judged; `progress`, called after each epoch; `keep`, a folder where students are kept until the
-    evaluation is saved: called again after a kill, only those that were in progress are trained anew.
+    Arguments: `sets`, one set or several independent ones of one recipe, or their run folders; `real`, the data (loaded as for
+    distilling, or what `load` reads; whitening is taken from the set); `net`, the students' network: a word, what makes an
+    `nn.Module` (see `nets.own`), or None for the one that the set was made with; `protocol`, `students`, `epochs`, `augment`,
+    `seed` and `precision` as `Panel`; `device`, `workers` and `engine` as `Where`; `of`, what is judged; `progress`: None, a bar
+    in a terminal or a notebook; False, nothing; or called with a `Progress` after each epoch; `keep`, a folder where students are
+    kept until the evaluation is saved: called again after a kill, only those that were in progress are trained anew.
     Raises `InvalidInput` when the set does not fit the data.
     """
-    sets = [sets] if isinstance(sets, DistilledSet) else list(sets)
-    panel = Panel(net=net, protocol=protocol, students=students, seed=seed, precision=precision)
-    where = Where(device=device, workers=workers, engine=engine, progress=progress)
-    return _judge_sets(sets, real, panel, where, keep=keep, of=of, note=note, iteration=iteration)[0]
+    found = sets_of(sets, "evaluate(small, real)")
+    real = real_data(real, of="evaluate(small, real)")
+    panel = Panel(
+        net=_spelled(net, real),
+        protocol=protocol,
+        students=students,
+        epochs=epochs,
+        augment=augment,
+        seed=seed,
+        precision=precision,
+    )
+    with _telling(progress) as told:
+        where = Where(device=device, workers=workers, engine=engine, progress=told)
+        return _judge_sets(found, real, panel, where, keep=keep, of=of, note=note, iteration=iteration)[0]
+
+
+def sets_of(given: Any, call: str) -> list[DistilledSet]:
+    """The sets that are meant: sets, or their run folders. Raises `InvalidInput`, which shows the `call` as it should be."""
+    if isinstance(given, RealData):
+        raise InvalidInput(f"the real data came where distilled sets are judged; give the set first: {call}")
+    many = [given] if isinstance(given, DistilledSet | str | Path) else given
+    if not isinstance(many, Sequence) or not all(isinstance(one, DistilledSet | str | Path) for one in many):
+        raise InvalidInput(f"sets is a {type(given).__name__}; give a distilled set, its run folder, or several of them: {call}")
+    return [one if isinstance(one, DistilledSet) else DistilledSet.load(one) for one in many]
+
+
+def _spelled(net: str | Callable[..., nn.Module] | None, real: RealData) -> str | None:
+    return None if net is None else nets.spelled(net, shape=real.shape, classes=len(real.classes))
+
+
+@contextmanager
+def _telling(asked: Asked) -> Iterator[Callable[[Progress], Any] | None]:
+    """Who is told of each epoch: whoever asked, or a bar where a person looks on."""
+    if callable(asked) or asked is False:
+        yield asked or None
+        return
+    with shown(asked, "students") as advance:
+        yield lambda p: advance(
+            f"student {p.student} of {p.students}", (p.student - 1) * p.epochs + p.epoch, p.students * p.epochs
+        )
 
 
 def train_student(
     distilled: DistilledSet,
     real: RealData,
     *,
-    net: str | None = None,
+    net: str | Callable[..., nn.Module] | None = None,
     protocol: Protocol | str = "honest",
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "float32",
     note: str = "",
-    progress: Callable[[Progress], None] | None = None,
+    progress: Asked = None,
 ) -> tuple[Network, Evaluation]:
     """The first student that `evaluate` would train, and its evaluation. Arguments as there."""
-    panel = Panel(net=net, protocol=protocol, students=1, seed=seed, precision=precision)
-    where = Where(device=device, progress=progress)
-    evaluation, student = _judge_sets([distilled], real, panel, where, note=note, keep_weights=True)
+    panel = Panel(net=_spelled(net, real), protocol=protocol, students=1, seed=seed, precision=precision)
+    with _telling(progress) as told:
+        where = Where(device=device, progress=told)
+        evaluation, student = _judge_sets([distilled], real, panel, where, note=note, keep_weights=True)
     network = nets.build(evaluation.net, shape=real.shape, classes=len(real.classes))
     network.load_state_dict({name: torch.from_numpy(value) for name, value in student.weights.items()})
-    return network.to(device).eval(), evaluation
+    return network.to(where.device).eval(), evaluation
 
 
 def evaluate_whole(
     real: RealData,
     *,
-    net: str = "auto",
+    net: str | Callable[..., nn.Module] = "auto",
     protocol: Protocol | str = "honest",
     students: int = 1,
+    epochs: int | None = None,
+    augment: str | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "float32",
     note: str = "",
-    progress: Callable[[Progress], None] | None = None,
+    progress: Asked = None,
     keep: Path | None = None,
 ) -> Evaluation:
     """Train students on the whole training part: the bar that a distilled set is held against.
 
     Arguments as `evaluate`; a protocol by name is taken in its form for the whole set (100 epochs).
     """
-    panel = Panel(net=net, protocol=protocol, students=students, seed=seed, precision=precision)
-    source = Source(0, lambda i: real.images(i, device=device), real.train.labels)
-    return _judge(
-        (source,), real, panel.settled(real, net, whole=True), Where(device=device, progress=progress), keep=keep, of="whole",
-        ipc=None, images=len(real.train), note=note,
-    )[0]  # fmt: skip
+    spec = nets.spelled(net, shape=real.shape, classes=len(real.classes))
+    panel = Panel(
+        net=spec, protocol=protocol, students=students, epochs=epochs, augment=augment, seed=seed, precision=precision
+    ).settled(real, spec, whole=True)
+    with _telling(progress) as told:
+        where = Where(device=device, progress=told)
+        source = Source(0, lambda i: real.images(i, device=where.device), real.train.labels)
+        return _judge((source,), real, panel, where, keep=keep, of="whole", ipc=None, images=len(real.train), note=note)[0]
 
 
 def _judge_sets(
@@ -192,8 +241,12 @@ def _judge(
     assert students is not None
     if workers is not None and workers < 1:
         raise InvalidInput(f"workers is {workers}; it must be at least 1")
+    if own := nets.card_of(panel.net):  # its code is known in this process alone
+        if where.engine is not None or workers not in (None, 1):
+            raise InvalidInput(f"students {panel.net} are of this process alone; leave out engine and workers, which are others")
+        workers = 1
     if not len(real.test):
-        raise InvalidInput("the data have no test part to judge on; give one with --test")
+        raise InvalidInput("the data have no test part to judge on; load them with one (test)")
     together = min(protocol.training.batch, max(len(source.labels) for source in sources))
     require_memory(panel.net, real.shape, len(real.classes), together, device)
     began, epochs = time.monotonic(), protocol.training.epochs
@@ -223,7 +276,7 @@ def _judge(
         "threads": school.threads, "workers": workers, "compiled": school.compiles,
         "hardware": machine.hardware(torch.device(device)),
         "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
-        **({"remark": remarks} if remarks else {}),
+        **({"remark": remarks} if remarks else {}), **own,
     }  # fmt: skip
     kept = None
     if keep is not None and where.engine is None:  # on a cluster, workers have other disks

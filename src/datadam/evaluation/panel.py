@@ -29,13 +29,16 @@ class Panel:
     """Who judges: `students` of `net`, by `protocol`.
 
     Arguments: `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object; `students` a
-    set (None: 5, or all of a protocol that has fewer); `seed`, of the students' streams; `precision`: "float32", "float64", or
+    set (None: 5, or all of a protocol that has fewer); `epochs` of each and `augment`, the augmentation of their images, instead
+    of the protocol's (as `protocol_named`); `seed`, of the students' streams; `precision`: "float32", "float64", or
     "bfloat16" for convolutions and products alone. Raises `InvalidInput` for numbers below 1 and unknown words.
     """
 
     net: str | None = None
     protocol: Protocol | str = "honest"
     students: int | None = None
+    epochs: int | None = None
+    augment: str | None = None
     seed: int = 0
     precision: str = "float32"
 
@@ -51,6 +54,9 @@ class Panel:
         protocol = self.protocol
         if isinstance(protocol, str):
             protocol = protocol_named(protocol).whole_set() if whole else protocol_named(protocol)
+        if self.augment not in (None, "dsa"):
+            check_words(str(self.augment))
+        protocol = protocol.with_augment(self.augment).with_epochs(self.epochs)
         if protocol.training.augment == "dsa":
             protocol = protocol.with_augment(strategy_for(real.name, flips=real.flips))
         students = (1 if whole else protocol.usual_students) if self.students is None else self.students

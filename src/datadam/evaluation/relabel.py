@@ -34,7 +34,7 @@ def relabel(
     epochs: int | None = None,
     temperature: float = 1.0,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     note: str = "",
     command: str = "",
     progress: Progress | None = None,
@@ -48,6 +48,7 @@ def relabel(
     A rate that was learned with the old labels is left out. Raises `InvalidInput`, before any work, when the data or the pool do
     not fit or a number has no meaning.
     """
+    device = machine.settle_device(device)
     require_fit(distilled, real)
     if not finite(temperature) or temperature <= 0:
         raise InvalidInput(f"temperature is {temperature}; it must be a number above 0")

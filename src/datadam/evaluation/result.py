@@ -10,9 +10,11 @@ from typing import Any
 
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.statistics import std, t95
+from datadam.evaluation.told import balanced, images_judged, in_percent, spread
 from datadam.files.whole import write_json
 from datadam.sets.kind import Kind
 from datadam.training.kept_students import KeptStudents
+from datadam.wording import percent
 
 FORMAT = "datadam-evaluation/1"
 LARGEST_TABLE = 1000  # classes above which the counts of (true, predicted) are not kept
@@ -23,10 +25,11 @@ class Evaluation:
     """Every accuracy, and what they say.
 
     `of`, what was judged; `accuracies`, one list a set with one fraction a student; `interval`, 95 %, over the sets when there
-    are two or more, else over the students; `per_class` [K] accuracies and `confusion` `[K][K]` counts over all students;
-    `seconds_per_student`, training time of one; `iteration` of a snapshot, or None for the end; `images`, stored ones;
-    `labels`, "hard" or "soft", `decoder` and `stored_bytes` of the set: sets of other kinds are no rivals; `made`, hardware,
-    versions, threads, commit and time; `kept`, its students on disk until it is saved; `words`, the protocol in words.
+    are two or more, else over the students; `per_class` [K] accuracies (their mean is told as "balanced" where the classes of the
+    test part are unequal) and `confusion` `[K][K]` counts over all students; `seconds_per_student`, training time of one;
+    `iteration` of a snapshot, or None for the end; `images`, stored ones; `labels`, "hard" or "soft", `decoder` and
+    `stored_bytes` of the set: sets of other kinds are no rivals; `made`, hardware, versions, threads, commit and time; `kept`,
+    its students on disk until it is saved; `words`, the protocol in words.
     """
 
     of: str
@@ -94,8 +97,12 @@ class Evaluation:
         )
 
     def __str__(self) -> str:
-        half = "" if math.isnan(self.half_width) else f" +- {100 * self.half_width:.2f} (95 %, {self.over})"
-        return f"{100 * self.mean:.2f} %{half}  {self.of}, {self.images} images{self.kind.words}, {self.net}; {self.words}"
+        told = self.to_json()
+        ends = told["interval"]
+        half = f" {spread(ends['low'], ends['high'], 2)} (95 %, {self.over})" if ends else ""
+        half += "" if "balanced" not in told else f", balanced over classes {percent(told['balanced'], 2)}"
+        accuracy = in_percent(self.mean, images_judged(told), 2)
+        return f"{accuracy}{half}  {self.of}, {self.images} images{self.kind.words}, {self.net}; {self.words}"
 
     @property
     def kind(self) -> Kind:
@@ -105,7 +112,10 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Everything, as kept in evaluations/*.json."""
         half = None if math.isnan(self.half_width) else self.half_width
+        per_class = [None if math.isnan(a) else a for a in self.per_class]
         interval = None if half is None else {"low": self.mean - half, "high": self.mean + half, "half": half, "over": self.over}
+        found = {"accuracies": self.accuracies, "confusion": self.confusion, "per_class": per_class}
+        even = balanced(found)
         return {
             "format": FORMAT, "of": self.of, "note": self.note, "net": self.net, "ipc": self.ipc, "images": self.images,
             **({} if self.stored_bytes is None else
@@ -113,7 +123,8 @@ class Evaluation:
             "iteration": self.iteration, "protocol": self.protocol.to_card(), "precision": self.precision,
             "students": len(self.accuracies[0]), "sets": len(self.accuracies),
             "accuracies": [list(one) for one in self.accuracies], "mean": self.mean,
-            "std": self.std, "interval": interval, "per_class": [None if math.isnan(a) else a for a in self.per_class],
+            "std": self.std, "interval": interval, "per_class": per_class,
+            **({} if even is None else {"balanced": even}),
             **({"confusion": [list(row) for row in self.confusion]} if len(self.classes) <= LARGEST_TABLE else {}),
             "classes": list(self.classes),
             "seconds_per_student": round(self.seconds_per_student, 2), "seconds": round(self.seconds, 1), "seed": self.seed,

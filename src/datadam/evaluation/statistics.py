@@ -3,7 +3,7 @@
     d_r = a_r - b_r,   t = mean(d) / (std(d) / sqrt(n)),   two-sided p with n - 1 degrees of freedom
 
 is the paired t-test over repeats. Repeat r of every method has the same seed, so that draws of networks, real images and students
-are shared and their luck cancels. P values are not corrected for the number of comparisons.
+are shared and their luck cancels. Where many differences are tested, `holm` corrects their p values.
 Tests and resamples are scipy's, which is imported where one is asked for: judging a set needs none of it.
 
 Letters: n repeats; of rates, m members, n others, R resamples.
@@ -68,6 +68,18 @@ def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Differenc
     test = ttest_rel(*zip(*pairs, strict=True))
     interval = test.confidence_interval(0.95)
     return Difference(mean, float(interval.low), float(interval.high), float(test.pvalue), len(pairs))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P values corrected for their number, which hold the chance of a single false discovery below the level they are read at.
+
+    Source: Holm, Scand. J. Statist. 6, 1979: the k-th smallest of m times m - k + 1, never below one before it, at most 1.
+    """
+    order, found, reached = sorted(range(len(p)), key=lambda i: p[i]), [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        reached = max(reached, min(1.0, (len(p) - rank) * p[i]))
+        found[i] = reached
+    return found
 
 
 def winner(columns: Sequence[Mapping[int, float]]) -> int | None:

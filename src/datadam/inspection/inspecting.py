@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from datadam import machine
 from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.evaluation.evaluate import require_fit
@@ -91,7 +92,7 @@ def inspect(
     real: RealData,
     settings: Settings | None = None,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Inspection:
     """Look at a set beside real images: nearest neighbours, attention maps, places among features.
@@ -100,6 +101,7 @@ def inspect(
     trained; `progress(what, done, total)`. A minute on one core for CIFAR-10; the same seed gives the same.
     Raises `InvalidInput` when the set does not fit the data or its card names no network.
     """
+    device = machine.settle_device(device)
     require_fit(distilled, real)
     settings = settings or Settings()
     began = time.monotonic()

@@ -1,7 +1,23 @@
 """Networks: what matching looks through and students are made of."""
 
 from datadam.nets.base import Features, Network, headless
-from datadam.nets.catalog import CATALOG, Architecture, build, canonical, takes
+from datadam.nets.catalog import CATALOG, Architecture, build, canonical, spelled, takes
 from datadam.nets.initialise import INITS, initialise
+from datadam.nets.own import OwnNetwork, card_of, own
 
-__all__ = ["CATALOG", "INITS", "Architecture", "Features", "Network", "build", "canonical", "headless", "initialise", "takes"]
+__all__ = [
+    "CATALOG",
+    "INITS",
+    "Architecture",
+    "Features",
+    "Network",
+    "OwnNetwork",
+    "build",
+    "canonical",
+    "card_of",
+    "headless",
+    "initialise",
+    "own",
+    "spelled",
+    "takes",
+]

@@ -46,5 +46,6 @@ def headless(network: Network) -> Network:
 
     Every architecture has its head last, so the weights before it are drawn the same with and without.
     """
-    del network.head
+    if "head" in dict(network.named_children()):  # a module of somebody else's keeps what it has
+        del network.head
     return network

@@ -20,6 +20,7 @@ from datadam.nets.initialise import initialise
 from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS, SIZELESS, WIDENINGS
 from datadam.nets.lenet import LeNet
 from datadam.nets.mlp import MLP
+from datadam.nets.own import KNOWN, Factory, OwnNetwork, own, require_known
 from datadam.nets.resnet import ResNet18
 from datadam.nets.vgg import VGG11
 from datadam.nets.vit import ViT
@@ -68,6 +69,8 @@ def build(spec: str, *, shape: Shape, classes: int) -> Network:
     if not _is_count(classes):
         raise InvalidInput(f"classes must be a positive whole number, and {classes!r} came")
     row, depth = _row(name)
+    if name in KNOWN:
+        return OwnNetwork(KNOWN[name].factory, shape, classes)
     with torch.device("meta"):  # nothing is drawn there; PyTorch's constructors would draw from the global generator
         net = row.make(tuple(shape), classes, **depth, **options)
     if not isinstance(net, Network):
@@ -77,6 +80,11 @@ def build(spec: str, *, shape: Shape, classes: int) -> Network:
     net.to_empty(device="cpu")
     initialise(net, stream(0, "build"))
     return net
+
+
+def spelled(net: str | Factory, *, shape: Shape, classes: int) -> str:
+    """The canonical word for a network that is given as a word, or by what makes it (`own`). Raises as these."""
+    return canonical(net if isinstance(net, str) else own(net, shape=shape, classes=classes), shape)
 
 
 def canonical(spec: str, shape: Shape) -> str:
@@ -139,6 +147,9 @@ def _parse(spec: str, shape: Shape) -> tuple[str, dict[str, str | int]]:
 def _row(name: str) -> tuple[Architecture, dict[str, Any]]:
     """A name's row, and the depth where the name carries it."""
     convnet = CONVNET.fullmatch(name)
+    require_known(name)
+    if name in KNOWN:
+        return Architecture("a network of this program", OwnNetwork, {}), {}
     if convnet:
         return CATALOG["convnet3"], {"depth": int(convnet[1])}
     row = CATALOG.get(name) or plugins.find("nets", name, _checked)

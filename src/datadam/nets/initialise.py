@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from datadam.errors import InvalidInput, UnknownName
 from datadam.nets.base import Network
+from datadam.nets.own import OwnNetwork
 from datadam.rng import carry
 
 Fill = Callable[[Tensor, torch.Generator], Tensor]
@@ -40,6 +41,11 @@ def initialise(net: Network, generator: torch.Generator, init: str = "default") 
     """
     if init not in INITS:
         raise UnknownName("init", init, INITS)
+    if isinstance(net, OwnNetwork):
+        if init != "default":
+            raise InvalidInput(f"init is {init}, and a network of a program's own draws its weights itself; leave init as it is")
+        net.draw(generator)
+        return
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             weight = torch.empty(module.weight.shape, dtype=torch.float32, device="cpu")

@@ -65,7 +65,7 @@ def audit(
     references: int = REFERENCES,
     samples: int = SAMPLES,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "float32",
     workers: int | None = 1,
     progress: Callable[[Progress], None] | None = None,
@@ -81,6 +81,7 @@ def audit(
     audit is saved: called again after a kill, only those that were in progress are trained anew.
     Raises `InvalidInput`, before any work, when the data do not fit or give too few images.
     """
+    device = machine.settle_device(device)
     protocol = protocol_named(protocol, epochs=EPOCHS) if isinstance(protocol, str) else protocol
     if protocol.training.augment == "dsa":
         protocol = protocol.with_augment(strategy_for(real.name, flips=real.flips))
@@ -300,7 +301,7 @@ class _Audit:
             parts = [network.features(images(some).to(self.device)).embedding.float().cpu() for some in chosen.split(batch)]
             return torch.cat(parts)
 
-        return embed, network.head.in_features
+        return embed, embed(torch.zeros(1, dtype=torch.long), lambda some: torch.zeros(len(some), *self.real.shape)).shape[1]
 
 
 def _as_many(distilled: DistilledSet) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from datadam.evaluation.ddranking import is_usual, standing
+from datadam.evaluation.told import FEW, balanced, class_sizes, images_judged, in_percent, verdict
 from datadam.report import plots
 from datadam.report.folder import Json, Run
 from datadam.sets.kind import Kind
@@ -59,12 +60,24 @@ def headline(run: Run) -> Json | None:
 def rival(run: Run, of: str, own: Json) -> Json | None:
     """What `own` is held against: random images of its kind ("random") or the whole set ("whole") under the same network and
     protocol, with the same augmentation and precision; None where there is none."""
+    return rival_of(run.card, run.evaluations, of, own)
+
+
+def rival_of(card: Json, evaluations: Sequence[Json], of: str, own: Json) -> Json | None:
+    """As `rival`, of the evaluations of a set with this card."""
 
     def like(e: Json) -> tuple[object, ...]:
         rule, kind = e.get("protocol") or {}, None if of == "whole" else Kind.of_evaluation(e)
         return e["net"], rule.get("name"), rule.get("augment"), e.get("precision") or "float32", kind
 
-    return best([e for e in run.evaluations if e["of"] == of and e.get("iteration") is None and like(e) == like(own)], run.card)
+    return best([e for e in evaluations if e["of"] == of and e.get("iteration") is None and like(e) == like(own)], card)
+
+
+def not_better(run: Run) -> str:
+    """Where the run's own images are not better than random real ones, that; else ""."""
+    own = headline(run)
+    random = rival(run, "random", own) if own and own["of"] != "random" else None
+    return verdict(own["accuracies"], random["accuracies"]) if own and random else ""
 
 
 def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
@@ -109,7 +122,8 @@ def accuracy(told: Sequence[tuple[Json, str, bool]]) -> Json | None:
             "group": group,
             "net": evaluation["net"],
             "value": evaluation["mean"],
-            "mean": percent(evaluation["mean"]),
+            "mean": in_percent(evaluation["mean"], images_judged(evaluation)),
+            "balanced": "" if (even := balanced(evaluation)) is None else f"{percent(even)} balanced over classes",
             "interval": known or "no interval",
             "over": _over(evaluation) if known else "",
             "students": _trained(evaluation),
@@ -206,7 +220,12 @@ def classes(run: Run) -> Json | None:
     told = [e for e in told if e["classes"] == told[0]["classes"]][:COLUMNS]
     if not told:
         return None
-    rows = zip(_short(told[0]["classes"]), *(e["per_class"] for e in told), strict=True)
+    sizes = class_sizes(told[0])
+    names = [
+        f"{name} ({plural(size, 'test image')})" if size < FEW else name
+        for name, size in zip(_short(told[0]["classes"]), sizes or [FEW] * len(told[0]["classes"]), strict=True)
+    ]
+    rows = zip(names, *(e["per_class"] for e in told), strict=True)
     return {"columns": [_name(e) for e in told], "own": is_own(told[0], run.card), "rows": list(rows)}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datadam.errors import InvalidInput
+from datadam.evaluation.told import images_judged, in_percent
 from datadam.report import inspected, plots
 from datadam.report.folder import Json, Run, evaluations, read, repeats
 from datadam.report.gallery import gallery
@@ -25,6 +26,7 @@ from datadam.report.judged import (
     headline,
     is_own,
     marked,
+    not_better,
     rival,
     title,
     unusual,
@@ -93,7 +95,7 @@ def _view(key: str, name: str, run: Run, budget: int, missing: str) -> Json:
         "real": count(card["data"]["train"]) if card["data"].get("train") else "",
         "preset": str(card["recipe"].get("preset") or ""),
         "note": card.get("note") or "",
-        "warnings": card.get("warnings") or [],
+        "warnings": [*(card.get("warnings") or []), *filter(None, [not_better(run)])],
         "notes": card["data"].get("notes") or [],
         "facts": list(_facts(run)),
         "headline": _headline(run),
@@ -137,7 +139,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
     whole = rival(run, "whole", own) if own else None
     if own:
         against = f"whole training set: {percent(whole['mean'])}" if whole else ""
-        yield percent(own["mean"]), f"test accuracy, {own['net']}{unusual(own)}", against
+        yield in_percent(own["mean"], images_judged(own)), f"test accuracy, {own['net']}{unusual(own)}", against
     if own and whole and own.get("seconds_per_student") is not None and whole.get("seconds_per_student") is not None:
         mine, theirs = ((duration(e["seconds_per_student"]), _epochs(e)) for e in (own, whole))
         yield mine[0], f"to train a student{mine[1]}", f"whole training set: {theirs[0]}{theirs[1]}"
@@ -166,7 +168,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
 def _headline(run: Run) -> str:
     """The accuracy of the run's own images in a word or two."""
     own = headline(run)
-    return percent(own["mean"]) + unusual(own) if own else "not evaluated"
+    return in_percent(own["mean"], images_judged(own)) + unusual(own) if own else "not evaluated"
 
 
 def _epochs(evaluation: Json) -> str:
@@ -236,6 +238,8 @@ def _surroundings(card: Json) -> Iterator[tuple[str, str]]:
     if card.get("moved") is not None:
         yield "pixels moved by", f"{card['moved']:.3g} on average, in network space"
     machine = card.get("hardware") or {}
+    if machine.get("device"):
+        yield "computed on", str(machine["device"])
     words = [str(machine[part]) for part in ("cpu", "gpu") if machine.get(part)]
     words += [plural(machine["cores"], "core")] if isinstance(machine.get("cores"), int) else []
     words += [f"{machine['memory_gb']} GB"] if machine.get("memory_gb") else []

@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from datadam.evaluation.told import FEW, around
 from datadam.sets.kind import Kind
 from datadam.wording import count, duration, plural, size
 
@@ -21,7 +22,7 @@ WIDEST = 10_000  # letters of a line of the table
 COLUMNS = (
     "method", "ipc", "images", "iterations", "batch_real", "zca", "matching_net", "seconds", "peak_memory_mb", "net", "status",
     "mean", "low", "high", "interval_over", "std", "sets", "students", "bold", "against", "difference", "difference_low",
-    "difference_high", "p", "pairs", "reason", "runs", "labels", "decoder", "stored_bytes",
+    "difference_high", "p", "pairs", "reason", "runs", "labels", "decoder", "stored_bytes", "p_holm", "balanced",
 )  # fmt: skip
 
 
@@ -31,10 +32,10 @@ def text(table: Json, *, width: int = 0, colour: bool = False) -> str:
     from rich.markup import escape
     from rich.table import Table
 
-    head, rows, reasons = _grid(table, lambda words, bold: f"[bold]{escape(words)} *[/bold]" if bold else escape(words))
+    head, rows, reasons = grid_of(table, lambda words, bold: f"[bold]{escape(words)} *[/bold]" if bold else escape(words))
     file = io.StringIO()
     console = Console(file=file, width=WIDEST, force_terminal=colour, color_system="auto" if colour else None, highlight=False)
-    for title, names, lines in ((_title(table), head, rows), *_tests(table, escape)):
+    for title, names, lines in ((heading(table), head, rows), *_tests(table, escape)):
         shown = Table(title=escape(title), title_justify="left", title_style="", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for number, name in enumerate(names):
             shown.add_column(escape(name), justify="left" if number == 0 else "right", overflow="fold")
@@ -42,20 +43,20 @@ def text(table: Json, *, width: int = 0, colour: bool = False) -> str:
             shown.add_row(escape(name), *line)
         console.print(shown)
         console.print()
-    for words in (*reasons, *_sentences(table, "A star marks")):
+    for words in (*reasons, *sentences(table, "A star marks")):
         console.print(escape("\n".join(wrap(words, width)) if width else words), soft_wrap=True)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
 def markdown(table: Json) -> str:
     """The table as Markdown, with all that must be known to read it."""
-    head, rows, reasons = _grid(table, lambda words, bold: f"**{_plain(words)}**" if bold else _plain(words))
+    head, rows, reasons = grid_of(table, lambda words, bold: f"**{_plain(words)}**" if bold else _plain(words))
     for row in rows:
         row[0] = _code(row[0])
-    parts = [f"# {_plain(_title(table))}", _pipes(head, rows)]
+    parts = [f"# {_plain(heading(table))}", _pipes(head, rows)]
     for title, names, lines in _tests(table, _plain):
         parts += [f"## {_plain(title)}", _pipes(names, [[_code(line[0]), *line[1:]] for line in lines])]
-    parts += [_plain(words) for words in (*reasons, *_sentences(table, "Bold marks"))]
+    parts += [_plain(words) for words in (*reasons, *sentences(table, "Bold marks"))]
     if table["command"]:
         parts += [f"```sh\n{table['command']}\n```"]
     return "\n\n".join(parts) + "\n"
@@ -79,17 +80,21 @@ def csv_text(table: Json) -> str:
                 "difference_low": against.get("low"), "difference_high": against.get("high"), "p": against.get("p"),
                 "pairs": against.get("pairs"), "reason": cell["reason"], "runs": " ".join(run["folder"] for run in row["runs"]),
                 "labels": kind_of(row).labels, "decoder": kind_of(row).decoder, "stored_bytes": row.get("stored_bytes"),
+                "p_holm": against.get("p_holm"), "balanced": cell.get("balanced"),
             })  # fmt: skip
     return file.getvalue()
 
 
-def _title(table: Json) -> str:
+def heading(table: Json) -> str:
+    """What the table is of."""
     progress = table["progress"]
     still = "" if progress["done"] >= progress["parts"] else f" ({progress['done']} of {progress['parts']} parts done)"
-    return f"Test accuracy on {table['data']['name']}, %{still}"
+    tested = table["data"].get("test")
+    of = f" of {plural(tested, 'test image')}" if isinstance(tested, int) and tested < FEW else ""
+    return f"Test accuracy on {table['data']['name']}, %{of}{still}"
 
 
-def _grid(table: Json, dress: Callable[[str, bool], str]) -> tuple[list[str], list[list[str]], list[str]]:
+def grid_of(table: Json, dress: Callable[[str, bool], str]) -> tuple[list[str], list[list[str]], list[str]]:
     """Head and rows of the table of accuracies, and the reasons that its cells point to by number."""
     several, weighed = _several(table), any(row.get("stored_bytes") is not None for row in table["rows"])
     middle = [*(["kind"] if several else []), *(["stored"] if weighed else [])]
@@ -136,7 +141,9 @@ def _accuracy(cell: Json, usual: str) -> str:
     if cell["mean"] is None:
         return "…" if cell["status"] == "waiting" else str(cell["status"])
     interval = cell["interval"]
-    words = f"{100 * cell['mean']:.1f}" + (f" ± {100 * interval['half']:.1f}" if interval else "")
+    words = around(cell["mean"], interval)
+    if cell.get("balanced") is not None:
+        words += f", balanced {100 * cell['balanced']:.1f}"
     over = interval["over"] if interval else "one student"
     if over != usual:
         words += f" ({over})"
@@ -161,24 +168,30 @@ def _difference(against: Json | None) -> str:
     words = f"{100 * against['mean']:+.1f}"
     if against["p"] is None:
         return f"{words} (no spread, no test)"
-    p = "p < 0.001" if against["p"] < 0.001 else f"p = {against['p']:.3f}"
+    corrected = float(against["p_holm"] if "p_holm" in against else against["p"])  # tables of earlier versions have none
+    p = "p < 0.001" if corrected < 0.001 else f"p = {corrected:.3f}"
     return f"{words} ({100 * against['low']:+.1f} to {100 * against['high']:+.1f}), {p}"
 
 
-def _sentences(table: Json, mark: str) -> list[str]:
+def sentences(table: Json, mark: str) -> list[str]:
     """What must be known to read the table."""
     repeats, told = table["repeats"], [table["words"] + "."]
     if repeats > 1:
         told.append(
-            f"After ±: half of the 95 % interval over {repeats} sets. Differences are paired by repeat (same repeat, same seed) "
-            "and tested by Student's t; p values are not corrected for their number. "
+            f"After ±: half of the 95 % interval of the mean over {repeats} sets (Student's t); in brackets its ends, where it "
+            "would reach beyond 0 or 100. Differences are paired by repeat (same repeat, same seed) and tested by Student's t; "
+            f"{_corrected(table)}"
             f"{mark} what is significantly above every other method in its column at the same ipc"
             f"{' and of the same kind' if _several(table) else ''}: each paired 95 % interval lies above zero."
         )
     else:
-        after = "After ±: half of the 95 % interval over the students of the one set. " if table["students"] > 1 else ""
+        after = (
+            "After ±: half of the 95 % interval of the mean over the students of the one set (Student's t), which covers their "
+            "training alone; in brackets its ends, where it would reach beyond 0 or 100. "
+        )
+        after = after if table["students"] > 1 else ""
         told.append(
-            f"{after}One repeat says nothing of another seed: no difference is tested and nothing is marked as best; --repeats 3 "
+            f"{after}One repeat says nothing of another seed: no difference is tested and nothing is marked as best; 3 repeats "
             "or more would."
         )
     total = table["seconds"]
@@ -187,6 +200,15 @@ def _sentences(table: Json, mark: str) -> list[str]:
         f"{duration(total['judging'])} of judging, {_machine(table)}."
     )
     return [*told, *(f"Note: {note}." for note in ([table["note"]] if table["note"] else []) + table["notes"])]
+
+
+def _corrected(table: Json) -> str:
+    """What was done to p values, in a sentence."""
+    gaps = [cell["against"] for row in table["rows"] for cell in row["cells"].values() if cell["against"]]
+    many = sum("p_holm" in gap for gap in gaps)
+    if not many and any(gap["p"] is not None for gap in gaps):
+        return "p values are not corrected for their number. "
+    return f"the p values of {plural(many, 'test')} are corrected for their number by Holm's way. " if many > 1 else ""
 
 
 def _machine(table: Json) -> str:
@@ -214,8 +236,8 @@ def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def picture(table: Json, path: Path) -> None:
-    """Accuracies as points with their intervals, one panel a network, rows as in the table: a PNG file."""
+def picture(table: Json, path: Path, form: str = "png") -> None:
+    """Accuracies as points with their intervals, one panel a network, rows as in the table: a PNG, SVG or PDF file (`form`)."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -228,7 +250,8 @@ def picture(table: Json, path: Path) -> None:
     ]  # fmt: skip
     left = 0.25 + 0.072 * max(len(label) for label in labels)
     wide, high = left + 2.6 * len(nets) + 0.2, 0.95 + 0.3 * len(rows)
-    with rc_context({"font.size": 9.0, "text.parse_math": False}):
+    same: Any = {"svg.hashsalt": "datadam", "svg.fonttype": "none", "pdf.fonttype": 42}  # text as text, the same file each time
+    with rc_context({"font.size": 9.0, "text.parse_math": False} | same):
         figure = Figure(figsize=(wide, high), dpi=150, facecolor="white")
         FigureCanvasAgg(figure)
         for number, net in enumerate(nets):
@@ -240,7 +263,8 @@ def picture(table: Json, path: Path) -> None:
             "students only", "students"
         )
         figure.text(0.1 / wide, 0.1 / high, about, fontsize=8, color="#555555")
-        figure.savefig(path, format="png")
+        undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        figure.savefig(path, format=form, metadata=undated[form])
 
 
 def _panel(axes: "Axes", rows: Sequence[Json], net: str, labels: Sequence[str]) -> None:

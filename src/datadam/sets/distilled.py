@@ -13,13 +13,17 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datadam.data import Transform
+from datadam.data.shown import html
 from datadam.errors import ArtifactError
 from datadam.files.whole import all_finite, read_tensors, replacing, write_json, write_tensors, write_text
 from datadam.sets.card import HARD, SOFT, digest, read_card
 from datadam.sets.decoders import PLAIN, Decoder, decoded, decoder_named
-from datadam.sets.kind import Kind, counts_of
+from datadam.sets.kind import Kind, counts_of, per_class, told
 from datadam.sets.preview import preview
 from datadam.sets.readme import run_readme
+from datadam.wording import method_name, plural
+
+SHOWN = 10  # classes, and images of each, that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,17 @@ class DistilledSet:
     transform: Transform
     card: dict[str, Any]
     rate: Tensor | None = None
+
+    def __repr__(self) -> str:
+        data, made = self.card["data"], method_name(self.card)
+        size, kind = "x".join(map(str, data["shape"])), f"{self.card['kind']} by {made}"
+        each = f"{per_class(self.card)} for each of {plural(len(data['classes']), 'class', 'classes')}"
+        return f"<DistilledSet of {data['name']!r}: {each}, {size}, {kind}; {told(self.card)}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first images of the first classes."""
+        picture = preview(self.stored_pixels(), self.classes, self.counts, max_classes=SHOWN, max_images=SHOWN)
+        return html(picture, repr(self))
 
     @property
     def classes(self) -> tuple[str, ...]:

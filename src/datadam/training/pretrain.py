@@ -49,7 +49,7 @@ def pretrain(
     epochs: int = 30,
     augment: str = "dsa",
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     progress: Callable[[Progress], None] | None = None,
 ) -> Pool:
     """Train `count` networks on the training part, but for a fifth of each class, and keep states of each.
@@ -62,6 +62,7 @@ def pretrain(
     `augment`; `seed` names all randomness; `progress`, called after each epoch.
     Raises `InvalidInput` when nothing can be held out, or the folder holds a pool with other settings.
     """
+    device = machine.settle_device(device)
     folder, spec = Path(out), nets.canonical(net, real.shape)
     if count < 1:
         raise InvalidInput(f"count is {count}; it must be at least 1")

@@ -140,13 +140,15 @@ class StudentTrainer:
     def compiles(self) -> bool:
         """Whether the network of the longest student is compiled."""
         wanted = pays(max(self.steps(len(source.labels))[0] for source in self.sources))
-        return wanted and machine.can_compile(self.device) if self.compiled is None else self.compiled
+        if self.compiled is not None or nets.card_of(self.net):
+            return bool(self.compiled)
+        return wanted and machine.can_compile(self.device)
 
     @property
     def remark(self) -> str:
         """What a user should be told of these students; "" for nothing."""
         long = pays(max(self.steps(len(source.labels))[0] for source in self.sources))
-        if self.compiled is None and long and not self.compiles:
+        if self.compiled is None and long and not self.compiles and not nets.card_of(self.net):
             return "no compiler works here: students train uncompiled, two to three times slower"
         return ""
 

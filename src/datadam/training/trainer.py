@@ -16,7 +16,7 @@ from datadam import machine
 from datadam.augment.policies import student_augmentation
 from datadam.data import Transform
 from datadam.errors import InvalidInput, RunFailed
-from datadam.nets import Network
+from datadam.nets import Network, OwnNetwork
 from datadam.rng import carry, stream
 
 COMPILING_PAYS = 300  # steps of one training above which compiling is worth its half minute
@@ -235,6 +235,8 @@ def forward_of(
     be in), or "bfloat16" for convolutions and products in that format with weights in float32; `compiled`, None: where it pays.
     """
     device = next(network.parameters()).device
+    if isinstance(network, OwnNetwork):  # code of others may do what a compiler does not know
+        compiled = False
     if compiled is None:
         compiled = pays(steps) and machine.can_compile(str(device))
     module: Callable[[Tensor], Tensor] = network

@@ -185,7 +185,7 @@ def test_lines_that_cannot_be_flushed_are_told(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunFailed, match=r"cannot write .*metrics\.jsonl: .*No space left .*--resume"):
+    with pytest.raises(RunFailed, match=r"cannot write .*metrics\.jsonl: .*No space left .*resume"):
         run.recorder.save(run.state, run.plan)
 
 
