@@ -47,7 +47,7 @@ def experts(
     normalisation: Normalised = "mtt",
     zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
     flip: Flip = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Train experts: networks whose weights are kept after each epoch.
@@ -67,7 +67,7 @@ def experts(
     from datadam.wording import size as in_words
 
     machine.tune_allocator()
-    check_device(device)
+    device = check_device(device)
     if not (math.isfinite(lr) and lr > 0):
         raise InvalidInput(f"lr is {lr:g}; it must be a number > 0")
     given = {
