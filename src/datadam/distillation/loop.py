@@ -154,10 +154,7 @@ class Distillation(Run):
         with machine.unbroken():  # Ctrl-C waits: these belong together
             self.torn = True
             self.kept = False
-            if gradient.skips:
-                self.optimisers.skip()
-            else:
-                self.optimisers.step(gradient.of)
+            self.optimisers.step(gradient.of)
             state.iteration += 1
             if log:
                 state.moved = self.moved()

@@ -13,7 +13,6 @@ from datadam.methods.coresets.kmeans import KMeans
 from datadam.methods.coresets.random import Random
 from datadam.methods.cost import Cost, Size
 from datadam.methods.datadam import DataDAM
-from datadam.methods.datm import DATM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
@@ -24,7 +23,6 @@ __all__ = [
     "CAFE",
     "CALM",
     "CATALOG",
-    "DATM",
     "DC",
     "DM",
     "DSA",

@@ -12,7 +12,6 @@ from datadam.methods.coresets.kcenter import KCenter
 from datadam.methods.coresets.kmeans import KMeans
 from datadam.methods.coresets.random import Random
 from datadam.methods.datadam import DataDAM
-from datadam.methods.datm import DATM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
@@ -28,7 +27,6 @@ CATALOG: dict[str, type[Method]] = {
     "dsa": DSA,
     "cafe": CAFE,
     "mtt": MTT,
-    "datm": DATM,
     "random": Random,
     "kcenter": KCenter,
     "kmeans": KMeans,
