@@ -23,7 +23,8 @@ from datadam.evaluation.panel import protocol_named
 from datadam.methods import MTT, following
 from datadam.rng import stream
 from datadam.sets.decoders import decoder_named
-from datadam.training.experts import Experts, make_experts
+from datadam.training.experts import Experts
+from datadam.training.make_experts import make_experts
 
 SMALL = MTT(steps=4, expert_epochs=2, max_start=3, count=2, rate=0.05)
 

@@ -14,7 +14,8 @@ from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.files.whole import read_json, write_json
 from datadam.rng import stream
-from datadam.training.experts import Experts, bytes_of, make_experts, open_experts, parse
+from datadam.training.experts import Experts, open_experts, parse
+from datadam.training.make_experts import bytes_of, make_experts
 from datadam.training.needs import Needs, prepare
 from datadam.training.trainer import Training, train
 

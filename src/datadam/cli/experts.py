@@ -61,7 +61,7 @@ def experts(
     from datadam.cli.screen import bar, result, say
     from datadam.distillation.forecast import seconds_of_training
     from datadam.errors import InvalidInput
-    from datadam.training.experts import bytes_of, make_experts
+    from datadam.training.make_experts import bytes_of, make_experts
     from datadam.training.trainer import Training
     from datadam.wording import duration, plural
     from datadam.wording import size as in_words

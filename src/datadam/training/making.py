@@ -1,4 +1,4 @@
-"""Networks trained on the real set one after another and kept in a folder: what pools (pretrain.py) and experts share.
+"""Networks trained on the real set one after another and kept in a folder: what pools and experts share.
 
     FOLDER/index.json                            what they were made from and how, and a line for each file
     FOLDER/states/...                            weights

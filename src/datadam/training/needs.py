@@ -19,8 +19,9 @@ from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput, UnknownName
 from datadam.files.kept import cache_folder
 from datadam.files.lock import hold
-from datadam.training.experts import Experts, bytes_of, make_experts
+from datadam.training.experts import Experts
 from datadam.training.insight import Insight
+from datadam.training.make_experts import bytes_of, make_experts
 from datadam.training.pool import Bucket, about, open_bucket
 from datadam.training.pretrain import make_pool
 from datadam.training.trainer import Training
