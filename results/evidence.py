@@ -15,6 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from datadam.files.kept import cache_folder
+
 HERE = Path(__file__).resolve().parent
 SETS = 5  # independent distillations at the full scale
 EVERYWHERE: list[str] = []  # options of every command
@@ -60,7 +62,7 @@ ROWS = {
         5,
         judged="--precision bfloat16",
     ),
-    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 5, judged="--precision bfloat16"),
+    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 3, judged="--precision bfloat16"),
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
     "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", 3, random=3),
 }
@@ -185,13 +187,14 @@ def publish_table(out: Path, to: Path, data: str) -> None:
 
 
 def publish(run: Path, first: Path, to: Path, data: str) -> None:
-    """Copy what results/ keeps of a run and of its first set; the place of the data on this machine is nobody's business."""
+    """Copy what results/ keeps of a run and of its first set; the places of data and cache on this machine are nobody's business."""
     (to / "evaluations").mkdir(parents=True, exist_ok=True)
     shutil.copy(first / "preview.png", to / "preview.png")
     for path in [first / "card.json", first / "metrics.jsonl", *(run / "evaluations").glob("*.json")]:
         if path.exists():
             place = to / "evaluations" if path.parent.name == "evaluations" else to
-            (place / path.name).write_text(path.read_text().replace(data, "DATA"))
+            text = path.read_text().replace(data, "DATA").replace(str(cache_folder("pools").resolve()), "CACHE/pools")
+            (place / path.name).write_text(text)
     print("kept in", to, flush=True)
 
 

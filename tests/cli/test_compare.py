@@ -86,7 +86,7 @@ def test_a_killed_and_an_interrupted_grid_go_on_to_the_same_table(
 
     again = cli("compare", pictures, *GRID, "--out", out)
     assert "12 parts, sets to make and to judge; 12 are done" in again.err
-    assert again.out.splitlines()[0] == "Test accuracy on pictures, %"
+    assert again.out.splitlines()[0] == "Test accuracy on pictures, % of 12 test images"
     assert "no difference is tested" in again.out
     assert f"see      {out / 'table.md'}" in again.out
 

@@ -120,7 +120,7 @@ def test_a_limit_that_nobody_could_keep_is_refused(tmp_path: Path) -> None:
     class Cluster:
         address = "10.0.0.1:6379"
 
-    with pytest.raises(InvalidInput, match=r"cannot be kept with Ray that is started on this machine.*leave out --engine ray"):
+    with pytest.raises(InvalidInput, match=r"cannot be kept with Ray that is started on this machine.*leave out engine ray"):
         require_limit(Started(), 10**9)
     for engine, limit in ((Started(), None), (Cluster(), 10**9), (None, 10**9)):
         require_limit(engine, limit)

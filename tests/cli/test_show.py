@@ -112,7 +112,7 @@ def test_show_tells_a_run_in_a_few_lines(cli, run: Path) -> None:
     assert outcome.json["cards"] == [DistilledSet.load(run).card]
     (e,) = outcome.json["evaluations"]
     lines = cli("show", run).out.splitlines()
-    assert any(f"{100 * e['mean']:.2f} %" in line and "[demo]" in line for line in lines)
+    assert any(f"{100 * e['mean']:.2f}" in line and "[demo]" in line for line in lines)
     assert len(lines) < 20
 
 

@@ -64,7 +64,7 @@ def test_every_fault_of_a_word_is_told_at_once() -> None:
     with pytest.raises(InvalidInput) as refusal:
         variant("datdam:power:ipc=3:seed=1:start=noise:start=real")
     assert len(refusal.value.faults) == 5
-    for words in ("Did you mean 'datadam'", "is no assignment", "give it as --ipc", "give it as --seed", "start is given twice"):
+    for words in ("Did you mean 'datadam'", "is no assignment", "give it as ipc", "give it as seed", "start is given twice"):
         assert words in str(refusal.value)
 
 
