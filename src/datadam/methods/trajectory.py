@@ -21,7 +21,7 @@ operations, so that they can be compiled as one.
 Letters: P weights of the network, N training images, B images of a batch, K classes, C H W.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -83,18 +83,22 @@ class Student:
 
     def slope(self, weights: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """The gradient [P] of the mean loss, without a graph."""
-        pieces = zip(images.split(self.chunk), labels.split(self.chunk), strict=True)
-        return torch.stack([self._run(self._slope, weights, x, y)[0] for x, y in pieces]).sum(0) / len(images)
+        found = [self._run(self._slope, weights, x, y)[0] for x, y in self._pieces(images, labels)]
+        return torch.stack(found).sum(0) / len(images)
 
     def back(self, weights: Tensor, images: Tensor, labels: Tensor, along: Tensor, *, exact: bool) -> tuple[Tensor, ...]:
         """s = <gradient of the mean loss, along>, and its gradient with respect to images, labels (zero for class numbers) and,
         if `exact`, weights (else zero)."""
         function = self._back if exact else self._back_cut
-        pieces = zip(images.split(self.chunk), labels.split(self.chunk), strict=True)
-        found = [self._run(function, weights, x, y, along) for x, y in pieces]
+        found = [self._run(function, weights, x, y, along) for x, y in self._pieces(images, labels)]
         s, of_images, of_labels, of_weights = zip(*found, strict=True)
         summed = torch.stack(s).sum(), torch.cat(of_images), torch.cat(of_labels), torch.stack(of_weights).sum(0)
         return tuple(part / len(images) for part in summed)
+
+    def _pieces(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """A batch in pieces of at most a chunk, of one size as far as it goes: each new size is traced again."""
+        size = -(-len(images) // -(-len(images) // self.chunk))
+        return zip(images.split(size), labels.split(size), strict=True)
 
     def _slope(self, weights: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         return (torch.func.grad(self.loss)(weights, images, labels),)
