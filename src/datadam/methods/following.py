@@ -29,7 +29,7 @@ from datadam.training.needs import Needs
 from datadam.training.trainer import Training
 
 FORWARD, BACK, BACK_CUT = 3, 8, 6  # forward passes that a step counts for an image: on the way, and back
-MAPS, MAPS_COMPILED = 24, 12  # copies of all blocks of an image that are alive while one step is gone back through
+MAPS, ROWS = 24, 12  # alive while one step is gone back through, about: copies of all blocks of an image, and of the weights
 HELD = 100  # the learned rate stays within its first value divided, and multiplied, by this
 BACKWARD = ("exact", "tesla")
 
@@ -162,5 +162,5 @@ class Following(Method):
         batch = min(self.batch or images, images)
         together = batch if size.couples else min(batch, size.chunk)
         passes = self.steps * batch * (FORWARD + (BACK if self.backward == "exact" else BACK_CUT))
-        needed = MAPS * together * sum(size.blocks) + (self.steps + MAPS_COMPILED) * size.weights
+        needed = MAPS * together * sum(size.blocks) + (self.steps + ROWS) * size.weights
         return Cost(passes=passes, bytes=needed, cure="lower batch")
