@@ -179,6 +179,8 @@ def test_what_does_not_fit_is_refused_before_any_work(real, experts, asked, reci
         recipe("mtt", networks="pools/mnist@20-40")
     with pytest.raises(CannotDo, match="decides itself how long it trains"):
         recipe("mtt", network_epochs=3)
+    with pytest.raises(InvalidInput, match="experts are trained; leave one of them out"):
+        recipe("mtt", init="xavier")
     with pytest.raises(InvalidInput) as told:
         MTT(steps=0, rate=-1.0, lr_rate=float("inf"), momentum=1.0, backward="half", batch=-1)
     assert len(told.value.faults) == 6

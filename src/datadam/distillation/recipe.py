@@ -124,9 +124,11 @@ class Recipe:
                    "follows no experts: name a range of a pool, such as pools/mnist@20-40, or leave it out"),
                 unfit,
             )  # fmt: skip
+            trained = follows or (not names and parse(self.networks) is not None)
+            which = "experts" if follows else f"networks={self.networks}"
             require(
-                names or parse(self.networks) is None or self.init == "default",
-                f"init={self.init} is about random weights, and networks={self.networks} are trained; leave one of them out",
+                not trained or self.init == "default",
+                f"init={self.init} is about random weights, and {which} are trained; leave one of them out",
                 faults,
             )
         with noting(faults):
