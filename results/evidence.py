@@ -187,7 +187,7 @@ def publish_table(out: Path, to: Path, data: str) -> None:
 
 
 def publish(run: Path, first: Path, to: Path, data: str) -> None:
-    """Copy what results/ keeps of a run and of its first set; the places of data and cache on this machine are nobody's business."""
+    """Copy what results/ keeps of a run and of its first set, without the places of data and cache on this machine."""
     (to / "evaluations").mkdir(parents=True, exist_ok=True)
     shutil.copy(first / "preview.png", to / "preview.png")
     for path in [first / "card.json", first / "metrics.jsonl", *(run / "evaluations").glob("*.json")]:

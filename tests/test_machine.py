@@ -56,7 +56,7 @@ def test_an_interruption_waits_for_what_belongs_together_and_a_second_one_does_n
 
 def test_a_cpu_has_no_memory_of_a_gpu() -> None:
     assert machine.gpu_peak_mb(torch.device("cpu")) == 0.0
-    assert {"gpu", "cpu", "cores", "memory_gb"} == set(machine.hardware(torch.device("cpu")))
+    assert {"device", "gpu", "cpu", "cores", "memory_gb"} == set(machine.hardware(torch.device("cpu")))
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_a_run_that_does_not_fit_on_the_gpu_is_refused_with_the_cure(real, recip
     gpu[0] = here.bytes + 3 * kept_bytes(real, "uint8")  # they would take more than a quarter of what is left
     assert forecast(real, wide, device="cuda").plan.kept == ""
     gpu[0] = here.bytes - 1
-    with pytest.raises(NotEnoughMemory, match=r"lower ipc, lower --batch-real .*or another --device"):
+    with pytest.raises(NotEnoughMemory, match=r"lower ipc, lower batch_real .*or another device"):
         forecast(real, wide, device="cuda")
-    with pytest.raises(NotEnoughMemory, match="raise --memory-limit"):
+    with pytest.raises(NotEnoughMemory, match="raise memory_limit"):
         forecast(real, wide, device="cuda", memory_limit=here.bytes - 1)
 
 

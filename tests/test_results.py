@@ -222,10 +222,10 @@ def test_the_readme_has_of_each_data_and_ipc_the_longest_run_of_datadam_and_of_c
     assert lines_of(text) == [
         ["data, images per class", "`datadam`, %", "`calm`, ours, %", "random real images, %", "published (its own protocol), %"],
         ["---"] * 5,
-        ["CIFAR-10, 1", "[40.0 ± 0.0 (2 students)](results/small/one)", "–", "–",
+        ["CIFAR-10, 1", "[40.0 ± 1.2 (2 students)](results/small/one)", "–", "–",
          "DataDAM 32.0 ± 1.2 [1]; random 14.4 [1]; whole set 84.8 [1]"],
         ["CIFAR-10, 10", "[60.5 ± 1.2 (2 students)](results/small/longer)",
-         "[71.0 ± 2.5 (2 students)](results/small/calm), grid:4", "31.0 ± 1.2 (2 students), whitened too", published],
+         "[71.0 ± 1.2 (2 students)](results/small/calm), grid:4", "31.0 ± 1.2 (2 students), whitened too", published],
     ]  # fmt: skip
     assert "**Measured here at a small scale, which is not the published one.**" in text
 

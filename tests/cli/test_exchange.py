@@ -107,6 +107,22 @@ def test_a_set_of_others_with_its_own_normalisation(cli: Any, pictures: Path, tm
     torch.testing.assert_close(DistilledSet.load(tmp_path / "run").pixels(), pixels)
 
 
+def test_an_order_of_classes_is_said(cli: Any, refused: Callable[..., str], run: Path, pictures: Path, tmp_path: Path) -> None:
+    assert cli("export", run, "--to", "folder", "--out", tmp_path / "out").code == 0
+    names = json.loads((tmp_path / "out/datadam.json").read_text())["folders"]
+    (tmp_path / "out/datadam.json").unlink()
+    for k, name in enumerate(names):
+        (tmp_path / "out" / name).rename(tmp_path / "out" / f"{(k + 1) % 3:05d}")
+    (tmp_path / "order.txt").write_text("\n".join([names[2], names[0], names[1], ""]))
+    asked = ("import", tmp_path / "out", "--as", "folder", "--data", pictures, "--out", tmp_path / "back")
+    outcome = cli(*asked, "--class-order", tmp_path / "order.txt", "--json")
+    assert outcome.code == 0, outcome.err
+    assert any("order that was said: 00001 is" in note for note in outcome.json["cards"][0]["warnings"])
+    before, after = DistilledSet.load(run), DistilledSet.load(tmp_path / "back")
+    torch.testing.assert_close(after.pixels(), before.pixels(), rtol=0, atol=0.003)
+    assert "allowed: data, sorted, or a text file" in refused(*asked, "--class-order", "backwards", "--overwrite")
+
+
 def test_the_formats_are_listed(cli: Any) -> None:
     text = cli("list", "formats").out
     assert [line.split()[0] for line in text.splitlines()] == list(FORMATS)

@@ -147,7 +147,7 @@ def test_names_on_one_side_alone(tmp_path: Path, kind: str) -> None:
             npz(b, TRAIN, key=None)
         return load(a, test=b, **options)
 
-    with pytest.raises(DataError, match=r"class numbers without names .*labels_as_numbers=True \(--labels-as-numbers\)"):
+    with pytest.raises(DataError, match=r"class numbers without names .*labels_as_numbers"):
         both()
     real = both(labels_as_numbers=True)
     assert right(real)
@@ -162,7 +162,7 @@ def test_folders_that_are_called_by_numbers_or_otherwise(tmp_path: Path) -> None
     assert any("Cat is cat" in note for note in real.notes)
     folder(tmp_path / "b" / "train", ["cat", "dog"])
     folder(tmp_path / "b" / "test", ["cat", "dog"], ["0", "1"])
-    with pytest.raises(DataError, match="labels_as_numbers=True"):
+    with pytest.raises(DataError, match="labels_as_numbers"):
         load(tmp_path / "b")
     assert right(load(tmp_path / "b", labels_as_numbers=True))
     folder(tmp_path / "c" / "train", ["cat", "dog"], ["01", "02"])
@@ -181,7 +181,7 @@ def test_images_without_a_label(tmp_path: Path) -> None:
     counts = {"a.parquet": "2 of 6", "a.npz": "1 of 4", "a": "2 images", "items": "1 of 7"}
     for name, count in counts.items():
         source = items if name == "items" else tmp_path / name
-        with pytest.raises(DataError, match=rf"{count}.*skip_unlabelled=True \(--skip-unlabelled\)"):
+        with pytest.raises(DataError, match=rf"{count}.*skip_unlabelled"):
             load(source)
         real = load(source, skip_unlabelled=True)
         assert real.classes == ("cat", "dog")

@@ -210,7 +210,7 @@ def test_mixed_sizes_are_listed_most_frequent_first(tmp_path: Path) -> None:
     put(tmp_path / "b" / "0.png", noise(30, 20, 3))
     message = refused(tmp_path)
     assert "2 sizes (width x height): 30 x 20 (3 images), 20 x 30 (1 images);" in message
-    assert "--size S --fit crop|squash|pad" in message
+    assert "size S fit crop|squash|pad" in message
     for i in range(9):
         put(tmp_path / "b" / f"more{i}.png", noise(40 + i, 9, 3))
     message = refused(tmp_path)
@@ -418,7 +418,7 @@ def test_a_broken_image_is_named_or_skipped(tmp_path: Path, kind: str, limit: in
     file = broken(tmp_path, kind)
     message = refused(tmp_path, memory_limit=limit)
     assert message.startswith(f"1 of 4 images cannot be decoded: {file} (")
-    assert "--skip-bad" in message
+    assert "skip_bad" in message
     raw = folders.read(tmp_path, skip_bad=True, memory_limit=limit)
     same(raw, made)
     assert raw.notes == (f"1 broken images skipped: {file}.",)

@@ -69,7 +69,7 @@ def test_files_without_parts_are_for_training() -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["train-test.parquet", "train.parquet"], "not clear .*: train-test.parquet. .*--test"),
+        (["train-test.parquet", "train.parquet"], "not clear .*: train-test.parquet. .*test"),
         (["mnist.parquet", "mnisttest.parquet"], "not clear .*: mnisttest.parquet."),
         (["train/test-0.parquet"], "not clear"),
         (

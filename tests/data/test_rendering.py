@@ -79,7 +79,7 @@ def test_deep_png(tmp_path: Path, channels: int, bits: int | str, top: int, filt
     kind = "L" if channels == 1 else "RGB"
     message = refused(tmp_path)
     assert f"1 images have more than 8 bits a channel ({kind} of 16 bits)" in message
-    assert "--bits 16|12|10|auto" in message
+    assert "bits 16, 12 (cameras) or 10, or bits auto" in message
     raw = folders.read(tmp_path, rendered=rendering(bits, None))
     full = (1 << (bits if bits != "auto" else {1000: 10, 3000: 12, 65000: 16}[top])) - 1
     np.testing.assert_array_equal(raw.train.pixels[0].transpose(1, 2, 0), np.floor(numbers * 255 / full + 0.5))
@@ -213,8 +213,7 @@ def test_black_ink_on_nothing_is_refused(tmp_path: Path, mode: str) -> None:
     message = refused(tmp_path)
     assert "2 of 2 images cannot be used" in message
     assert "they become one colour" in message
-    assert "--background black|white|VALUE" in message
-    assert "background='white'" in message
+    assert "background black|white|VALUE" in message
     raw = folders.read(tmp_path, rendered=rendering(None, "white"))
     assert raw.train.pixels[0, 0, :, 0].tolist() == [255, 0, 0, 255, 255]
     assert folders.read(tmp_path, rendered=rendering(None, "black")).train.pixels.max() == 0

@@ -209,7 +209,7 @@ def test_files_without_parts_and_a_test_elsewhere(tmp_path: Path) -> None:
 
 def test_size_and_broken_rows(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", broken=(2, 7))
-    with pytest.raises(DataError, match=r"2 of 10 .*a\.parquet row 2 \(empty\); a\.parquet row 7 \(empty\)\. .*--skip-bad"):
+    with pytest.raises(DataError, match=r"2 of 10 .*a\.parquet row 2 \(empty\); a\.parquet row 7 \(empty\)\. .*skip_bad"):
         tables.read_parquet(tmp_path / "a.parquet")
     raw = tables.read_parquet(tmp_path / "a.parquet", skip_bad=True, size=4, fit="crop")
     np.testing.assert_array_equal(raw.train.pixels.shape, (8, 3, 4, 4))

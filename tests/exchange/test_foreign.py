@@ -82,7 +82,8 @@ SCORES = torch.eye(3)[LABELS] * 2 + torch.rand(6, 3, generator=torch.Generator()
 
 @pytest.mark.parametrize("soft", [torch.eye(3)[LABELS] * 2 - 1, torch.eye(3)[LABELS] + torch.arange(6.0)[:, None], SCORES])
 def test_soft_labels_of_trajectories_stay_soft(animals: RealData, tmp_path: Path, soft: torch.Tensor) -> None:
-    for name, value in (("images", IMAGES), ("labels", soft), ("lr", torch.tensor(0.03))):
+    images = animals.transform.to_network(IMAGES)
+    for name, value in (("images", images), ("labels", soft), ("lr", torch.tensor(0.03))):
         torch.save(value, tmp_path / f"{name}_best.pt")
     (one,) = import_(tmp_path, "mtt", animals, tmp_path / "run")
     assert torch.equal(one.labels, soft)
@@ -217,11 +218,11 @@ def test_folders_of_pictures(animals: RealData, tmp_path: Path) -> None:
         (one,) = import_(tmp_path / name, "folder", animals)
         np.testing.assert_allclose(one.pixels(), pixels.transpose(0, 3, 1, 2) / 255, atol=1e-6)
         assert one.labels.tolist() == LABELS.tolist()
-        assert any("in the order of their names" in note for note in one.card["warnings"]) == (name == "sre2l")
+        assert any("in the order of their numbers" in note for note in one.card["warnings"]) == (name == "sre2l")
     Image.fromarray(pixels[0]).save(tmp_path / "sre2l/new000/class000_id000.png", format="JPEG")  # as RDED saves them
     assert import_(tmp_path / "sre2l", "folder", animals)[0].ipc == 2
     shutil.rmtree(tmp_path / "sre2l/new002")
-    with pytest.raises(ArtifactError, match="has 2 class folders"):
+    with pytest.raises(ArtifactError, match="has 2 classes"):
         import_(tmp_path / "sre2l", "folder", animals)
 
 
@@ -239,10 +240,10 @@ def test_the_note_must_fit(small: DistilledSet, animals: RealData, tmp_path: Pat
     export(small, "ddranking", tmp_path / "out")
     note = tmp_path / "out/datadam.json"
     whole = json.loads(note.read_text())
-    with pytest.raises(ArtifactError, match="import it --as ddranking"):
+    with pytest.raises(ArtifactError, match="import it as ddranking"):
         import_(tmp_path / "out", "mtt", animals)
     for change, words in (
-        ({"classes": ["a", "b", "c"]}, "names the classes a, b, c"),
+        ({"classes": ["a", "b", "c"]}, "the data set lacks: a, b, c"),
         ({"digest": "sha256:0"}, "is not what datadam.json beside it was written for"),
         ({"numbers": {"mean": [0.5], "std": [0.5], "zca": None}}, "of 1 channels"),
         ({"numbers": {"mean": [0.5] * 3, "std": [0.0] * 3, "zca": None}}, "missing or wrong"),
@@ -275,14 +276,17 @@ def test_folders_with_numbers_that_are_not_padded(tmp_path: Path) -> None:
         Image.fromarray(np.full((8, 8, 3), 20 * k, np.uint8)).save(tmp_path / "set" / str(k) / "0.png")
     (one,) = import_(tmp_path / "set", "folder", real)
     np.testing.assert_allclose(one.pixels().mean((1, 2, 3)), 20 * np.arange(12) / 255, atol=1e-6)
-    assert any("0, 1, 2, 3, 4 ... are not called like the classes" in note and "numbers" in note for note in one.card["warnings"])
+    assert any("in the order of their numbers: 0 is kind 0, 1 is kind 1" in note for note in one.card["warnings"])
     (tmp_path / "set" / "11").rename(tmp_path / "set" / "01")
-    with pytest.raises(ArtifactError, match="two class folders of one number"):
+    with pytest.raises(ArtifactError, match="two classes of one number"):
         import_(tmp_path / "set", "folder", real)
 
 
 def test_our_own_folders_need_no_note(small: DistilledSet, animals: RealData, tmp_path: Path) -> None:
     export(small, "folder", tmp_path / "out")
-    assert not any("folders" in note for note in import_(tmp_path / "out", "folder", animals)[0].card["warnings"])
+    assert not any("class names" in note for note in import_(tmp_path / "out", "folder", animals)[0].card["warnings"])
     (tmp_path / "out/datadam.json").unlink()
-    assert any("not called like" in note for note in import_(tmp_path / "out", "folder", animals)[0].card["warnings"])
+    assert any(
+        "punctuation and leading zeros: the _bird_ is" in note
+        for note in import_(tmp_path / "out", "folder", animals)[0].card["warnings"]
+    )

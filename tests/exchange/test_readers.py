@@ -1,5 +1,6 @@
 """Exported sets, read as the programs that they are for read them: in a few lines, with nothing of ours."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -46,8 +47,10 @@ def test_the_convention_of_image_folders(small: DistilledSet, tmp_path: Path) ->
         found += [
             (np.asarray(Image.open(file).convert("RGB")), label) for file in sorted((tmp_path / "out" / name).rglob("*.png"))
         ]
-    assert names == ["00000", "00001", "00002"]
-    assert [label for _, label in found] == small.labels.tolist()
+    assert names == ["a dog", "cat", "the _bird_"]
+    folders = json.loads((tmp_path / "out/datadam.json").read_text())["folders"]
+    assert folders == ["cat", "a dog", "the _bird_"]
+    found.sort(key=lambda pair: folders.index(names[pair[1]]))
     np.testing.assert_array_equal(np.stack([image for image, _ in found]), in_bytes(small))
 
 

@@ -296,7 +296,7 @@ def test_an_empty_bucket_is_refused_with_what_there_is(pool: Path, recipe: Calla
 
     count = len(Pool.read(pool).states)
     change_index(pool, worse)
-    refused(data(), recipe(networks=f"{pool}@80-100"), "no state of 80-100 %", f"{count} of 20-40 %", "--epochs")
+    refused(data(), recipe(networks=f"{pool}@80-100"), "no state of 80-100 %", f"{count} of 20-40 %", "(count, epochs)")
 
 
 def test_a_pool_for_another_run_is_refused(made: Path, recipe: Callable[..., Recipe]) -> None:

@@ -1,11 +1,14 @@
 """`datadam import`: a set that another program wrote, as a run."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from datadam.cli.options import Background, Bits, DataLayout, Json, LabelsAsNumbers, Note, Root, SkipUnlabelled, command
+
+if TYPE_CHECKING:
+    from datadam.exchange.classes import Order
 
 
 def import_(
@@ -20,6 +23,16 @@ def import_(
         Literal["kornia", "official"] | None, Parameter(help="whitening of its numbers; of pictures, the one to be done")
     ] = None,
     hard: Annotated[bool, Parameter(help="take the most likely class of soft labels", negative="")] = False,
+    class_order: Annotated[
+        str | None,
+        Parameter(
+            help="what number 0, 1, ... of a set is that does not name its classes: data, as the data order them; sorted, by "
+            "WordNet number or else by name; or a file with one class a line"
+        ),
+    ] = None,
+    decoder: Annotated[
+        str | None, Parameter(help="what makes training images of stored ones: grid:2 for a set of IDC with factor 2")
+    ] = None,
     root: Root = None,
     size: Annotated[int | None, Parameter(help="as for distill")] = None,
     fit: Annotated[str | None, Parameter(help="as for distill")] = None,
@@ -48,6 +61,7 @@ def import_(
     format_named(as_)
     if not path.exists():
         raise InvalidInput(f"{path} does not exist; give the file or folder of a distilled set")
+    order = _order(class_order)
     numbers = [None if text is None else _numbers(name, text) for name, text in (("mean", mean), ("std", std))]
     given: dict[str, Any] = {
         "root": root,
@@ -63,8 +77,8 @@ def import_(
     }
     real = load_data(data, {name: value for name, value in given.items() if value is not None})
     sets = read(
-        path, as_, real, out, mean=numbers[0], std=numbers[1], zca=zca, hard=hard, note=note, command=command(),
-        overwrite=overwrite,
+        path, as_, real, out, mean=numbers[0], std=numbers[1], zca=zca, hard=hard, class_order=order, decoder=decoder, note=note,
+        command=command(), overwrite=overwrite,
     )  # fmt: skip
     one = sets[0]
     count = f"{len(sets)} sets of " if len(sets) > 1 else ""
@@ -75,6 +89,20 @@ def import_(
         f"judge it with: datadam evaluate {out}",
     ]
     result("\n".join(lines), {"run": str(out), "cards": [each.card for each in sets]}, as_json=json)
+
+
+def _order(text: str | None) -> "Order | None":
+    from datadam.errors import InvalidInput
+
+    if text is None or text in ("data", "sorted"):
+        return text
+    try:
+        lines = Path(text).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"--class-order is {text!r}; allowed: data, sorted, or a text file with one class a line ({error})"
+        ) from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _numbers(name: str, text: str) -> list[float]:

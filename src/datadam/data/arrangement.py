@@ -21,7 +21,7 @@ from datadam.errors import DataError
 GENERAL = frozenset(("images", "image", "imgs", "img", "pictures", "photos", "jpegimages"))  # names of folders that are no class
 CLASSES = "classes"  # the layout that declares the folders inside to be the classes, whatever they hold and are called
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # where the hub's image folders keep labels
-DECLARE = "say that the folders inside are the classes (layout='classes', --layout classes)"
+DECLARE = "say that the folders inside are the classes (--layout classes)"
 
 
 class Inside(NamedTuple):

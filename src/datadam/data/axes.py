@@ -14,7 +14,7 @@ from datadam.errors import DataError, InvalidInput
 LAYOUTS = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
 FIRST, LAST = (0, 1, 2, 3), (0, 3, 1, 2)  # where the channels are: the order of axes that gives [N, C, H, W]
 CHANNELS = 16  # an image of more has them for its third axis of space
-CURE = "Say which it is with layout= (--layout), such as layout={!r}."
+CURE = "Say which it is, such as --layout {}."
 
 
 def layout(shape: Sequence[int], labels: int | None = None) -> tuple[tuple[int, ...] | None, str]:

@@ -10,7 +10,18 @@ from datadam import plugins
 from datadam.data import arrays, binary, four_files, hub_objects, official
 from datadam.data.arrangement import CLASSES
 from datadam.data.field import Normalisation, check_normalisation
-from datadam.data.named import Download, Fit, Layout, NamedData, Progress, absolute, default_root, read_named, refuse
+from datadam.data.named import (
+    Download,
+    Fit,
+    Layout,
+    NamedData,
+    Progress,
+    absolute,
+    class_folders,
+    default_root,
+    read_named,
+    refuse,
+)
 from datadam.data.official import Asked
 from datadam.data.parts import holds_parquet
 from datadam.data.real import Raw, RealData, Split, hold_out, statistics
@@ -18,6 +29,7 @@ from datadam.data.rendering import Bits, rendering
 from datadam.data.whitening import Transform, Variant, check_variant
 from datadam.errors import DataError, InvalidInput, UnknownName
 
+IN_ORDER_OF_WORDNET = ("tiny-imagenet", "imagenet-1k")
 FITS: tuple[Fit, ...] = ("crop", "squash", "pad")
 
 DIGITS = tuple("0123456789")
@@ -243,6 +255,15 @@ def load(
     real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
     real = real.with_normalisation(normalisation)
     return real.with_zca(zca) if zca else real
+
+
+def wordnet_folders(real: RealData) -> tuple[str, ...] | None:
+    """The WordNet numbers of the classes, where those of a set of the catalog stand in their order: what its folders are called.
+    None for other data, and where the folders cannot be found any more."""
+    row = CATALOG.get(real.source) if real.source in IN_ORDER_OF_WORDNET else None
+    root = real.options.get("root")
+    found = None if row is None else class_folders(row, default_root() if root is None else Path(root))
+    return found if found is not None and len(found) == len(real.classes) else None
 
 
 def row_named(name: str) -> NamedData | None:

@@ -16,7 +16,7 @@ from datadam.errors import DataError
 
 SHOWN = 12
 CURE = (
-    "If number k is the k-th of these names, counted from 0, say so with labels_as_numbers=True (--labels-as-numbers); else give "
+    "If number k is the k-th of these names, counted from 0, say so with --labels-as-numbers; else give "
     "both parts the same names."
 )
 

@@ -96,6 +96,15 @@ def _tidy(row: NamedData, root: Path) -> None:
                 (place / name).unlink(missing_ok=True)
 
 
+def class_folders(row: NamedData, root: Path) -> tuple[str, ...] | None:
+    """The folders train/* of a set under `root`, sorted; None where there are none."""
+    found = _find(row, root)
+    train = None if found is None else found[1] / "train"
+    if train is None or not train.is_dir():
+        return None
+    return tuple(sorted(item.name for item in train.iterdir() if item.is_dir() and not item.name.startswith(".")))
+
+
 def _find(row: NamedData, root: Path) -> tuple[Layout, Path] | None:
     """The first layout under `root`; else `root` may be a layout's folder itself."""
     inside = [(layout, root / layout.folder) for layout in row.layouts]

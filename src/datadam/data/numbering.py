@@ -20,7 +20,7 @@ Mask = npt.NDArray[np.bool_]
 
 LARGEST = 1_000_000  # class numbers of arrays are below it
 NOTHING = frozenset(("n/a", "na", "none", "null", ""))  # what lists of names call number 0 where labels begin at 1
-SKIP = "Leave them out with skip_unlabelled=True (--skip-unlabelled), or label them. If -1 is a class of yours, number from 0 on."
+SKIP = "Leave them out with --skip-unlabelled, or label them. If -1 is a class of yours, number from 0 on."
 
 
 class Joined(NamedTuple):

@@ -90,7 +90,7 @@ def files_by_part(root: Path, files: Sequence[Path], *, training: bool = True) -
     if unclear:
         raise DataError(
             f"{root}: it is not clear to which part these files belong: {_listed(root, unclear)}. Call them train-*, test-* or "
-            "validation-*, or give the training file and, as the test part (test=, --test), the other one by themselves."
+            "validation-*, or give the training file and, as the test part (--test), the other one by themselves."
         )
     rest = parts.pop("", [])
     if not parts:

@@ -172,8 +172,8 @@ def _bits(pictures: Pictures, kinds: Kinds, pool: ThreadPoolExecutor, asked: Bit
         raise DataError(f"{told}; those with {', '.join(beyond)} must be converted first: black and white are your choice.")
     if asked is None:
         raise DataError(
-            f"{told}. Say how many of them are in use: bits=16, 12 (cameras) or 10, or bits='auto' for as many as the largest "
-            "number needs (--bits 16|12|10|auto). Or convert the images to 8 bits first."
+            f"{told}. Say how many of them are in use: --bits 16, 12 (cameras) or 10, or --bits auto for as many as the largest "
+            "number needs. Or convert the images to 8 bits first."
         )
     bits = _enough(pictures, pool) if asked == "auto" else asked
     return bits, [
@@ -325,7 +325,7 @@ def _require_background(pictures: Pictures, bad: Sequence[int], target: Target) 
         raise DataError(
             f"{len(bad)} of {len(pictures.labels)} images cannot be used, some because they are transparent and what is drawn in "
             f"them is as dark as the black behind, so that they become one colour: {some(lost)}. Put white or another level "
-            "behind them: background='white' (--background black|white|VALUE), or leave them out (skip_bad=True, --skip-bad)."
+            "behind them (--background black|white|VALUE), or leave them out (--skip-bad)."
         )
 
 

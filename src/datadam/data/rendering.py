@@ -188,7 +188,7 @@ def scaled(source: Source, opened: Open, bits: int) -> Image.Image:
     (found, turn), top = numbers(source, opened), (1 << bits) - 1
     colours = found.shape[-1] - (found.shape[-1] in (2, 4))
     if found.size and (largest := int(found[..., :colours].max())) > top:
-        raise ValueError(f"it has the number {largest}, and {bits} bits hold {top}; say bits=16 or auto (--bits)")
+        raise ValueError(f"it has the number {largest}, and {bits} bits hold {top}; say --bits 16 or --bits auto")
     tops = np.full(found.shape[-1], top, dtype=np.uint32)
     if colours < len(tops) and found[..., -1].max(initial=0) > top:
         tops[-1] = 65535  # opacity need not have as few bits as the camera

@@ -39,30 +39,37 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the real data say about a set that is to be read: `shape` (C, H, W), `classes`, and `most` images it may have."""
+    """What the real data say about a set that is to be read: `shape` (C, H, W), `classes`, `most` images it may have, and the
+    WordNet numbers of the classes, where the data have folders that are called so and the classes are not."""
 
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     most: int
+    wordnet: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What a reader took out of files; only its types have been looked at.
 
-    `images`, any layout and dtype that `checked.sound` knows; `labels`, an array, or None where the format has none; `logits`,
-    soft labels that stand beside them, with their `temperature`; `rate`, that of students, if the file has one; `last`, whether
-    channels come last; `method`, if a name says it; `transform`, if the file itself says it; `notes` for the user.
+    `images`, any layout and dtype that `checked.sound` knows; `labels`, an array, or None where the format has none; `names`,
+    what the set calls class number k (None: numbers alone); `logits`, soft labels that stand beside them, with their
+    `temperature`; `rate`, that of students, if the file has one; `last`, whether channels come last; `method`, if a name says
+    it; `transform`, if the file itself says it; `decoder`, what makes training images of these, if a name says it; `earlier`,
+    the same set on its way there, from its start on; `notes` for the user.
     """
 
     images: Any
     labels: Any
+    names: tuple[str, ...] | None = None
     logits: Any = None
     temperature: Any = None
     rate: Any = None
     last: bool = False
     method: str = ""
     transform: Transform | None = None
+    decoder: str | None = None
+    earlier: "tuple[Found, ...]" = ()
     notes: tuple[str, ...] = ()
 
 
@@ -72,7 +79,9 @@ class Format:
 
     `numbers(data, own)`: the normalisation that its readers expect of a data set, given the set's own (None: 8-bit pixels).
     `own_space`: its files hold the set's own space, whitening included. `several`: one file may hold several sets. `soft`: its
-    labels may be soft. `rated`: it has a place for the rate of students. `equal`: every class has equally many images.
+    labels may be soft. `rated`: it has a place for the rate of students. `equal`: every class has equally many images. `bare`:
+    its numbers are pixels in [0, 1], which its readers normalise. `ordered`: its programs number the subsets of ImageNet in the
+    order of the catalog.
     `files(path)`: the files that a set at this path consists of. `write(folder, sets)`, `read(path, wanted)`.
     """
 
@@ -89,3 +98,5 @@ class Format:
     soft: bool = False
     rated: bool = False
     equal: bool = False
+    bare: bool = False
+    ordered: bool = False

@@ -15,11 +15,14 @@ NAMED = 1000  # classes whose names a card lists
 UNMEASURED = "What that costs students in accuracy: not measured; add --measure."
 """Stands in the README of files that lost something, until it is measured."""
 LOAD = {
-    "folder": """from pathlib import Path
+    "folder": """import json
+from pathlib import Path
 from PIL import Image
 
-classes = sorted(p for p in Path("path/to/this/folder").iterdir() if p.is_dir())
-images = [(Image.open(file).copy(), label) for label, folder in enumerate(classes) for file in sorted(folder.glob("*.png"))]""",
+top = Path("path/to/this/folder")
+folders = json.loads((top / "datadam.json").read_text(encoding="utf-8"))["folders"]  # in the order of the class numbers
+files = [(file, label) for label, name in enumerate(folders) for file in sorted((top / name).glob("*.png"))]
+images = [(Image.open(file).copy(), label) for file, label in files]""",
     "parquet": """from datasets import load_dataset
 
 images = load_dataset("path/to/this/folder", split="train")  # images[0]["image"] is a picture, images[0]["label"] a number""",
@@ -46,6 +49,9 @@ images = torch.load("{file}", weights_only=True)  # class after class""",
     "datadam": """import torch
 
 images, labels = torch.load("{file}", weights_only=True)["data"]""",
+    "idc": """import torch
+
+images, labels = torch.load("{file}", weights_only=True)  # pixels in [0, 1], to be normalised when they are loaded""",
     "kip": """import numpy as np
 
 found = np.load("{file}")
@@ -123,24 +129,21 @@ def is_other(card: dict[str, Any], target: Transform | None) -> bool:
     return target is None or (target.zca is None and card["transform"]["zca"] is not None)
 
 
-def hub_card(
-    card: dict[str, Any], to: str, target: Transform | None, error: str, notes: tuple[str, ...], files: list[str]
-) -> str:
-    """The card of a data set, as the hub reads it: settings in YAML, then the README."""
+def hub_head(card: dict[str, Any], loaded: int) -> str:
+    """What the hub reads at the head of a data set's README: settings in YAML. `loaded`, bytes of the table."""
     data, count = card["data"], training_count(card)
     low = next(f"n<{top}" if not below else f"{below}<n<{top}" for below, top, most in SIZES if count < most)
     names = "".join(f"            '{k}': {json.dumps(str(name))}\n" for k, name in enumerate(data["classes"]))
-    head = (
+    return (
         "---\n"
         f"pretty_name: {json.dumps(data['name'] + ', distilled')}\n"
         f"task_categories:\n- image-classification\nsize_categories:\n- {low}\ntags:\n- dataset-distillation\n- datadam\n"
         "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*\n"
         "dataset_info:\n  features:\n  - name: image\n    dtype: image\n  - name: label\n    dtype:\n      class_label:\n"
         f"        names:\n{names}"
-        f"  splits:\n  - name: train\n    num_examples: {count}\n"
+        f"  splits:\n  - name: train\n    num_bytes: {loaded}\n    num_examples: {count}\n"
         "---\n\n"
     )
-    return head + readme(card, to, target, error, notes, files)
 
 
 SIZES = (("", "1K", 1000), ("1K", "10K", 10_000), ("10K", "100K", 100_000), ("100K", "1M", 1_000_000), ("1M", "10M", 10**12))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from datadam.errors import ArtifactError
 from datadam.exchange.base import Found, Wanted
+from datadam.exchange.classes import Order, place
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -19,6 +20,7 @@ SUMMED = 1e-3  # how far the sum of probabilities may be from 1: half precision 
 LEAST = 1e-30  # a probability below it is taken for it, so that its logarithm is a number
 LARGEST = 1e6  # of a rate or a temperature
 SHOWN = 8
+MOST_CLASSES = 1_000_000  # no class number is larger
 SOFTENED = "labels were soft, and students see only the most likely class: the numbers are not those of the soft labels"
 
 
@@ -33,16 +35,31 @@ class Sound(NamedTuple):
 
 
 def sound(
-    found: Found, wanted: Wanted, *, hard: bool, soft: bool, where: str, counts: tuple[int, ...] | None = None
+    found: Found, wanted: Wanted, *, hard: bool, soft: bool, where: str, counts: tuple[int, ...] | None = None,
+    order: Order | None = None, own: bool = False,
 ) -> Sound:  # fmt: skip
     """What can be believed of a set.
 
     Arguments: `hard`, take the most likely class where labels are soft; `soft`, whether the format may hold such; `counts`, of
-    labels that who wrote the file says are soft the images of each class (None: nobody says so). Raises `ArtifactError`.
+    labels that who wrote the file says are soft the images of each class (None: nobody says so); `order` and `own`, as
+    `classes.place`. Raises `ArtifactError`, and `InvalidInput` for an order that cannot be.
     """
     notes = list(found.notes)
     images = _images(found, wanted, where, notes)
     numbers, logits = _labels(found, len(images), wanted, where, notes, hard=hard, soft=soft, counts=counts)
+    used = set(range(logits.shape[1])) if logits is not None else set(numbers.tolist())
+    if found.names is not None and max(used) >= len(found.names):
+        raise ArtifactError(f"{where} has labels up to {max(used)}, and names {len(found.names)} classes; it is damaged")
+    places, said = place(found.names, used, wanted.classes, wordnet=wanted.wordnet, order=order, own=own, where=where)
+    notes += said
+    mixed = bool((numbers.diff() < 0).any())  # else whole classes change places, which their names say
+    numbers = torch.tensor(places)[numbers]
+    if logits is not None and len(places) != len(wanted.classes):
+        raise ArtifactError(
+            f"{where}: labels are of {len(places)} classes, and the data have {len(wanted.classes)}; name their --data"
+        )
+    if logits is not None:
+        logits = torch.empty_like(logits).index_copy_(1, torch.tensor(places), logits)
     have = torch.bincount(numbers, minlength=len(wanted.classes)).tolist()
     if not min(have):
         named = ", ".join(f"{wanted.classes[k]} {have[k]}" for k in range(min(len(have), SHOWN)))
@@ -50,11 +67,12 @@ def sound(
             f"{where} has 0 to {max(have)} images a class ({named}{', ...' if len(have) > SHOWN else ''}); a set has images of "
             f"each of the {len(have)} classes of the data: add the missing classes, or name the --data that it was made from"
         )
-    order = torch.argsort(numbers, stable=True)
+    rows = torch.argsort(numbers, stable=True)
     labels = numbers if logits is None else logits
-    if not torch.equal(order, torch.arange(len(order))):
-        notes.append("the images were put class after class; within a class they keep their order")
-        images, labels = images[order], labels[order]
+    if not torch.equal(rows, torch.arange(len(rows))):
+        if mixed:
+            notes.append("the images were put class after class; within a class they keep their order")
+        images, labels = images[rows], labels[rows]
     if len(set(have)) > 1:
         notes.append(f"the classes have {min(have)} to {max(have)} images")
     return Sound(images.contiguous(), labels.contiguous(), tuple(have), notes)
@@ -125,7 +143,7 @@ def _labels(
     counts: tuple[int, ...] | None,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """Class numbers [M], and logits [M, K] where labels are soft."""
-    k = len(wanted.classes)
+    k = len(wanted.classes if found.names is None else found.names)
     if found.labels is None:
         if count % k:
             raise ArtifactError(
@@ -184,7 +202,7 @@ def _numbers(labels: Tensor, count: int, wanted: Wanted, where: str, notes: list
     elif labels.dtype not in WHOLE:
         raise ArtifactError(f"{where}: labels are {labels.dtype}; class numbers are needed")
     labels = labels.long()
-    if int(labels.min()) < 0 or int(labels.max()) >= k:
+    if int(labels.min()) < 0 or int(labels.max()) > MOST_CLASSES:
         raise ArtifactError(
             f"{where}: labels go from {int(labels.min())} to {int(labels.max())}; the data have {k} classes, 0 to {k - 1}. Name "
             "the --data that the set was made from"

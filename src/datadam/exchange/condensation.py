@@ -1,7 +1,9 @@
-"""`dm`: res_METHOD_DATASET_NET_Nipc.pt of DatasetCondensation (DC, DSA, DM), DataDAM and DC-Bench; `datadam`: released sets."""
+"""`dm`: res_METHOD_DATASET_NET_Nipc.pt of DatasetCondensation (DC, DSA, DM), DataDAM and DC-Bench; `datadam`: released sets;
+`idc`: data.pt of IDC and DREAM."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from datadam.errors import ArtifactError
 from datadam.exchange import torch_file
 from datadam.exchange.base import Found, Outgoing, Wanted
 from datadam.exchange.limits import bytes_of
+from datadam.exchange.sidecar import NAME as SIDECAR
 from datadam.exchange.spelling import of_data, of_method, of_net
 
 MOST_SETS = 100
+EVERY = 2000  # iterations between two evaluations in the authors' code of DataDAM, which appends the images at each
+FACTOR = re.compile(r"(?:^|_)factor([0-9]{1,2})(?=_|$)")
 NAMED = re.compile(r"res_([A-Za-z0-9-]{1,40})_.*ipc_?\.pt")
 
 
@@ -33,7 +38,8 @@ def files(path: Path) -> list[Path]:
 
 
 def read(path: Path, wanted: Wanted) -> list[Found]:
-    """Every set of the file. Raises `ArtifactError`."""
+    """Every set of the file; of the authors' code of DataDAM the last one, and the others as the same set on its way. Raises
+    `ArtifactError`."""
     (place,) = files(path)
     pairs = _data(place, wanted, MOST_SETS)
     if not isinstance(pairs, list | tuple) or not 1 <= len(pairs) <= MOST_SETS:
@@ -42,7 +48,14 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
         )
     _check_own(pairs, place)
     named = NAMED.fullmatch(place.name)
-    return [_pair(pair, place, wanted, named[1] if named else "") for pair in pairs]
+    found = [_pair(pair, place, wanted, named[1] if named else "") for pair in pairs]
+    if named is None or named[1] != "DataDAM" or len(found) == 1:
+        return found
+    note = (
+        f"{place.name} holds {len(found)} sets: the code of DataDAM appends the images at every evaluation of one run, each "
+        f"{EVERY} iterations, the first before any. So the last one is the set, and the others were kept as its snapshots"
+    )
+    return [replace(found[-1], earlier=tuple(found[:-1]), notes=(*found[-1].notes, note))]
 
 
 def write_released(folder: Path, sets: Sequence[Outgoing]) -> None:
@@ -63,6 +76,42 @@ def read_released(path: Path, wanted: Wanted) -> list[Found]:
     pair = _data(place, wanted, 1)
     _check_own([pair], place)
     return [_pair(pair, place, wanted, "DataDAM" if place.name.startswith("syn_data_") else "")]
+
+
+def write_pair(folder: Path, sets: Sequence[Outgoing]) -> None:
+    """data.pt with [images, labels]: pixels in [0, 1]."""
+    (one,) = sets
+    torch_file.save(folder / "data.pt", [one.images.clone(), one.labels.clone()])
+
+
+def files_pair(path: Path) -> list[Path]:
+    """The file itself, or data.pt of a folder."""
+    return [path / "data.pt" if path.is_dir() else path]
+
+
+def read_pair(path: Path, wanted: Wanted) -> list[Found]:
+    """One set. IDC writes its factor into the name of the folder: parts of an image that are training images of their own. Raises
+    `ArtifactError`."""
+    (place,) = files_pair(path)
+    pair = torch_file.load(place, bytes_of(wanted))
+    if not isinstance(pair, list | tuple):
+        raise ArtifactError(f"{place} is no pair of images and labels; {_came(pair)} came. Look with datadam list formats")
+    _check_own([pair], place)
+    found = _pair(pair, place, wanted, "")
+    named = FACTOR.search(place.resolve().parent.name)
+    factor = int(named[1]) if named else 1
+    if factor > 1:
+        note = (
+            f"the folder's name says factor {factor}: each image was read as {factor} x {factor} training images (grid:{factor})"
+        )
+        return [replace(found, decoder=f"grid:{factor}", notes=(note,))]
+    if named or (place.parent / SIDECAR).is_file():
+        return [found]
+    note = (
+        "each image was read as one training image; if the set was made with a factor of 2, as IDC and DREAM mostly are, say so "
+        "with decoder grid:2 (--decoder grid:2)"
+    )
+    return [replace(found, notes=(note,))]
 
 
 def _one(path: Path, pattern: str) -> list[Path]:

@@ -15,8 +15,10 @@ from datadam.exchange.base import Found, Outgoing, Wanted
 from datadam.exchange.limits import WIDEST, bytes_of
 
 NAME = "distilled.npz"
+NAMES = ("classes", "class_names", "label_names")  # arrays that say what number k is called
 ARRAYS = {
-    "images": "fu", "labels": "fiu", "logits": "f", "temperature": "f", "rate": "f", "classes": "U", "mean": "f", "std": "f",
+    **dict.fromkeys(NAMES, "U"), "images": "fu", "labels": "fiu",
+    "logits": "f", "temperature": "f", "rate": "f", "mean": "f", "std": "f",
     "zca_mean": "f", "zca_matrix": "f", "zca_inverse": "f", "zca_variant": "U", "zca_eps": "f",
 }  # fmt: skip
 
@@ -53,13 +55,8 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
         raise ArtifactError(
             f"{place} lacks the arrays images and labels; it has {', '.join(found) or 'none that are known here'}"
         )
-    if "classes" in found:
-        names = tuple(str(name) for name in found["classes"].reshape(-1))
-        if names != wanted.classes:
-            raise ArtifactError(
-                f"{place} names the classes {', '.join(names[:5])[:200]}, ...; the data have {', '.join(wanted.classes[:5])}, "
-                "...: name the --data that the set was made from"
-            )
+    called = next((found[key] for key in NAMES if key in found), None)
+    names = None if called is None else tuple(str(name) for name in called.reshape(-1))
     transform = None
     if {"mean", "std"} <= set(found):
         card: dict[str, Any] = {"mean": found["mean"].reshape(-1).tolist(), "std": found["std"].reshape(-1).tolist(), "zca": None}
@@ -73,7 +70,8 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
     last = found["images"].ndim == 4 and found["images"].shape[1:] == (h, w, c) != (c, h, w)
     return [
         Found(
-            images=found["images"], labels=found["labels"], logits=found.get("logits"), temperature=found.get("temperature"),
+            images=found["images"], labels=found["labels"], names=names, logits=found.get("logits"),
+            temperature=found.get("temperature"),
             rate=found.get("rate"), last=last, transform=transform,
         )
     ]  # fmt: skip

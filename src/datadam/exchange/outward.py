@@ -15,10 +15,11 @@ from torch import Tensor
 from datadam.data import Transform
 from datadam.errors import InvalidInput
 from datadam.evaluation.protocols import CATALOG as PROTOCOLS
-from datadam.exchange import place, sidecar
+from datadam.exchange import parquet, place, sidecar
 from datadam.exchange.base import Format, Outgoing
-from datadam.exchange.cards import hub_card, readme
+from datadam.exchange.cards import hub_head, readme
 from datadam.exchange.formats import FORMATS, format_named
+from datadam.exchange.spelling import folder_names, of_program
 from datadam.exchange.tensors import ECCV, ECCV_IPC
 from datadam.files.whole import write_json, write_text
 from datadam.sets.distilled import DistilledSet
@@ -89,14 +90,16 @@ def export(
     place.require_free(out, overwrite=overwrite, marks=(sidecar.NAME,), what="an export")
     outgoing = [_outgoing(one, target) for one in sets]
     error = _error([(one, each.images, target) for one, each in zip(sets, outgoing, strict=True)])
-    notes = tuple(_notes(first, to, form, target))
+    notes = tuple(_notes(first, to, form, target, error))
     with place.whole_folder(out) as partial:
         form.write(partial, outgoing)
         files = sorted(file for file in partial.rglob("*") if file.is_file())
         about = _about(sets, to, target, error) | {"digest": sidecar.digest(form.files(partial), partial)}
         write_json(partial / sidecar.NAME, about)
-        page = hub_card if to == "parquet" else readme
-        write_text(partial / "README.md", page(first.card, to, target, str(error), notes, [file.name for file in files]))
+        page = readme(first.card, to, target, str(error), notes, [file.name for file in files])
+        if to == "parquet":
+            page = hub_head(first.card, parquet.size(partial)) + page
+        write_text(partial / "README.md", page)
     return Exported(out, tuple(out / file.relative_to(partial) for file in files), to, target, error, notes)
 
 
@@ -132,12 +135,16 @@ def _target(one: DistilledSet, form: Format, keep_zca: bool) -> Transform | None
         return None
     if whitened and (keep_zca or form.own_space):
         return one.transform
-    return form.numbers(str(one.card["data"]["name"]), one.transform)
+    return of_program(form.numbers, _method(one))(str(one.card["data"]["name"]), one.transform)
+
+
+def _method(one: DistilledSet) -> str:
+    method = one.card["recipe"].get("method")
+    return str(method.get("name") if isinstance(method, dict) else method)
 
 
 def _outgoing(one: DistilledSet, target: Transform | None) -> Outgoing:
     card = one.card
-    method = card["recipe"].get("method")
     if target is None:
         images = (pixels(one.training_images, one.transform) * 255).round().clamp(0, 255).to(torch.uint8)
     elif target.to_card() == one.transform.to_card():
@@ -149,7 +156,7 @@ def _outgoing(one: DistilledSet, target: Transform | None) -> Outgoing:
     return Outgoing(
         images=images.contiguous(), labels=one.training_numbers, classes=one.classes,
         logits=one.training_labels if one.soft else None, temperature=one.temperature, data=str(card["data"]["name"]),
-        method=str(method.get("name") if isinstance(method, dict) else method), net=str(card["recipe"]["net"]),
+        method=_method(one), net=str(card["recipe"]["net"]),
         ipc=one.ipc * one.decoder.each, lr=protocol.training.lr if one.rate is None else float(one.rate),
         learned=one.rate is not None, space=target,
     )  # fmt: skip
@@ -188,8 +195,13 @@ def _error(parts: list[tuple[DistilledSet, Tensor, Transform | None]]) -> Error:
     return Error(largest, total / values, clipped, values)
 
 
-def _notes(one: DistilledSet, to: str, form: Format, target: Transform | None) -> list[str]:
+def _notes(one: DistilledSet, to: str, form: Format, target: Transform | None, error: Error) -> list[str]:
     notes = []
+    if error.clipped:
+        notes.append(
+            f"pictures hold 8 bits from black to white: {error.clipped} of the {error.values} numbers of this set lie outside "
+            "and were clipped, so that students of these files see other images than those of the run; npz keeps every number"
+        )
     zca, data = one.transform.zca, str(one.card["data"]["name"])
     if zca is not None and target is None:
         notes.append(
@@ -230,20 +242,22 @@ def _rate(sets: list[DistilledSet]) -> float | None:
 def _about(sets: list[DistilledSet], to: str, target: Transform | None, error: Error) -> dict[str, Any]:
     """What `datadam.json` says, but for the digest."""
     one = sets[0]
-    card, method = one.card, one.card["recipe"].get("method")
+    card = one.card
     try:
         ours = version("datadam")
     except PackageNotFoundError:
         ours = "not installed"
     data = card["data"]
+    folders = {"folders": folder_names(one.classes)} if to == "folder" else {}
     return {
         "format": sidecar.FORMAT, "as": to, "data": data["name"], "checksum": data["checksum"], "classes": list(one.classes),
+        **folders,
         "shape": list(one.images.shape[1:]), "images": len(one.training_images), "ipc": one.ipc * one.decoder.each,
         "counts": [n * one.decoder.each for n in one.counts], "labels": one.label_kind, "decoder": one.decoder.word,
         "rate": _rate(sets), "stored": {"images": len(one.images), "bytes": one.stored_bytes},
         "sets": len(sets), "order": "class after class", "numbers": sidecar.describe(target), "error": vars(error),
         "set": {
-            "kind": card["kind"], "method": str(method.get("name") if isinstance(method, dict) else method),
+            "kind": card["kind"], "method": _method(one),
             "origin": str(card.get("command") or ""), "digest": card.get("digest"), "created": card.get("created"),
             "zca": one.transform.to_card()["zca"],
         },

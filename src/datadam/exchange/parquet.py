@@ -3,10 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
+from datadam.data.labels import Labels
+from datadam.data.numbering import joined
 from datadam.errors import ArtifactError
 from datadam.exchange.base import Found, Outgoing, Wanted
 from datadam.exchange.limits import SPARE, bytes_of, cell, read_whole
@@ -38,6 +41,13 @@ def write(folder: Path, sets: Sequence[Outgoing]) -> None:
         pq.write_table(table, partial)
 
 
+def size(folder: Path) -> int:
+    """Bytes of the table of an export when it is loaded, as the hub counts them."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_table(folder / PLACE).nbytes)
+
+
 def files(path: Path) -> list[Path]:
     """The file itself, or all files of a folder."""
     return sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
@@ -46,7 +56,7 @@ def files(path: Path) -> list[Path]:
 def read(path: Path, wanted: Wanted) -> list[Found]:
     """Raises `ArtifactError` for a table without images and labels, or that is not sound."""
     try:
-        rows, names = _rows(path, wanted)
+        tables = _tables(path, wanted)
     except ArtifactError:
         raise
     except Exception as error:  # hostile bytes can make Arrow raise nearly anything
@@ -55,52 +65,69 @@ def read(path: Path, wanted: Wanted) -> list[Found]:
             f"{path} is no sound parquet file ({type(error).__name__}: {words[0][:200] if words else 'no reason given'}); it is "
             "truncated, damaged or something else"
         ) from error
-    if not rows:
+    if not any(table.cells for table in tables):
         raise ArtifactError(f"{path} holds no image")
-    labels = [label for _, label in rows]
-    if names is not None and set(names) != set(wanted.classes) and len(names) != len(wanted.classes):
-        raise ArtifactError(f"{path} names {len(names)} classes, and the data have {len(wanted.classes)}; name their --data")
-    if names is not None and set(names) == set(wanted.classes) and all(type(n) is int and 0 <= n < len(names) for n in labels):
-        labels = [wanted.classes.index(names[label]) for label in labels]
-    if all(isinstance(label, str) for label in labels):
-        unknown = sorted(set(labels) - set(wanted.classes))
-        if unknown:
-            raise ArtifactError(
-                f"{path} has labels that are no class of the data, such as {unknown[0][:60]!r}; name their --data"
-            )
-        labels = [wanted.classes.index(label) for label in labels]
-    if not all(type(label) in (int, float) for label in labels):
+    images = [decode(cell, wanted, f"{table.place.name}, row {i},") for table in tables for i, cell in enumerate(table.cells)]
+    labels, names, notes = _numbered([table for table in tables if table.cells], path)
+    return [Found(images=torch.stack(images), labels=labels, names=names, notes=notes)]
+
+
+class _Table(NamedTuple):
+    """One file: encoded images, their labels, and what the hub's head calls the classes (None: nothing)."""
+
+    place: Path
+    cells: list[bytes]
+    labels: list[Any]
+    names: list[str] | None
+
+
+def _numbered(tables: list[_Table], path: Path) -> tuple[torch.Tensor, tuple[str, ...] | None, tuple[str, ...]]:
+    """Class numbers, names and notes of all files together, each of which may have its own names, in its own order."""
+    labels = [label for table in tables for label in table.labels]
+    if not all(type(label) in (int, float, str) for label in labels):
         raise ArtifactError(f"{path} has labels that are missing, or neither numbers nor words")
-    images = [decode(encoded, wanted, f"{path.name}, row {i},") for i, (encoded, _) in enumerate(rows)]
+    words = any(isinstance(label, str) for label in labels)
     try:
-        return [Found(images=torch.stack(images), labels=torch.tensor(labels))]
-    except (ValueError, RuntimeError, OverflowError) as error:
+        if not words and all(table.names is None for table in tables):
+            return torch.tensor(labels), None, ()
+        found = joined([_labels_of(table) for table in tables])
+        return torch.from_numpy(found.train), found.classes, found.notes
+    except (ValueError, RuntimeError, OverflowError, TypeError) as error:
         raise ArtifactError(f"{path} has labels that are no class numbers ({error})") from error
 
 
-def _rows(path: Path, wanted: Wanted) -> tuple[list[tuple[bytes, Any]], list[str] | None]:
-    """(encoded image, label) of each row, and the classes' names if the file has them."""
-    found: list[tuple[bytes, Any]] = []
-    names: list[str] | None = None
-    taken, most = 0, bytes_of(wanted)
+def _labels_of(table: _Table) -> Labels:
+    if all(isinstance(label, str) for label in table.labels):
+        known, numbers = np.unique(np.array(table.labels), return_inverse=True)
+        return Labels(numbers.astype(np.int64), tuple(str(name) for name in known), table.place.name, words=True)
+    if odd := [label for label in table.labels if isinstance(label, str) or label != int(label)]:
+        raise ValueError(f"such as {str(odd[0])[:60]!r} among numbers")
+    names = None if table.names is None else tuple(table.names)
+    return Labels(np.array([int(label) for label in table.labels], dtype=np.int64), names, table.place.name)
+
+
+def _tables(path: Path, wanted: Wanted) -> list[_Table]:
+    found: list[_Table] = []
+    rows, taken, most = 0, 0, bytes_of(wanted)
     for place in files(path):
         whole = read_whole(place, most)
         unpacked(whole, most, str(place))
         with _open(whole, []) as table:
             image, label, words = _columns(table, place, wanted)
-            names = _names(table.schema_arrow.metadata, label) or names
+            found.append(_Table(place, [], [], _names(table.schema_arrow.metadata, label)))
         # A column that points to one image sixty thousand times is read as one image and sixty thousand pointers.
         with _open(whole, [image, label] if words else [image]) as table:
             for batch in table.iter_batches(BATCH, columns=[image, label], use_threads=False):
                 cells = _cells(batch.column(0), place, cell(wanted))
-                found += zip(cells, _labels(batch.column(1), place), strict=True)
-                taken += sum(len(one) for one in cells)
-                if len(found) > wanted.most or taken > most:
+                found[-1].cells.extend(cells)
+                found[-1].labels.extend(_labels(batch.column(1), place))
+                rows, taken = rows + len(cells), taken + sum(len(one) for one in cells)
+                if rows > wanted.most or taken > most:
                     raise ArtifactError(
-                        f"{path} has {len(found)} images of {taken} bytes and more; the data have {wanted.most}, and a set as "
+                        f"{path} has {rows} images of {taken} bytes and more; the data have {wanted.most}, and a set as "
                         f"large as they are has {most} bytes at most: that is no distilled set of theirs"
                     )
-    return found, names
+    return found
 
 
 def _open(whole: bytes, dictionaries: list[str]) -> Any:

@@ -21,7 +21,8 @@ class Sidecar:
     """`to`, the format; `digest` of the files; `classes`; `mean`, `std` and `zca` (a variant, or None) of the numbers, None for
     pixels; `method` and `origin`, words about the set before it was exported; `own_zca`, the whitening that it had then; `rate`,
     that of students which the set has learned (None: it has not); `counts`, images of each class, where labels are soft (None:
-    they are hard); `decoder`, the word of what made these images of stored ones ("plain": they were stored)."""
+    they are hard); `decoder`, the word of what made these images of stored ones ("plain": they were stored); `sets`,
+    how many the files hold."""
 
     to: str
     digest: str
@@ -35,6 +36,7 @@ class Sidecar:
     rate: float | None = None
     counts: tuple[int, ...] | None = None
     decoder: str = "plain"
+    sets: int = 1
 
 
 def digest(files: Sequence[Path], top: Path) -> str:
@@ -84,6 +86,7 @@ def read(path: Path) -> Sidecar | None:
         and (rate is None or (_numbers([rate]) and rate > 0))
         and (counts is None or (_numbers(counts) and len(counts) == len(classes) and all(n > 0 for n in counts)))
         and isinstance(decoder, str)
+        and type(found.get("sets", 1)) is int
     )
     variants = [numbers.get("zca"), origin.get("zca")]
     if not sound or not all(_variant(one) for one in variants):
@@ -93,6 +96,7 @@ def read(path: Path) -> Sidecar | None:
         found["as"], found["digest"], tuple(classes), None if mean is None else tuple(map(float, mean)),
         None if std is None else tuple(map(float, std)), names[0], names[1], origin["method"], origin["origin"],
         None if rate is None else float(rate), None if counts is None else tuple(map(int, counts)), decoder,
+        found.get("sets", 1),
     )  # fmt: skip
 
 

@@ -7,10 +7,13 @@ ECCV 2024 challenge.
 """
 
 import re
+from collections.abc import Callable, Sequence
 
 from datadam.data import Transform
 from datadam.data.catalog import CATALOG
 from datadam.data.field import numbers
+
+Numbers = Callable[[str, Transform], Transform]
 
 DATA = {
     "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100",
@@ -28,16 +31,25 @@ NETS = {
     "vit": "ViT",
 }
 
+LONGEST = 200  # bytes of the name of a class folder, in UTF-8
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # names that Windows keeps for devices
+
 
 def field(data: str, own: Transform) -> Transform:
-    """The normalisation of DC, DSA, DM, MTT, DATM, PAD and DataDAM; of data that they do not know, ours."""
+    """The normalisation of DC, DSA, DM and DataDAM; of data that they do not know, ours."""
     known = numbers("field", data, len(own.mean))
     return Transform(*known) if known else plain(data, own)
 
 
-def ranking(data: str, own: Transform) -> Transform:
-    """The normalisation of DD-Ranking, which takes the statistics of CIFAR-10 for CIFAR-100 too."""
-    return field("cifar10" if data == "cifar100" else data, own)
+def trajectories(data: str, own: Transform) -> Transform:
+    """The normalisation of MTT, DATM, PAD, FTD and DD-Ranking, which give CIFAR-100 the numbers of CIFAR-10; else as `field`."""
+    known = numbers("mtt", data, len(own.mean))
+    return Transform(*known) if known else plain(data, own)
+
+
+def of_program(numbers: Numbers, method: str) -> Numbers:
+    """The normalisation of the program that a method's files are of: CAFE writes those of DC and DM, and normalises as MTT."""
+    return trajectories if numbers is field and method.casefold() == "cafe" else numbers
 
 
 def plain(data: str, own: Transform) -> Transform:
@@ -46,6 +58,11 @@ def plain(data: str, own: Transform) -> Transform:
     if row is not None and row.mean is not None and row.std is not None and len(row.mean) == len(own.mean):
         return Transform(row.mean, row.std)
     return Transform(own.mean, own.std)
+
+
+def bare(data: str, own: Transform) -> Transform:
+    """Pixels in [0, 1]."""
+    return Transform((0.0,) * len(own.mean), (1.0,) * len(own.mean))
 
 
 def same(data: str, own: Transform) -> Transform:
@@ -67,6 +84,28 @@ def of_net(spec: str) -> str:
     """A network as the field spells it: "convnet3:width=64" is a ConvNet."""
     kind = re.match(r"[a-z]*", spec)
     return NETS.get(kind[0] if kind else "", safe(spec))
+
+
+def folder_names(classes: Sequence[str]) -> list[str]:
+    """What the folders of classes are called: like them, without what file systems refuse; different ones, also where case does
+    not count."""
+    taken: set[str] = set()
+    names = []
+    for name in classes:
+        plain = (
+            re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', "_", " ".join(name.split()))
+            .strip(". ")
+            .encode()[:LONGEST]
+            .decode(errors="ignore")
+        )
+        plain = f"_{plain}" if not plain or RESERVED.fullmatch(plain) else plain
+        n, found = 1, plain
+        while found.casefold() in taken:
+            n += 1
+            found = f"{plain} ({n})"
+        taken.add(found.casefold())
+        names.append(found)
+    return names
 
 
 def safe(text: str) -> str:

@@ -211,6 +211,7 @@ def test_a_smaller_cluster_than_the_run_began_on(planned: int, there: int, asked
 
     class Cluster:
         address = "10.0.0.1:6379"
+        gpus = 0.0
 
         def settle(self, workers: int | None, items: int) -> tuple[int, int]:
             return 1, there

@@ -191,8 +191,8 @@ def refused(real: RealData, words: str, preset: str = "datadam", **settings: Any
 @pytest.mark.parametrize(
     ("preset", "settings", "words"),
     [
-        ("datadam", {"net": "convnet2:norm=batch"}, r"batch norm.*--net convnet2:norm=instance"),
-        ("dc", {}, "dc looks at all classes together.*leave out --workers"),
+        ("datadam", {"net": "convnet2:norm=batch"}, r"batch norm.*net convnet2:norm=instance"),
+        ("dc", {}, "dc looks at all classes together.*leave out workers"),
         ("dsa", {}, "dsa looks at all classes together"),
         ("cafe", {}, "cafe looks at all classes together"),
         ("random", {}, "random chooses real images and learns nothing"),
