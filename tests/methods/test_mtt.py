@@ -57,7 +57,7 @@ def begun(real: RealData, asked: Recipe, **options: object) -> Distillation:
 @pytest.mark.parametrize("iteration", [0, 4])
 def test_the_gradient_is_that_of_the_released_loop(real, experts, asked, batch: int, decoder: str, iteration: int) -> None:
     """Written down anew: an expert's file, random batches, an augmentation for each step, and an unroll that keeps all graphs."""
-    run = begun(real, replace(asked, method=replace(SMALL, batch=batch, momentum=0.3), decoder=decoder))
+    run = begun(real, replace(asked, method=replace(SMALL, batch=batch, student_momentum=0.3), decoder=decoder))
     found = run.gradient(run.state.method, run.synthetic, run.draws.at(iteration), True)
     stored = run.state.images.clone().requires_grad_()
     rate = run.state.tensors["rate"].clone().requires_grad_()
@@ -144,7 +144,7 @@ def test_teslas_gradient_is_a_setting_and_another_one(real, asked) -> None:
 def test_its_own_experts_are_made_once_and_kept_by_the_run(real, recipe, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("DATADAM_CACHE", str(tmp_path / "cache"))
     asked, told = replace(recipe("mtt", ipc=1, lr_images=10.0), method=SMALL), []
-    straight = datadam.distill(real, asked, progress=lambda what, done, total: told.append(what))
+    straight = datadam.distill(real, asked, progress=lambda what, done, total: told.append(what) if "network" in what else None)
     assert set(told) == {"training network 1 of 2", "training network 2 of 2"}
     spec = straight.card["recipe"]["networks"]
     experts = Experts.read(Path(spec.removeprefix("experts:").partition("#")[0]))
@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_refused_before_any_work(real, experts, asked, reci
     with pytest.raises(InvalidInput, match="experts are trained; leave one of them out"):
         recipe("mtt", init="xavier")
     with pytest.raises(InvalidInput) as told:
-        MTT(steps=0, rate=-1.0, lr_rate=float("inf"), momentum=1.0, backward="half", batch=-1)
+        MTT(steps=0, rate=-1.0, lr_rate=float("inf"), student_momentum=1.0, backward="half", batch=-1)
     assert len(told.value.faults) == 6
 
 

@@ -50,7 +50,7 @@ def experts(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train experts: networks whose weights are kept after each epoch.
+    """Train networks and keep their weights after each epoch.
 
     Methods that match trajectories follow them: --set networks=experts:FOLDER. A run that names none makes its own first.
     """

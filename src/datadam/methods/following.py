@@ -40,7 +40,7 @@ class Following(Method):
 
     Arguments (the paper's symbol): `steps` (N) of the student; `expert_epochs` (M) that it is compared over; `max_start` (T+),
     starts are drawn below it; `batch` (b), synthetic images a step (0: all); `rate` (alpha), the first value of the learned rate;
-    `lr_rate`, the rate of its own SGD, with momentum 0.5; `momentum` of the student; `backward`, the "exact" gradient or "tesla",
+    `lr_rate`, the rate of its own SGD, with momentum 0.5; `student_momentum`; `backward`, the "exact" gradient or "tesla",
     which takes the weights on the way for constants; `count`, experts that are made where none are named.
     The learned rate is held within a hundredth and a hundred times its first value: a rate that is negative trains no student.
     Raises `InvalidInput` with every wrong setting.
@@ -52,7 +52,7 @@ class Following(Method):
     batch: int = 0
     rate: float = 0.01
     lr_rate: float = 1e-5
-    momentum: float = 0.0
+    student_momentum: float = 0.0
     backward: str = "exact"
     count: int = 100
 
@@ -70,8 +70,8 @@ class Following(Method):
         for name in ("rate", "lr_rate"):
             value = getattr(self, name)
             require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
-        value = self.momentum
-        require(finite(value) and 0 <= value < 1, f"momentum is {value!r}; it must lie in [0, 1)", faults)
+        value = self.student_momentum
+        require(finite(value) and 0 <= value < 1, f"student_momentum is {value!r}; it must lie in [0, 1)", faults)
         require(self.backward in BACKWARD, f"backward is {self.backward!r}; allowed: {', '.join(BACKWARD)}", faults)
         faults += self.more_faults()
         refuse(faults)
@@ -117,7 +117,7 @@ class Following(Method):
         start, target = self._window(draw)
         found = through(
             student, start, images.detach(), labels.detach(), leaf.tensors["rate"].detach(), self._batches(draw, len(images)),
-            self.compare(start, target), momentum=self.momentum, exact=self.backward == "exact",
+            self.compare(start, target), momentum=self.student_momentum, exact=self.backward == "exact",
         )  # fmt: skip
         of = {"rate": found.rate, "images": torch.autograd.grad(images, leaf.stored, found.images)[0]}
         if found.labels is not None:
