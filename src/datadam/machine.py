@@ -62,9 +62,13 @@ def _trivial(x: torch.Tensor) -> torch.Tensor:
     return (x + 1).cos()
 
 
-def compiled(function: Callable[..., Any], device: str = "cpu") -> Callable[..., Any]:
-    """The function as code for fixed shapes, made when it is first called; on a GPU its launches are replayed as one graph."""
-    torch.compiler.reset()  # earlier code of this process counts towards a limit, above which nothing is compiled
+def compiled(function: Callable[..., Any], device: str = "cpu", *, more: bool = False) -> Callable[..., Any]:
+    """The function as code for fixed shapes, made when it is first called; on a GPU its launches are replayed as one graph.
+
+    With `more` it is one of several that are called in turn, and what was compiled before stays.
+    """
+    if not more:
+        torch.compiler.reset()  # earlier code of this process counts towards a limit, above which nothing is compiled
     graphs = torch.device(device).type == "cuda"
     if graphs:  # the compiler advises TF32 for matrix products, which is for whoever owns the process to choose
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")

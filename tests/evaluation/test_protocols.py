@@ -5,7 +5,7 @@ import pytest
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG
 
-RELEASED = ("dsa", "dc-bench", "eccv24")  # those that released code trains by
+RELEASED = ("dsa", "dc-bench", "mtt", "eccv24")  # those that released code trains by
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -13,7 +13,7 @@ def test_protocols_of_released_code(name: str) -> None:
     """Epochs are counted from 0 to 1 000 and the rate falls after number 501, with a new optimiser: the momentum is lost."""
     protocol = protocol_named(name)
     training = protocol.training
-    students = {"dsa": (20, 5), "dc-bench": (5, 1), "eccv24": (3, 1)}[name]
+    students = {"dsa": (20, 5), "dc-bench": (5, 1), "mtt": (5, 1), "eccv24": (3, 1)}[name]
     assert (protocol.students, protocol.sets, protocol.selects, training.fresh_optimizer) == (*students, False, True)
     assert (training.epochs, training.batch, training.lr, training.momentum, training.weight_decay, training.augment) == (
         1001, 256, 0.01, 0.9, 5e-4, "dsa",
@@ -71,7 +71,7 @@ def test_epochs_that_were_asked_for_stay_whatever_the_augmentation() -> None:
 
 def test_students_by_default_are_never_more_than_the_protocol_has() -> None:
     assert {name: protocol.usual_students for name, protocol in CATALOG.items()} == {
-        "honest": 5, "paper": 5, "official": 5, "dsa": 5, "dc-bench": 5, "eccv24": 3,
+        "honest": 5, "paper": 5, "official": 5, "dsa": 5, "dc-bench": 5, "mtt": 5, "eccv24": 3,
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ What a method computes is the matter of its own test.
 
 import pytest
 
-from datadam.methods import CAFE, CALM, Forgetting, Method
+from datadam.methods import CAFE, CALM, MTT, Forgetting, Method
 from datadam.methods.catalog import CATALOG
 from datadam.testing import PARTS, Candidate
 
@@ -17,8 +17,14 @@ RATES = {
     "dsa": {"start": "noise"},
     "cafe": {"lr_images": 0.02},
     "calm": {"start": "noise"},
+    "mtt": {"lr_images": 10.0},
 }
-QUICK: dict[str, Method] = {"cafe": CAFE(most_epochs=3), "calm": CALM(count=3, epochs=20), "forgetting": Forgetting(epochs=2)}
+QUICK: dict[str, Method] = {
+    "cafe": CAFE(most_epochs=3),
+    "calm": CALM(count=3, epochs=20),
+    "forgetting": Forgetting(epochs=2),
+    "mtt": MTT(steps=3, expert_epochs=2, max_start=2, count=3, lr_rate=1e-9),  # held-out students learn at the first rate
+}
 OTHERWISE: dict[tuple[str, str], Method] = {("cafe", "costs what it says"): CAFE(most_epochs=10)}
 SAT = [(name, part) for name, kind in CATALOG.items() for part, (fits, _) in PARTS.items() if not fits(kind())]
 

@@ -38,7 +38,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         begun.append(trainer.seed)
         return own(trainer, *arguments)
 
-    monkeypatch.setattr("datadam.training.pretrain.train_on", counted)
+    monkeypatch.setattr("datadam.training.making.train_on", counted)
     return begun
 
 
@@ -147,11 +147,6 @@ def test_others_are_made_by_nobody_here(networks: str, pools: Path) -> None:
     needs = Needs(networks)  # type: ignore[arg-type]
     assert prepare(needs, data(), net=NET, seed=0) is None
     assert not pools.parent.exists()
-
-
-def test_experts_are_refused_until_something_makes_them() -> None:
-    with pytest.raises(InvalidInput, match="nothing makes experts yet"):
-        prepare(Needs("experts", Training(epochs=1), 1), data(), net=NET, seed=0)
 
 
 def test_the_cost_is_three_passes_a_step_of_each_image() -> None:

@@ -15,6 +15,7 @@ from datadam.cli.audit import audit
 from datadam.cli.compare import compare
 from datadam.cli.distill import distill
 from datadam.cli.evaluate import baseline, evaluate
+from datadam.cli.experts import experts
 from datadam.cli.export import export
 from datadam.cli.import_ import import_
 from datadam.cli.pretrain import pretrain
@@ -45,7 +46,7 @@ app = App(
 )
 VERBS: dict[str, Callable[..., None]] = {
     "distill": distill, "watch": watch, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train,
-    "pretrain": pretrain, "relabel": relabel,
+    "pretrain": pretrain, "experts": experts, "relabel": relabel,
     "audit": audit, "report": report, "export": export, "import": import_, "show": show, "list": list_names,
 }  # fmt: skip
 for place, (name, verb) in enumerate(VERBS.items()):

@@ -36,7 +36,9 @@ from datadam.progress import Asked, shown
 from datadam.sets.decoders import decoder_named
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
+from datadam.training.experts import Experts
 from datadam.training.insight import Insight, Progress
+from datadam.training.pool import RANDOM
 
 OFFICIAL_EVERY = 2000  # iterations after which the released code judges
 
@@ -83,11 +85,13 @@ def begin(
         foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier, workers=here)
     recipe = replace(recipe, precision=foreseen.precision)
     real = prepared(real, recipe)
-    if out is not None and recipe.method.needs.networks not in ("random", "none"):
+    if out is not None and recipe.networks == RANDOM and recipe.method.needs.networks not in ("random", "none"):
         require_writable(Path(out))  # before a training of minutes, and not after
     supply = supply_of(real, recipe, device, progress)
     if supply.bucket:  # the card says which networks, and a resumed run draws the same
         recipe = replace(recipe, networks=supply.bucket.spec)
+    if isinstance(supply.given, Experts):
+        recipe = replace(recipe, networks=supply.given.spec)
     if snapshots is None and recipe.protocol == "official":
         snapshots = tuple(range(0, recipe.iterations + 1, OFFICIAL_EVERY))
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}

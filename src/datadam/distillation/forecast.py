@@ -17,6 +17,7 @@ from datadam.machine import can_compile
 from datadam.methods.cost import COMPILED_GAIN, Size
 from datadam.methods.plan import Plan
 from datadam.training import needs
+from datadam.training.pool import RANDOM
 from datadam.training.students import WORKER_BYTES
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
@@ -75,11 +76,12 @@ def forecast(
     work = flops + MAP_WORK * passes * sum(block.numel() for block in features.blocks)
     uniform = len(set(drawn)) == 1  # each new batch size would be compiled again
     ours = not nets.card_of(recipe.net)  # code of others may do what a compiler does not know
-    pays = ours and method.streams and uniform and work * recipe.iterations > COMPILING_PAYS * (GPU_WORK if on_gpu else 1)
+    wanted = ours and (method.compiles or (method.streams and uniform))
+    pays = wanted and work * recipe.iterations > COMPILING_PAYS * (GPU_WORK if on_gpu else 1)
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
-        precision = machine.fast_precision(device) if compiled else "float32"
+        precision = machine.fast_precision(device) if compiled and not method.real_gradient else "float32"
     width = 8 if precision == "float64" else 4
     blocks = tuple(block.numel() * width for block in features.blocks) or (features.embedding.numel() * width,)
     real_map, together = max(blocks) // (2 if precision == "bfloat16" else 1), machine.images_at_once(real.shape, device)
@@ -129,11 +131,23 @@ def forecast(
         missing = "Triton or C" if on_gpu else "C++"
         notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
     seconds = rate = 0.0
-    in_all = recipe.iterations * passes + cost.before + needs.cost(method.needs, len(real.train))
+    in_all = recipe.iterations * passes + cost.before
+    in_all += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
         seconds = in_all / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0) + COMPILING * plan.compiled
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
+
+
+def seconds_of_training(real: RealData, net: str, epochs: int, device: str = "cpu") -> float:
+    """About how long so many epochs over the training images take here, uncompiled; 0.0 for moments."""
+    network = nets.build(net, shape=real.shape, classes=len(real.classes))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval().features(torch.zeros(1, *real.shape))
+    passes = needs.PASSES * epochs * len(real.train)
+    if counter.get_total_flops() * passes <= SECONDS_MATTER:
+        return 0.0
+    return passes / passes_a_second(net, real.shape, PROBED, device, 4)
 
 
 def size_of(recipe: Recipe, drawn: tuple[int, ...], *, couples: bool = False, device: str = "cpu") -> Size:

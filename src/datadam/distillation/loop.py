@@ -30,6 +30,7 @@ from datadam.methods.gradient import Gradient
 from datadam.methods.plan import Plan
 from datadam.sets.decoders import decoder_named
 from datadam.sets.synthetic import SyntheticSet
+from datadam.training.experts import open_experts
 from datadam.training.needs import Progress, prepare
 from datadam.training.pool import Bucket, open_bucket
 
@@ -53,12 +54,17 @@ def supply_of(real: RealData, recipe: Recipe, device: str = "cpu", progress: Pro
 
     `progress(what, done, total)` is called while networks train. Raises `InvalidInput`, `ArtifactError`, `RunFailed`.
     """
-    if bucket := open_bucket(recipe.networks, real, recipe.net):  # also the one that was made when the run began
-        return Supply(len(real.classes), bucket, bucket)
-    precision = "bfloat16" if recipe.precision == "bfloat16" else "float32"
-    given = prepare(
-        recipe.method.needs, real, net=recipe.net, seed=recipe.seed, precision=precision, device=device, progress=progress
-    )
+    needs, networks = recipe.method.needs, recipe.networks
+    given: object
+    if needs.training and needs.networks == "experts":
+        given = open_experts(networks, real, recipe.net, needs.training.epochs)  # also those that were made when the run began
+    else:
+        given = open_bucket(networks, real, recipe.net)
+    if given is None:
+        given = prepare(
+            needs, real, net=recipe.net, seed=recipe.seed, device=device, progress=progress,
+            precision="bfloat16" if recipe.precision == "bfloat16" else "float32",
+        )  # fmt: skip
     return Supply(len(real.classes), given if isinstance(given, Bucket) else None, given)
 
 
@@ -94,6 +100,7 @@ class Distillation(Run):
         self.draws = Draws(
             real, network, recipe.seed, recipe.batch_real, recipe.augment, recipe.init, recipe.iterations_per_network,
             device=device, dtype=dtype, on_the_way=recipe.on_the_way, plan=plan, precision=recipe.precision, bucket=supply.bucket,
+            given=supply.given,
         )  # fmt: skip
         with machine.threads(plan.threads):
             if plan.kept and state.iteration < recipe.iterations:

@@ -19,7 +19,8 @@ from datadam.methods.networks import NETWORK_BATCH, OnTheWay
 from datadam.sets.card import of_today
 from datadam.sets.decoders import decoder_named
 from datadam.settings import finite, refuse, require
-from datadam.training.pool import parse
+from datadam.training import experts
+from datadam.training.pool import RANDOM, parse
 from datadam.training.trainer import Training
 
 PRECISIONS = ("auto", "float32", "float64", "bfloat16")
@@ -45,8 +46,9 @@ class Recipe:
     `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` (beta_1 of Adam) of the
     `optimizer` ("sgd", "adam", "adamw") on the images; `decoder`, from stored to training images (sets/decoders.py); `start`,
     the first images; `augment`, words of the Siamese augmentation; `normalisation` (data/field.py) and `zca`, whitening, of the
-    data; `init`, distribution of the weights; `networks`, "random" or a bucket of trained ones, "POOL@20-40" (see
-    training/pool.py); `iterations_per_network`,
+    data; `init`, distribution of the weights; `networks`, "random", a bucket of trained ones, "POOL@20-40" (see
+    training/pool.py), or for a method that follows experts "experts:FOLDER" (training/experts.py; "random": its own are made
+    first); `iterations_per_network`,
     iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes, of the network over the
     synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD with `network_lr`,
     `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`; `precision`;
@@ -112,10 +114,21 @@ class Recipe:
         ):  # fmt: skip
             value = getattr(self, name)
             require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
+        follows = self.method.needs.networks == "experts"
         with noting(faults):
+            names = experts.parse(self.networks) is not None
             require(
-                parse(self.networks) is None or self.init == "default",
-                f"init={self.init} is about random weights, and networks={self.networks} are trained; leave one of them out",
+                names == follows or (follows and self.networks == RANDOM),
+                f"networks is {self.networks!r}; {self.method.name} "
+                + ("follows experts: write experts:FOLDER, or leave it out, and they are made first" if follows else
+                   "follows no experts: name a range of a pool, such as pools/mnist@20-40, or leave it out"),
+                unfit,
+            )  # fmt: skip
+            trained = follows or (not names and parse(self.networks) is not None)
+            which = "experts" if follows else f"networks={self.networks}"
+            require(
+                not trained or self.init == "default",
+                f"init={self.init} is about random weights, and {which} are trained; leave one of them out",
                 faults,
             )
         with noting(faults):
@@ -136,7 +149,7 @@ class Recipe:
             faults,
         )
         require(
-            not self.method.trains_networks or (not self.on_the_way and self.iterations_per_network == 1),
+            not (self.method.trains_networks or follows) or (not self.on_the_way and self.iterations_per_network == 1),
             f"{self.method.name} decides itself how long it trains a network and when it draws the next; leave network_steps=0, "
             "network_epochs=0, iterations_per_network=1",
             unfit,

@@ -130,6 +130,14 @@ CATALOG = {
         description="as DC-Bench judges: 301 epochs with --augment none; else 1 001 with dsa, autoaugment or randaugment",
         schedules=RELEASED,
     ),
+    "mtt": Protocol(
+        name="mtt",
+        students=5,
+        sets=1,
+        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        description="MTT's released code: students learn at the rate that the set has learned; the last iterate, not the best",
+        learned_rate=True,
+    ),
     "eccv24": Protocol(
         name="eccv24",
         students=3,

@@ -16,6 +16,7 @@ from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.mtt import MTT
 from datadam.methods.pixel import Pixel
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "DM",
     "DSA",
     "EL2N",
+    "MTT",
     "Coreset",
     "Cost",
     "DataDAM",

@@ -54,7 +54,9 @@ class Method:
     image than its pixels; `trains_networks`, whether it decides itself when its networks train, so that a recipe must not;
     `real_gradient`, whether gradients are taken on the real side, for which bfloat16 is too coarse; `streams`, whether real
     images need no gradient, so that they go through compiled code in pieces of any size; `chooses`, whether it chooses real
-    images and so has no iterations; `looks`, forward passes of each real image that every choice makes anew.
+    images and so has no iterations; `looks`, forward passes of each real image that every choice makes anew; `compiles`, whether
+    its own code can run compiled; `augments_each`, whether each synthetic image has an augmentation of its own, by its place in a
+    batch.
     """
 
     name: ClassVar[str]
@@ -69,6 +71,8 @@ class Method:
     streams: ClassVar[bool] = False
     chooses: ClassVar[bool] = False
     looks: ClassVar[float] = 0.0
+    compiles: ClassVar[bool] = False
+    augments_each: ClassVar[bool] = False
 
     @property
     def behind(self) -> tuple[Requirement, ...]:

@@ -15,6 +15,7 @@ from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.mtt import MTT
 from datadam.methods.pixel import Pixel
 
 CATALOG: dict[str, type[Method]] = {
@@ -25,6 +26,7 @@ CATALOG: dict[str, type[Method]] = {
     "dc": DC,
     "dsa": DSA,
     "cafe": CAFE,
+    "mtt": MTT,
     "random": Random,
     "kcenter": KCenter,
     "kmeans": KMeans,

@@ -34,7 +34,8 @@ class Draws:
     the words of the augmentation strategy; `init`, the distribution of the weights; `iterations_per_network`, how many
     iterations share one network; `device` and `dtype` of everything handed out; `on_the_way`, how matching networks are trained
     on the synthetic set, where they are; `plan` and `precision`, how features are computed; `bucket`, trained
-    networks to draw from (None: random weights); `kept`, the training images where they are kept ready (see data/resident.py).
+    networks to draw from (None: random weights); `kept`, the training images where they are kept ready (see data/resident.py);
+    `given`, what was made because the method needs it.
     """
 
     real: RealData
@@ -51,6 +52,7 @@ class Draws:
     precision: str = "float32"
     bucket: Bucket | None = None
     kept: Tensor | None = None
+    given: object = None
     drawn: int = -1  # the number of the network whose weights `network` holds
     spare: Network | None = None  # where the next weights are drawn
     ready: dict[tuple[int, int], tuple[Tensor, Augmentation | None]] = field(default_factory=dict)  # by iteration and class
@@ -187,3 +189,9 @@ class Draw:
         if ready := source.ready.get((self.iteration, k)):
             return ready[1]
         return draw_augmentation(source.augment, source.seed, "augment", self.iteration, source.real.classes[k])
+
+    def batch_augmentation(self, step: int, images: int) -> Augmentation | None:
+        """The augmentation of the batch that a network trains on in some step of this iteration: one operation, each of the
+        `images` with parameters of its own."""
+        source = self.source
+        return draw_augmentation(source.augment, source.seed, "batch", self.iteration, step, images=images)

@@ -37,6 +37,11 @@ class Candidate:
     method: Method
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def augmentation(self) -> str:
+        """The verb of a draw by which it asks for an augmentation, of a class or of a batch."""
+        return "batch_augmentation" if self.method.augments_each else "augmentation"
+
     def recipe(self, ipc: int = 2, **settings: Any) -> Recipe:
         """A tiny recipe in float64, with some settings changed."""
         method, real = self.method, small_data()

@@ -123,10 +123,10 @@ def has_the_right_gradient(candidate: Candidate) -> None:
 
 
 def heeds_no_order(candidate: Candidate) -> None:
-    """Images of a class in another order get their gradients in that order."""
+    """Images of a class in another order get their gradients in that order; without augmentation where each has its own."""
     real, order = small_data(), torch.tensor([2, 0, 1, 3, 4, 5, 8, 7, 6])
-    images = noise(real, 3)
-    still = Still(candidate.recipe(ipc=3), real, images)
+    images, plain = noise(real, 3), {"augment": "none"} if candidate.method.augments_each else {}
+    still = Still(candidate.recipe(ipc=3, **plain), real, images)
     straight, shuffled = still.gradient(images), still.gradient(images[order])
     scale = float(straight.abs().max())
     expect_close(shuffled, straight[order], "another order within a class gives other gradients", rtol=1e-8, atol=1e-10 * scale)
@@ -155,7 +155,7 @@ def leaves_nothing_behind(candidate: Candidate) -> None:
             run = begun(small_data(), candidate.recipe(iterations=3, net=net))
             run.draws.at(0).network()
             before, randomness = traces(run.draws.network), torch.get_rng_state()
-            broken = breaking(run, "augmentation", lambda iteration, k: iteration > 0 and k > 0, Broken)
+            broken = breaking(run, candidate.augmentation, lambda iteration, k, *_: iteration > 0 and k > 0, Broken)
             with broken if fails else nullcontext(), suppress(Broken):
                 finished(run)
             words = f"{' of a run that broke' if fails else ''} ({net})"
@@ -181,7 +181,7 @@ def survives_interruptions(candidate: Candidate) -> None:
     """Ctrl-C inside an iteration, in the gradient or in the training of a network; what is kept is a whole iteration."""
     real, asked = small_data(), candidate.recipe(iterations=5)
     straight = finished(begun(real, asked))
-    places = {"augmentation": lambda i, k: (i, k) == (3, 1), "training": lambda i, *_: i == 3}
+    places = {candidate.augmentation: lambda i, k, *_: (i, k) == (3, 1), "training": lambda i, *_: i == 3}
     trains = bool(asked.on_the_way) or asked.method.trains_networks
     for verb, when in places.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -202,7 +202,7 @@ def goes_on_after_an_error(candidate: Candidate) -> None:
     real, asked = small_data(), candidate.recipe(iterations=5)
     straight = finished(begun(real, asked))
     run = begun(real, asked)
-    with breaking(run, "augmentation", lambda i, k: (i, k) == (3, 1), Broken), suppress(Broken):
+    with breaking(run, candidate.augmentation, lambda i, k, *_: (i, k) == (3, 1), Broken), suppress(Broken):
         finished(run)
     expect(same(finished(run), straight), "after an error it ends with other images")
 

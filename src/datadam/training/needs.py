@@ -19,10 +19,13 @@ from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput, UnknownName
 from datadam.files.kept import cache_folder
 from datadam.files.lock import hold
+from datadam.training.experts import Experts
 from datadam.training.insight import Insight
+from datadam.training.make_experts import bytes_of, make_experts
 from datadam.training.pool import Bucket, about, open_bucket
 from datadam.training.pretrain import make_pool
 from datadam.training.trainer import Training
+from datadam.wording import size
 
 Networks = Literal["random", "pool", "own", "experts", "insight", "none"]
 Progress = Callable[[str, int, int | None], None]
@@ -65,7 +68,7 @@ def cost(needs: Needs, images: int) -> float:
 def prepare(
     needs: Needs, real: RealData, *, net: str, seed: int, precision: str = "float32", device: str = "cpu",
     progress: Progress | None = None,
-) -> Bucket | Insight | None:  # fmt: skip
+) -> Bucket | Experts | Insight | None:  # fmt: skip
     """What a run needs before its first iteration, made now or found.
 
     Arguments: `real`, the data, whitened as the run will see them; `net`; `seed`, the run's; `precision` of a pool's trainings,
@@ -76,24 +79,23 @@ def prepare(
       data, whitening, network, seed, training, count and what computes; two processes that want the same one make it once. It is
       gone on with after an interruption, within a network too, and a damaged one is made again. The augmentation "dsa" is what
       the data allow of it.
+    - "experts": `Experts`, of `count` networks with their weights after each epoch, kept, gone on with and mended likewise.
     - "insight": an `Insight`, which trains nothing before it is asked something.
     - all others: None.
 
     Raises `InvalidInput` when the cache cannot be written or the data give no pool, `RunFailed` when a training fails.
     """
-    if needs.networks == "experts":
-        raise InvalidInput("nothing makes experts yet; a method can need a pool of networks instead")
     net = nets.canonical(net, real.shape)
     if needs.networks == "insight":
         return Insight(real, seed, net, device, progress)
-    if needs.networks == "pool":
-        return _pool(needs, real, net, seed, precision, device, progress)
+    if needs.networks in TRAINED_FIRST:
+        return _trained(needs, real, net, seed, precision, device, progress)
     return None
 
 
-def _pool(
+def _trained(
     needs: Needs, real: RealData, net: str, seed: int, precision: str, device: str, progress: Progress | None
-) -> Bucket:  # fmt: skip
+) -> Bucket | Experts:  # fmt: skip
     assert needs.training is not None
     training, count = needs.training, needs.count
     if training.augment == "dsa":
@@ -101,17 +103,34 @@ def _pool(
     versions = {name: version for name, version in machine.versions().items() if name in ("datadam", "torch")}
     key = about(real, net) | {"training": dataclasses.asdict(training), "seed": seed, "count": count, "versions": versions}
     key |= {"device": torch.device(device).type, "precision": precision}
-    folder = cache_folder("pools") / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
+    folder = (
+        cache_folder("pools" if needs.networks == "pool" else "experts")
+        / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
+    )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"cannot write into {folder.parent}: {error.strerror}; set DATADAM_CACHE to another folder") from error
 
+    if needs.networks == "experts":
+        room, more = shutil.disk_usage(folder.parent).free, bytes_of(real, net, training.epochs, count)
+        if more > room and not (folder / "index.json").exists():
+            raise InvalidInput(
+                f"{count} experts of {training.epochs} epochs take {size(more)} on the disk, and {folder.parent} has "
+                f"{size(room)} free; ask for fewer (count), or set DATADAM_CACHE to another folder"
+            )
+
     def after_step(number: int, done: int, steps: int) -> None:
         if progress:
             progress(f"training network {number + 1} of {count}", done, steps)
 
-    def made() -> Bucket:
+    def made() -> Bucket | Experts:
+        if needs.networks == "experts":
+            experts = make_experts(
+                real, folder, net, training, count, seed, device=device, precision=precision, after_step=after_step
+            )
+            experts.check(deep=True)
+            return experts
         make_pool(real, folder, net, training, count, seed, device, after_step, precision, MEASURED)
         bucket = open_bucket(f"{folder}@0-100", real, net)
         assert bucket is not None

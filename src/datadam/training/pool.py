@@ -180,13 +180,7 @@ def open_bucket(networks: str, real: RealData, net: str) -> Bucket | None:
     if wanted is None:
         return None
     pool = Pool.read(wanted.folder)
-    ours = about(real, net)
-    if faults := [f"{name} {_words(pool.about[name])}, this run has {_words(value)}" for name, value in ours.items()
-                  if pool.about[name] != value]:  # fmt: skip
-        zca = (real.transform.to_card()["zca"] or {"variant": "none"})["variant"]
-        alike = f" --normalisation {word}" if (word := real.options.get("normalisation", "own")) != "own" else ""
-        cure = f"make a pool with: datadam pretrain DATA --net {net}{alike} --zca {zca} --out ..."
-        raise InvalidInput(f"the pool {wanted.folder} was made for another run: {'; '.join(faults)}; {cure}")
+    require_same(pool.about, real, net, f"pool {wanted.folder} was", "datadam pretrain")
     states = tuple(state for state in pool.states if wanted.holds(state))
     if not states:
         held = ", ".join(f"{count} of {cut} %" for cut, count in pool.counts().items() if count) or "none at all"
@@ -211,6 +205,20 @@ def about(real: RealData, net: str) -> dict[str, Any]:
         "net": net, "shape": list(real.shape), "classes": list(real.classes), "checksum": real.checksum,
         "transform": real.transform.to_card(),
     }  # fmt: skip
+
+
+def require_same(kept: dict[str, Any], real: RealData, net: str, who: str, verb: str) -> None:
+    """Raise `InvalidInput` unless networks of which this is `kept` were made for these data and this net.
+
+    Arguments: `who`, with its verb, such as "pool pools/mnist was"; `verb`, the command that makes such networks.
+    """
+    faults = [f"{name} {_words(kept[name])}, this run has {_words(value)}" for name, value in about(real, net).items()
+              if kept[name] != value]  # fmt: skip
+    if faults:
+        zca = (real.transform.to_card()["zca"] or {"variant": "none"})["variant"]
+        alike = f" --normalisation {word}" if (word := real.options.get("normalisation", "own")) != "own" else ""
+        cure = f"make {'a pool' if 'pretrain' in verb else 'others'} with: {verb} DATA --net {net}{alike} --zca {zca} --out ..."
+        raise InvalidInput(f"the {who} made for another run: {'; '.join(faults)}; {cure}")
 
 
 def _words(value: object) -> str:

@@ -8,9 +8,7 @@ POOL/network.unfinished.safetensors.
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,15 +19,12 @@ from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.data.real import Raw, hold_out
 from datadam.errors import InvalidInput
-from datadam.files.kept import Entry, Store
-from datadam.files.lock import LOCK, alone_in
-from datadam.files.partial import END
-from datadam.files.whole import require_writable, write_json, write_tensors
+from datadam.files.whole import write_tensors
 from datadam.nets import Network
 from datadam.rng import stream
+from datadam.training.making import AfterStep, Kind, grow
 from datadam.training.pool import WIDTH, Pool, State, about
-from datadam.training.resumable import train_on
-from datadam.training.trainer import Trainer, Training, Watcher, confusion, forward_of, inside
+from datadam.training.trainer import Training, Watcher, confusion, inside
 
 FORMAT = "datadam-pool-network/1"
 MEASURED = 2000  # held-out images that accuracy is measured on, at most
@@ -93,61 +88,20 @@ def make_pool(
     count: int,
     seed: int,
     device: str = "cpu",
-    after_step: Callable[[int, int, int], None] | None = None,
+    after_step: AfterStep | None = None,
     precision: str = "float32",
     measured: int = MEASURED,
 ) -> Pool:
     """As `pretrain`, with a whole `training`, `net` in its canonical spelling, `after_step(number, done, steps)`, called
     after each step of the network of a number, from 0, the `precision` of `forward_of`, and how many held-out images
     accuracy is `measured` on, at most. Raises `InvalidInput` when the folder holds something else."""
-    network = nets.build(net, shape=real.shape, classes=len(real.classes)).to(device)
+    nets.build(net, shape=real.shape, classes=len(real.classes))  # refused before any work where it does not fit
+    kind = Kind(
+        "pool", "pretrain", FORMAT, Pool.read, lambda folder, settings: Pool(folder, settings, 0, ()),
+        part=lambda: _held_out(real, measured), watches=lambda network, part: _Passed(network, part, training), add=_with,
+    )  # fmt: skip
     settings = {**about(real, net), "training": asdict(training), "seed": seed}
-    _begun(folder, settings)
-    with alone_in(folder):
-        pool = _begun(folder, settings)  # as it stands now that nobody else is at work on it
-        if pool.networks >= count:
-            return pool
-        part = _held_out(real, measured)
-        images, labels = partial(part.images, device=device), torch.from_numpy(part.train.labels)
-        forward = forward_of(network, training.epochs * -(-len(labels) // training.batch), precision)
-        for number in range(pool.networks, count):
-            nets.initialise(network, stream(seed, "pretrain", number, "init"))
-            passed = _Passed(network, part, training)
-            trainer = Trainer(
-                network, images, labels, training, seed, "pretrain", number,
-                forward=forward, transform=part.transform, watchers={"passed": passed},
-            )  # fmt: skip
-            entry = _unfinished(folder, settings | {"number": number, "on": [torch.device(device).type, torch.__version__]})
-
-            def tell(done: int, number: int = number, steps: int = trainer.steps) -> None:
-                if after_step:
-                    after_step(number, done, steps)
-
-            train_on(trainer, entry, tell)
-            pool = _with(pool, number, passed)
-            write_json(folder / "index.json", pool.to_json() | {"versions": machine.versions(), "commit": machine.commit()})
-            entry.remove()
-    return pool
-
-
-def _begun(folder: Path, settings: dict[str, Any]) -> Pool:
-    """The pool as it stands. Raises `InvalidInput` when the folder holds something else."""
-    if (folder / "index.json").exists():
-        pool = Pool.read(folder)
-        differs = [name for name in settings if pool.about.get(name) != settings[name]]
-        if differs:
-            raise InvalidInput(f"{folder} holds a pool made with another {', '.join(differs)}; choose another folder with --out")
-        return pool
-    ours = ("states", LOCK, _unfinished(folder, {}).file.name)
-    if folder.is_dir() and any(path.name not in ours and not path.name.endswith(END) for path in folder.iterdir()):
-        raise InvalidInput(f"{folder} holds files that are no pool; choose another folder with --out")
-    require_writable(folder)
-    return Pool(folder, settings, 0, ())
-
-
-def _unfinished(folder: Path, key: dict[str, Any]) -> Entry:
-    """Where the state of the network lies that is in training."""
-    return Store(folder, FORMAT).entry(key, "network.unfinished")
+    return grow(kind, folder, settings, net, training, count, seed, device=device, precision=precision, after_step=after_step)
 
 
 def _held_out(real: RealData, measured: int = MEASURED) -> RealData:
