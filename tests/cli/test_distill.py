@@ -1,8 +1,8 @@
 """`datadam distill`: what a run leaves behind, repeats, warm starts, ending in time."""
 
 import io
-import shutil
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
