@@ -62,7 +62,7 @@ ROWS = {
         5,
         judged="--precision bfloat16",
     ),
-    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 3, judged="--precision bfloat16"),
+    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision bfloat16"),
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
     "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", 3, random=3),
 }
