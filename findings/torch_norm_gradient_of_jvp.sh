@@ -59,4 +59,4 @@ PYTHON
 #       group_norm: grad of jvp 5.663021, double backward 5.663021, finite difference 5.663021
 #       instance_norm: grad of jvp 5.141150, double backward 5.663021, finite difference 5.663021
 #       batch_norm: grad of jvp -18.293883, double backward -17.982244, finite difference -17.982244
-#       layer_norm: grad of jvp -14.094614, double backward -15.167445, finite difference -15.167445
+#       layer_norm: grad of jvp -14.094614, double backward -15.167444, finite difference -15.167444
