@@ -6,25 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from datadam.cli import STARTED
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Note,
-    Root,
-    SkipUnlabelled,
-    TakeOver,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, TakeOver
 from datadam.cli.workers import MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -67,19 +54,9 @@ def distill(
     ] = None,
     seed: Annotated[int | None, Parameter(help="names all randomness: same seed, same images")] = None,
     repeats: Annotated[int | None, Parameter(help="independent sets, in RUN/0, RUN/1, ... with seeds counting up")] = None,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="resize images of a folder to this side")] = None,
-    fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="how to make them square")] = None,
-    test: Annotated[Path | None, Parameter(help="the test part, when DATA holds only training images")] = None,
-    skip_bad: Annotated[bool, Parameter(help="leave out unreadable images instead of refusing", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     normalisation: Normalised = None,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening of the images (--no-zca: none)")] = None,
-    flip: Flip = None,
     device: Device | None = None,
     precision: Annotated[str | None, Parameter(help="auto, float32, float64, or bfloat16 on the real side")] = None,
     memory_limit: Annotated[str | None, Parameter(help="such as 4GB: larger data stay on disk, larger runs are refused")] = None,
@@ -108,11 +85,10 @@ def distill(
     Ctrl-C saves; `datadam distill --resume RUN` goes on and ends with the same images as an uninterrupted run.
     """
     given = {k.rstrip("_"): v for k, v in locals().items() if v is not None and v != ""}
+    given |= given.pop("reading").given()
     if tensorboard is not None:
         given["tensorboard"] = str(tensorboard[0]) if tensorboard else True
-    given = {
-        k: v for k, v in given.items() if v is not False or k in ("zca", "flip")
-    }  # --no-zca says something, most switches do not
+    given = {k: v for k, v in given.items() if v is not False or k in ("zca", "flip")}  # --no-zca says something
     from datadam import machine
     from datadam.cli.config import check_seconds, merge
     from datadam.cli.options import check_device, command
@@ -135,7 +111,7 @@ def distill(
         device = check_device(device, engine_named(given))
     _check_events(given.get("tensorboard"))
     many = {name: given[name] for name in MANY if name in given}
-    _tell(_resume(resume, root, device, time_limit, given.get("tensorboard"), many, take_over=take_over), as_json=json)
+    _tell(_resume(resume, reading.root, device, time_limit, given.get("tensorboard"), many, take_over=take_over), as_json=json)
 
 
 def _begin(

@@ -6,21 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Note,
-    Root,
-    RunRoot,
-    Seed,
-    SkipUnlabelled,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, RunRoot, Seed
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -143,19 +129,9 @@ def baseline(
     augment: Augment = None,
     full: Full = False,
     seed: Seed = 0,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="as for distill")] = None,
-    fit: Annotated[str | None, Parameter(help="as for distill")] = None,
-    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
-    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     normalisation: Normalised = None,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
-    flip: Flip = None,
     device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
@@ -171,7 +147,7 @@ def baseline(
     """
     from datadam import machine
     from datadam.cli.evaluations import judged
-    from datadam.cli.options import check_device, check_nets, load_data
+    from datadam.cli.options import check_device, check_nets
     from datadam.cli.screen import result
     from datadam.cli.workers import engine_of
     from datadam.distillation.begin import distill
@@ -196,25 +172,11 @@ def baseline(
     rule, count = rule_for(protocol, students, None if whole else epochs, augment, full)
     if whole:
         rule, count = rule.whole_set().with_epochs(epochs), 1 if students is None else students
-    given = {
-        "root": root,
-        "size": size,
-        "fit": fit,
-        "test": test,
-        "skip_bad": skip_bad or None,
-        "bits": bits,
-        "background": background,
-        "layout": layout,
-        "labels_as_numbers": labels_as_numbers or None,
-        "skip_unlabelled": skip_unlabelled or None,
-        "normalisation": normalisation,
-        "flip": flip,
-    }
-    real = load_data(data, {k: v for k, v in given.items() if v is not None})
+    real = reading.load(data, normalisation=normalisation)
     card = _card_beside(beside, real) if beside is not None else None
     of_run = card["transform"]["zca"] if card else None
     if card:
-        if normalisation is not None or flip is not None:
+        if normalisation is not None or reading.flip is not None:
             raise InvalidInput(
                 "beside a run, images are normalised and augmented as its own; leave out --normalisation and --flip"
             )
