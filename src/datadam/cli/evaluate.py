@@ -30,6 +30,9 @@ Workers = Annotated[int | None, Parameter(help="processes that train students si
 Full = Annotated[bool, Parameter(help="all students that the protocol asks for", negative="")]
 
 
+LEARNED = {"labels": "soft labels", "rate": "learned rate"}  # of a snapshot, beside images
+
+
 class Job(NamedTuple):
     """One run to judge: its folder, its sets (several for repeats), the data, and the students' networks."""
 
@@ -337,7 +340,7 @@ def _kept(sets: "list[DistilledSet]", folders: list[Path]) -> list[int]:
 
 
 def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "list[DistilledSet]":
-    """The sets as they were after an iteration. Raises `ArtifactError`."""
+    """The sets as they were after an iteration, with the labels and the rate of that time. Raises `ArtifactError`."""
     from dataclasses import replace
 
     from datadam.errors import ArtifactError
@@ -347,12 +350,16 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
     for one, folder in zip(sets, folders, strict=True):
         file = folder / "snapshots" / f"{iteration:08d}.safetensors"
         kept = read_tensors(file)[0]
-        images, labels = kept.get("images"), kept.get("labels") if one.soft else one.labels
-        if images is None or images.shape != one.images.shape or not images.isfinite().all():
-            raise ArtifactError(f"{file} does not hold the run's images; it is damaged: remove it")
-        if labels is None or labels.shape != one.labels.shape or not labels.isfinite().all():
-            raise ArtifactError(f"{file} holds images without the soft labels of that time; judge the end, without --snapshots")
-        then.append(replace(one, images=images.float(), labels=labels, rate=kept.get("rate")))
+        wanted: dict[str, Any] = {"images": one.images} | ({"labels": one.labels} if one.soft else {})
+        wanted |= {} if one.rate is None else {"rate": one.rate}
+        if lacking := [LEARNED[name] for name in wanted if name not in kept and name in LEARNED]:  # as earlier versions kept them
+            words = " and ".join(lacking)
+            raise ArtifactError(f"{file} holds images without the {words} of that time; judge the end, without --snapshots")
+        for name, final in wanted.items():
+            if name not in kept or kept[name].shape != final.shape or not kept[name].isfinite().all():
+                raise ArtifactError(f"{file} does not hold the run's {name}; it is damaged: remove it")
+        wanted = {name: kept[name].float() for name in wanted}
+        then.append(replace(one, **wanted))
     return then
 
 

@@ -128,7 +128,7 @@ def begin(
     run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
     if checkpoint:
         clear_folder(checkpoint.out)
-        checkpoint.begin(frame, start)
+        checkpoint.begin(frame, state.tensors)
         run.save()
         checkpoint.seal(frame, device)
     return run

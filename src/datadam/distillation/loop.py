@@ -161,7 +161,7 @@ class Distillation(Run):
                 terms = {name: term.double() for name, term in gradient.terms.items()}
                 self.recorder.log(Line(state.iteration, terms, gradient.norms, state.moved, state.seconds))
             if state.iteration in self.frame.snapshots:
-                self.recorder.snapshot(state.iteration, state.images)
+                self.recorder.snapshot(state.iteration, state.tensors)
             self.torn = False  # not after an error: a checkpoint would go on without the line or the snapshot that is missing
         return loss
 
