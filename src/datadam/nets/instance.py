@@ -22,7 +22,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_compiling() and x.device.type == "cpu":
-            normalised: Tensor = Normalised.apply(x, self.weight, self.bias, self.eps)
+            normalised: Tensor = Normalised.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
             return normalised
         return super().forward(x)
 
@@ -57,4 +57,5 @@ def _by_pixel(maps: Tensor) -> Tensor:
 
 
 def _as_maps(pixels: Tensor, like: Tensor) -> Tensor:
-    return pixels.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+    maps: Tensor = pixels.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+    return maps
