@@ -44,7 +44,7 @@ class Recipe:
 
     Arguments (the paper's symbol): `method`; `ipc` (IPC), images per class; `net`, the matching network; `iterations` (I);
     `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` (beta_1 of Adam) of the
-    `optimizer` ("sgd", "adam", "adamw") on the images; `decoder`, from stored to training images (sets/decoders.py); `start`,
+    `optimizer` ("sgd", "adam", "adamw", "lamb") on the images; `decoder`, from stored to training images (sets/decoders.py); `start`,
     the first images; `augment`, words of the Siamese augmentation; `normalisation` (data/field.py) and `zca`, whitening, of the
     data; `init`, distribution of the weights; `networks`, "random", a bucket of trained ones, "POOL@20-40" (see
     training/pool.py), or for a method that follows experts "experts:FOLDER" (training/experts.py; "random": its own are made

@@ -16,6 +16,7 @@ from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.frepo import FRePo
 from datadam.methods.mtt import MTT
 from datadam.methods.pixel import Pixel
 
@@ -32,6 +33,7 @@ __all__ = [
     "Cost",
     "DataDAM",
     "FeatureMatching",
+    "FRePo",
     "Forgetting",
     "GraNd",
     "Group",

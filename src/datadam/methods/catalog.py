@@ -15,6 +15,7 @@ from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.frepo import FRePo
 from datadam.methods.mtt import MTT
 from datadam.methods.pixel import Pixel
 
@@ -27,6 +28,7 @@ CATALOG: dict[str, type[Method]] = {
     "dsa": DSA,
     "cafe": CAFE,
     "mtt": MTT,
+    "frepo": FRePo,
     "random": Random,
     "kcenter": KCenter,
     "kmeans": KMeans,
