@@ -30,9 +30,9 @@ Parts = Generator[dict[str, Tensor], None, None]
 class Group:
     """What one optimiser steps.
 
-    Arguments: `tensors`, names of learned tensors; `rule`; `lr`; `momentum` of SGD, beta_1 of Adam, AdamW and LAMB (beta_2 is 0.999);
-    `decay`, weight decay of these;
-    `clip`, the largest norm of the group's gradient (None: any); `bounds`, between which the tensors are held after a step.
+    Arguments: `tensors`, names of learned tensors; `rule`; `lr`; `momentum` of SGD, beta_1 of Adam, AdamW and LAMB (beta_2 is
+    0.999); `decay`, weight decay of these; `clip`, the largest norm of the group's gradient (None: any); `bounds`, between which
+    the tensors are held after a step.
     """
 
     tensors: tuple[str, ...]

@@ -155,9 +155,7 @@ class Draw:
         training = replace(training or source.on_the_way.training, epochs=epochs, drop_after=epochs)
         what = (source.seed, "network", self.iteration)
         try:
-            yield Trainer(
-                network, lambda i: images[carry(i, images.device)], labels, training, *what, rule=rule, loss=loss
-            )
+            yield Trainer(network, lambda i: images[carry(i, images.device)], labels, training, *what, rule=rule, loss=loss)
         finally:
             network.requires_grad_(False).zero_grad(set_to_none=True)
 

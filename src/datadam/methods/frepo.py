@@ -57,7 +57,9 @@ class FRePo(Method):
 
     name: ClassVar[str] = "frepo"
     family: ClassVar[str] = "kernel regression"
-    description: ClassVar[str] = "real images regressed on synthetic ones with learned labels, in features of networks on their way"
+    description: ClassVar[str] = (
+        "real images regressed on synthetic ones with learned labels, in features of networks on their way"
+    )
     separable: ClassVar[bool] = False
     trains_networks: ClassVar[bool] = True
     real_gradient: ClassVar[bool] = False
@@ -90,13 +92,11 @@ class FRePo(Method):
 
     def groups(self, images: Group) -> Sequence[Group]:
         """The labels by the rule of the images, at a rate of their own."""
-        labels = Group(tensors=("labels",), rule=images.rule, lr=self.lr_labels, momentum=images.momentum)
-        return (images, labels) if self.lr_labels else (images,)
+        return ridge.groups(images, self.lr_labels)
 
     def start_values(self, synthetic: SyntheticSet, given: object) -> dict[str, Tensor]:
         """One-hot minus 1 / K."""
-        numbers = torch.arange(len(synthetic.classes)).repeat_interleave(torch.tensor(synthetic.counts))
-        return {"labels": ridge.centred(numbers, len(synthetic.classes))} if self.lr_labels else {}
+        return ridge.first_labels(synthetic) if self.lr_labels else {}
 
     def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
         """The pool, ready `at` the first image step, each network as if it were older than the one before."""
@@ -109,9 +109,7 @@ class FRePo(Method):
 
     def labels(self, synthetic: SyntheticSet) -> Tensor:
         """y_S [N, K]."""
-        classes, labels = len(synthetic.classes), synthetic.labels()
-        y = labels if labels.is_floating_point() else ridge.centred(labels, classes).to(synthetic.stored)
-        return y / (classes / 10) ** 0.5
+        return ridge.targets(synthetic).to(synthetic.stored) / (len(synthetic.classes) / 10) ** 0.5
 
     def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
         """The network of the image step before trains for one step, or makes room for the next."""
@@ -137,8 +135,7 @@ class FRePo(Method):
             own = features(network, draw, together)
         solved = ridge.weights(own @ own.T, torch.cat([y, y]) if self.mirror else y, self.ridge)
         wanted = torch.tensor(classes).repeat_interleave(torch.tensor([draw.real_count(k) for k in classes])).to(y.device)
-        first, second = y.topk(2).values.unbind(1)
-        margin = -(first - second).clamp(max=1 / len(classes)).mean()[None]
+        margin = -y.topk(2).values.diff(dim=1).neg().clamp(max=1 / len(classes)).mean()[None]
         predicted = torch.cat(real) @ own.T @ solved
         yield {"regression": ridge.squared_error(predicted, ridge.centred(wanted, len(classes))), "margin": margin.double()}
 

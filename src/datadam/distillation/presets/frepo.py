@@ -13,9 +13,9 @@ def frepo(real: Kind, ipc: int) -> Recipe:
     """FRePo: 500 000 iterations of LAMB (rate 3e-4) with 1 024 real images, a pool of ten networks with batch norm.
 
     The released ConvNet doubles its channels with each block, 128, 256, 512. Mirrored copies stand in the kernel except for
-    digits and clothes, and for CIFAR-100 and Tiny ImageNet from 10 images per class on. Whitened, except for digits and clothes; the
-    released whitening adds a tenth of the mean variance, ours 0.1.
-    Published, CIFAR-10 ipc 1 / 10 / 50: 46.8 / 65.5 / 71.7 %, by squared error on networks without norm.
+    digits and clothes, and for CIFAR-100 and Tiny ImageNet from 10 images per class on. Whitened, except for digits and clothes;
+    the released whitening adds a tenth of the mean variance, ours 0.1. Published, CIFAR-10 ipc 1 / 10 / 50: 46.8 / 65.5 / 71.7 %,
+    by squared error on networks without norm.
     """
     classes, plain = CLASSES.get(real.name, 10), real.name in MIRRORLESS or not real.flips
     mirror = 0 if plain or (real.name in CLASSES and ipc > 1) else 1
