@@ -100,7 +100,7 @@ class DD(Method):
     def cost(self, size: Size) -> Cost:
         """Synthetic images on the way and back in each pass, real ones forward and back; one step's maps, and all weights."""
         images, steps = sum(size.synthetic), self.epochs * -(-max(size.synthetic) // self.per_step)
-        passes = images * self.epochs * (lookahead.FORWARD + lookahead.BACK) + lookahead.REAL * sum(size.real)
+        passes: float = images * self.epochs * (lookahead.FORWARD + lookahead.BACK) + lookahead.REAL * sum(size.real)
         passes += BACKWARD * size.trained
         together = min(images, self.per_step * len(size.synthetic))
         maps = max(MAPS * (together if size.couples else min(together, size.chunk)), 5 * min(max(size.real), size.chunk))

@@ -17,7 +17,8 @@ Students learn y_S as softmax(y_S / temperature) by cross-entropy (released code
 Letters: K classes, M synthetic images with their mirrored copies, N without, B real images, D numbers of the feature.
 """
 
-from collections.abc import Generator, Sequence
+import math
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,21 +26,22 @@ import torch
 from torch import Tensor
 
 from datadam.methods import online, ridge
-from datadam.methods.base import Group, Method, Parts, State
+from datadam.methods.base import Parts, State
 from datadam.methods.cost import Cost, Size, general
 from datadam.methods.draw import Draw
 from datadam.methods.networks import arithmetic, augmented, evaluating
+from datadam.methods.regressing import Regressing
 from datadam.nets import Network
 from datadam.rng import stream
 from datadam.sets.synthetic import SyntheticSet
-from datadam.settings import finite, refuse, require
+from datadam.settings import finite, require
 from datadam.training.trainer import Training
 
 BATCH = 1000  # synthetic images that a network of the pool trains on in a step
 
 
 @dataclass(frozen=True, kw_only=True)
-class FRePo(Method):
+class FRePo(Regressing):
     """Regress real images on the synthetic ones in the features of a pool of networks on their way.
 
     Arguments: `pool`, networks; `most_steps` that one trains before it is drawn anew; `lr_network` of Adam on it; `lr_labels`, of
@@ -51,52 +53,28 @@ class FRePo(Method):
     most_steps: int = 100
     lr_network: float = 3e-4
     lr_labels: float = 3e-4
-    ridge: float = 1e-6
     mirror: int = 1
-    temperature: float = 0.2
 
     name: ClassVar[str] = "frepo"
-    family: ClassVar[str] = "kernel regression"
     description: ClassVar[str] = (
         "real images regressed on synthetic ones with learned labels, in features of networks on their way"
     )
-    separable: ClassVar[bool] = False
     trains_networks: ClassVar[bool] = True
     real_gradient: ClassVar[bool] = False
     citation: ClassVar[str] = """@inproceedings{zhou2022frepo,
   title={Dataset Distillation using Neural Feature Regression},
   author={Zhou, Yongchao and Nezhadarya, Ehsan and Ba, Jimmy}, booktitle={NeurIPS}, year={2022}}"""
 
-    def __post_init__(self) -> None:
+    def more_faults(self) -> list[str]:
+        """Of the pool."""
         faults: list[str] = []
         for name in ("pool", "most_steps"):
             value = getattr(self, name)
             require(type(value) is int and value >= 1, f"{name} is {value!r}; it must be a whole number >= 1", faults)
-        for name in ("lr_network", "ridge", "temperature"):
-            value = getattr(self, name)
-            require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
-        value = self.lr_labels
-        require(finite(value) and value >= 0, f"lr_labels is {value!r}; it must be a number >= 0", faults)
+        value = self.lr_network
+        require(finite(value) and value > 0, f"lr_network is {value!r}; it must be a number > 0", faults)
         require(self.mirror in (0, 1), f"mirror is {self.mirror!r}; it must be 0 or 1", faults)
-        refuse(faults)
-
-    @property
-    def learns(self) -> frozenset[str]:  # type: ignore[override]
-        """The images, and the labels unless their rate is 0."""
-        return frozenset({"images", "labels"} if self.lr_labels else {"images"})
-
-    @property
-    def label_temperature(self) -> float:
-        """That of the setting."""
-        return self.temperature
-
-    def groups(self, images: Group) -> Sequence[Group]:
-        """The labels by the rule of the images, at a rate of their own."""
-        return ridge.groups(images, self.lr_labels)
-
-    def start_values(self, synthetic: SyntheticSet, given: object) -> dict[str, Tensor]:
-        """One-hot minus 1 / K."""
-        return ridge.first_labels(synthetic) if self.lr_labels else {}
+        return faults
 
     def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
         """The pool, ready `at` the first image step, each network as if it were older than the one before."""
@@ -109,7 +87,8 @@ class FRePo(Method):
 
     def labels(self, synthetic: SyntheticSet) -> Tensor:
         """y_S [N, K]."""
-        return ridge.targets(synthetic).to(synthetic.stored) / (len(synthetic.classes) / 10) ** 0.5
+        scaled: Tensor = ridge.targets(synthetic).to(synthetic.stored) / math.sqrt(len(synthetic.classes) / 10)
+        return scaled
 
     def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
         """The network of the image step before trains for one step, or makes room for the next."""

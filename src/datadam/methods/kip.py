@@ -14,7 +14,7 @@ sets; the kernel with parameters in their "standard" form is not here. The relea
 Letters: K classes, M training images of the synthetic set S, B real images.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from datadam.methods import ridge
-from datadam.methods.base import Group, Method, Parts, State
+from datadam.methods.base import Parts, State
 from datadam.methods.cost import Cost, Size
 from datadam.methods.draw import Draw
 from datadam.methods.networks import augmented
 from datadam.methods.ntk import KINDS, ntk, pairs
+from datadam.methods.regressing import Regressing
 from datadam.sets.synthetic import SyntheticSet
-from datadam.settings import finite, refuse, require
+from datadam.settings import require
 
 TOGETHER = 4_000_000  # products of a layer that a piece of the real side makes, about
 ALIVE = 12  # tensors of a layer that wait for the way back
@@ -36,7 +37,7 @@ WORK = 6000  # operations that a product counts in a layer, forward and back
 
 
 @dataclass(frozen=True, kw_only=True)
-class KIP(Method):
+class KIP(Regressing):
     """Regress real images on the synthetic ones by the kernel of an infinitely wide network.
 
     Arguments: `kernel`, "fc", "conv" or "pooled", and its `depth` (ntk.py); `lr_labels` of the images' rule on the labels (0:
@@ -46,47 +47,20 @@ class KIP(Method):
 
     kernel: str = "fc"
     depth: int = 1
-    lr_labels: float = 0.0
-    ridge: float = 1e-6
-    temperature: float = 0.2
 
     name: ClassVar[str] = "kip"
-    family: ClassVar[str] = "kernel regression"
     description: ClassVar[str] = "real images regressed on synthetic ones by the tangent kernel of an infinitely wide network"
-    separable: ClassVar[bool] = False
     needs_network: ClassVar[bool] = False
     citation: ClassVar[str] = """@inproceedings{nguyen2021kip,
   title={Dataset Meta-Learning from Kernel Ridge-Regression},
   author={Nguyen, Timothy and Chen, Zhourong and Lee, Jaehoon}, booktitle={ICLR}, year={2021}}"""
 
-    def __post_init__(self) -> None:
+    def more_faults(self) -> list[str]:
+        """Of the kernel."""
         faults: list[str] = []
         require(self.kernel in KINDS, f"kernel is {self.kernel!r}; allowed: {', '.join(KINDS)}", faults)
         require(type(self.depth) is int and self.depth >= 1, f"depth is {self.depth!r}; it must be a whole number >= 1", faults)
-        for name in ("ridge", "temperature"):
-            value = getattr(self, name)
-            require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
-        value = self.lr_labels
-        require(finite(value) and value >= 0, f"lr_labels is {value!r}; it must be a number >= 0", faults)
-        refuse(faults)
-
-    @property
-    def learns(self) -> frozenset[str]:  # type: ignore[override]
-        """The images, and the labels where they have a rate."""
-        return frozenset({"images", "labels"} if self.lr_labels else {"images"})
-
-    @property
-    def label_temperature(self) -> float:
-        """That of the setting."""
-        return self.temperature
-
-    def groups(self, images: Group) -> Sequence[Group]:
-        """The labels by the rule of the images, at a rate of their own."""
-        return ridge.groups(images, self.lr_labels)
-
-    def start_values(self, synthetic: SyntheticSet, given: object) -> dict[str, Tensor]:
-        """One-hot minus 1 / K."""
-        return ridge.first_labels(synthetic) if self.lr_labels else {}
+        return faults
 
     def loss(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Parts:
         """regression [1], and then for each piece of the real side what it adds to the gradient, and 0 to the value."""

@@ -101,7 +101,7 @@ class LD(Method):
 
     def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
         """The first network, and no accuracy seen."""
-        return {"at": draw.iteration, "seen": tensor([])} | online.fresh(draw, 0, 0)
+        return online.fresh(draw, 0, 0) | {"at": draw.iteration, "seen": tensor([])}
 
     def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
         """The network trains for a step on the set as it is by now, or is drawn anew where that has led nowhere for long."""

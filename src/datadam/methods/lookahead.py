@@ -31,7 +31,7 @@ def on_real(student: Student, draw: Draw) -> Outcome:
 
     def outcome(weights: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         leaf, value, slope = weights.detach().requires_grad_(), torch.zeros_like(weights[0]), torch.zeros_like(weights)
-        for x, numbers in _real(student, draw):
+        for x, numbers in _real(draw):
             with torch.enable_grad():
                 loss = student.loss(leaf, x, numbers) / count
             slope += torch.autograd.grad(loss, leaf)[0]
@@ -41,14 +41,14 @@ def on_real(student: Student, draw: Draw) -> Outcome:
     return outcome
 
 
-def _real(student: Student, draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
+def _real(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
     """Real images [B, C, H, W] and class numbers [B], class after class, or all at once where the network couples them."""
     pieces = [
         (augmented(draw, k, x), torch.full((len(x),), k, device=x.device))
         for k in range(len(draw.source.real.classes))
         for x in draw.real_chunks(k)
     ]
-    if student.network.couples_images:
+    if draw.source.network.couples_images:
         x, numbers = zip(*pieces, strict=True)
         pieces = [(torch.cat(x), torch.cat(numbers))]
     yield from pieces

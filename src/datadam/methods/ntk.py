@@ -84,8 +84,9 @@ def _weights(s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 def _relu(s: Tensor, t: Tensor, va: Tensor, vb: Tensor) -> tuple[Tensor, Tensor]:
     root = (va * vb).sqrt()
     cosine = (s / root).clamp(-SAME, SAME)
-    angle = torch.where(s > SAME * root, 0.0, cosine.arccos())
-    s = root * ((1 - cosine.square()).sqrt() + (math.pi - angle) * cosine) / (2 * math.pi)
+    same = s > SAME * root
+    angle = torch.where(same, 0.0, cosine.arccos())
+    s = torch.where(same, root / 2, root * (angle.sin() + (math.pi - angle) * cosine) / (2 * math.pi))
     return s, t * (math.pi - angle) / (2 * math.pi)
 
 

@@ -7,13 +7,10 @@ Kernels are in float64, whatever the images are in: the ridge is small, and the 
 Letters: M images of the set S, B others, N training images of the synthetic set, K classes, D numbers of a feature.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datadam.methods.base import Group
 from datadam.sets.synthetic import SyntheticSet
 
 
@@ -56,15 +53,3 @@ def targets(synthetic: SyntheticSet) -> Tensor:
     """What the training images are regressed on [N, K]: learned labels as they are, or class numbers centred."""
     labels = synthetic.labels()
     return labels if labels.is_floating_point() else centred(labels, len(synthetic.classes))
-
-
-def first_labels(synthetic: SyntheticSet) -> dict[str, Tensor]:
-    """Class numbers centred [M, K], one row a stored image, for labels that are learned."""
-    numbers = torch.arange(len(synthetic.classes)).repeat_interleave(torch.tensor(synthetic.counts))
-    return {"labels": centred(numbers, len(synthetic.classes))}
-
-
-def groups(images: Group, lr_labels: float) -> Sequence[Group]:
-    """What is stepped: the images, and the labels by their rule at a rate of their own, unless that is 0."""
-    labels = Group(tensors=("labels",), rule=images.rule, lr=lr_labels, momentum=images.momentum)
-    return (images, labels) if lr_labels else (images,)
