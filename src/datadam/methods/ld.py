@@ -101,7 +101,8 @@ class LD(Method):
 
     def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
         """The first network, and no accuracy seen."""
-        return online.fresh(draw, 0, 0) | {"at": draw.iteration, "seen": tensor([])}
+        first: State = {"at": draw.iteration, "seen": tensor([])}
+        return first | online.fresh(draw, 0, 0)
 
     def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
         """The network trains for a step on the set as it is by now, or is drawn anew where that has led nowhere for long."""
