@@ -172,6 +172,11 @@ class Draw:
         """How many images `real(k)` gives."""
         return min(self.source.batch_real, len(self.source.real.by_class[k]))
 
+    def real_numbers(self) -> Tensor:
+        """Class numbers [B] of the real images of all classes, class after class."""
+        counts = [self.real_count(k) for k in range(len(self.source.real.classes))]
+        return carry(torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)), self.source.device)
+
     def _chosen(self, k: int) -> Tensor:
         ready = self.source.ready.get((self.iteration, k))
         return ready[0] if ready else self._choose(k, self.source.batch_real, "real")

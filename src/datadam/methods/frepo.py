@@ -113,10 +113,10 @@ class FRePo(Regressing):
             together = torch.cat([images, images.flip(-1)]) if self.mirror else images
             own = features(network, draw, together)
         solved = ridge.weights(own @ own.T, torch.cat([y, y]) if self.mirror else y, self.ridge)
-        wanted = torch.tensor(classes).repeat_interleave(torch.tensor([draw.real_count(k) for k in classes])).to(y.device)
+        wanted = ridge.centred(draw.real_numbers(), len(classes))
         margin = -y.topk(2).values.diff(dim=1).neg().clamp(max=1 / len(classes)).mean()[None]
         predicted = torch.cat(real) @ own.T @ solved
-        yield {"regression": ridge.squared_error(predicted, ridge.centred(wanted, len(classes))), "margin": margin.double()}
+        yield {"regression": ridge.squared_error(predicted, wanted), "margin": margin.double()}
 
     def cost(self, size: Size) -> Cost:
         """Real images once, synthetic ones forward and back with their copies, and a training step; all graphs at once."""

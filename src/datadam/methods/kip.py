@@ -67,27 +67,25 @@ class KIP(Regressing):
         images, y = synthetic.images(), ridge.targets(synthetic)
         still = images.detach()
         with torch.no_grad():
-            known = [(ntk(x, still, self.kernel, self.depth), numbers) for x, numbers in self._pieces(draw, still)]
-        across = torch.cat([kernel for kernel, _ in known]).requires_grad_()
-        wanted = ridge.centred(torch.cat([numbers for _, numbers in known]), len(synthetic.classes))
+            known = [ntk(x, still, self.kernel, self.depth) for x in self._pieces(draw, still)]
+        across = torch.cat(known).requires_grad_()
+        wanted = ridge.centred(draw.real_numbers(), len(synthetic.classes))
         solved = ridge.weights(ntk(images, images, self.kernel, self.depth), y, self.ridge)
         value = ridge.squared_error(across @ solved, wanted)
         (slopes,) = torch.autograd.grad(value.sum(), across, retain_graph=True)
         yield {"regression": value}
         del solved, value
-        first = 0
-        for x, numbers in self._pieces(draw, still):
+        for x, slope in zip(self._pieces(draw, still), slopes.split([len(kernel) for kernel in known]), strict=True):
             kernel = ntk(x, synthetic.images(), self.kernel, self.depth)
-            slope = slopes[first : (first := first + len(numbers))]
             yield {"regression": (slope * (kernel - kernel.detach())).sum()[None]}
 
-    def _pieces(self, draw: Draw, synthetic: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The real images [B, C, H, W] of the iteration and their class numbers [B], some at a time."""
+    def _pieces(self, draw: Draw, synthetic: Tensor) -> Iterator[Tensor]:
+        """The real images [B, C, H, W] of the iteration, class after class, some at a time."""
         shape = draw.source.real.shape
         size = min(draw.source.plan.chunk, max(1, TOGETHER // (len(synthetic) * pairs(self.kernel, shape))))
         for k in range(len(draw.source.real.classes)):
             for x in draw.real_chunks(k, size):
-                yield augmented(draw, k, x), torch.full((len(x),), k, device=x.device)
+                yield augmented(draw, k, x)
 
     def cost(self, size: Size) -> Cost:
         """No network: products of pairs of images, those of the synthetic set all at once."""

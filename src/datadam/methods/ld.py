@@ -101,8 +101,7 @@ class LD(Method):
 
     def init(self, synthetic: SyntheticSet, draw: Draw) -> State:
         """The first network, and no accuracy seen."""
-        first: State = {"at": draw.iteration, "seen": tensor([])}
-        return first | online.fresh(draw, 0, 0)
+        return {"at": draw.iteration, "seen": tensor([]), **online.fresh(draw, 0, 0)}
 
     def between(self, state: State, synthetic: SyntheticSet, draw: Draw) -> Generator[State, None, None]:
         """The network trains for a step on the set as it is by now, or is drawn anew where that has led nowhere for long."""
@@ -140,15 +139,12 @@ class LD(Method):
         head = ridge.head(network.features(synthetic.images()[chosen]).embedding, wanted, self.ridge)
         with torch.no_grad():
             real = [network.features(augmented(draw, k, x)).embedding for k in classes for x in draw.real_chunks(k)]
-        labels = torch.arange(len(classes)).repeat_interleave(torch.tensor([draw.real_count(k) for k in classes]))
-        yield {"loss": F.cross_entropy(self.scale * ridge.with_one(torch.cat(real)) @ head, labels.to(head.device))[None]}
+        yield {"loss": F.cross_entropy(self.scale * ridge.with_one(torch.cat(real)) @ head, draw.real_numbers())[None]}
 
     def cost(self, size: Size) -> Cost:
         """A batch on the way and back, or forward and back; real images; the training; and the accuracy."""
-        count = sum(size.synthetic)
-        share = min(1.0, self.inner_batch / count)
+        share = min(1.0, self.inner_batch / (count := sum(size.synthetic)))
         through, real = (lookahead.FORWARD + lookahead.BACK, lookahead.REAL) if self.way == "lookahead" else (3, 1)
         cost = general(size, real=real, synthetic=share * (through + 3), each_class=QUERY, trains=True)
-        together = min(count, self.inner_batch)
-        maps = MAPS * (together if size.couples else min(together, size.chunk)) * sum(size.blocks)
+        maps = MAPS * min(count, self.inner_batch, count if size.couples else size.chunk) * sum(size.blocks)
         return Cost(passes=cost.passes, bytes=max(cost.bytes, maps) + ROWS * size.weights)
