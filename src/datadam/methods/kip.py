@@ -32,7 +32,7 @@ from datadam.sets.synthetic import SyntheticSet
 from datadam.settings import require
 
 TOGETHER = 4_000_000  # products of a layer that a piece of the real side makes, about
-ALIVE = 12  # tensors of a layer that wait for the way back
+ALIVE, BESIDE = 15, 18  # tensors of a layer that wait for the way back, and such beside them (measured)
 WORK = 6000  # operations that a product counts in a layer, forward and back
 
 
@@ -93,6 +93,6 @@ class KIP(Regressing):
             return Cost(passes=0.0, bytes=0.0)
         m, each = sum(size.synthetic), pairs(self.kernel, size.shape)
         products = (m * m + 2 * m * sum(size.real)) * each
-        alive = 8.0 * ALIVE * self.depth * (max(TOGETHER, m * m * each) + m * each)
+        alive = 8.0 * (ALIVE * self.depth + BESIDE) * (max(TOGETHER, m * m * each) + m * each)
         cure = "take the kernel fc (kernel=fc), which needs one number for a pair of images"
         return Cost(passes=0.0, operations=WORK * self.depth * products, bytes=alive, cure=cure)

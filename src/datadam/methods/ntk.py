@@ -72,8 +72,11 @@ def _seen(s: Tensor, kind: str) -> Tensor:
         return F.avg_pool2d(s.flatten(0, -3), 3, stride=1, padding=1).view(s.shape)
     h, w = s.shape[-2:]
     wide = F.pad(s, (1,) * 8)
-    shifts = [wide[..., y : y + h, x : x + w, y : y + h, x : x + w] for y in range(3) for x in range(3)]
-    return torch.stack(shifts).sum(0) / 9
+    total = torch.zeros_like(s)
+    for y in range(3):
+        for x in range(3):
+            total = total + wide[..., y : y + h, x : x + w, y : y + h, x : x + w]
+    return total / 9
 
 
 def _weights(s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
