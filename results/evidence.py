@@ -35,6 +35,8 @@ class Row:
     judged: str = ""  # more options of the evaluation at the small scale
 
 
+NARROWER = "convnet3:width=32"
+FASTER = "--set optimizer=adam --set lr_images=0.01 --set lr_labels=0.005"  # LAMB at the released rate takes 500 000 steps
 ROWS = {
     "mnist-ipc10": Row("mnist", "--ipc 10", "--iterations 1000 --batch-real 64", 5, random=2, whole_epochs=1),
     "mnist-ipc1": Row("mnist", "--ipc 1", "--iterations 500 --batch-real 64", 5, random=5),
@@ -69,6 +71,48 @@ ROWS = {
         judged="--precision bfloat16",
     ),
     "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision bfloat16"),
+    "mnist-ipc10-kip": Row(
+        "mnist", "--ipc 10 --method kip", f"--net {NARROWER} --batch-real 200", 2, judged="--precision bfloat16 --epochs 300"
+    ),
+    "mnist-ipc10-frepo": Row(
+        "mnist",
+        "--ipc 10 --method frepo",
+        f"--net {NARROWER} --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set pool=5 --set lr_network=0.001",
+        2,
+        judged="--precision bfloat16 --epochs 300",
+    ),
+    "mnist-ipc10-dd": Row(
+        "mnist",
+        "--ipc 10 --method dd",
+        f"--net {NARROWER} --iterations 200 --batch-real 32 --set init=default --set rate=0.05 --set lr_rate=0.0005 "
+        "--set lr_images=0.03",
+        2,
+        judged="--precision bfloat16 --epochs 300",
+    ),
+    "mnist-ipc10-ld": Row(
+        "mnist",
+        "--ipc 10 --method ld",
+        f"--net {NARROWER} --iterations 600 --batch-real 32 --set lr_labels=0.05 --set inner_lr=0.05",
+        2,
+        judged="--precision bfloat16 --epochs 300",
+    ),
+    "cifar10-ipc1-frepo": Row(
+        "cifar10",
+        "--ipc 1 --method frepo",
+        f"--net convnet3 --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set lr_network=0.001",
+        2,
+        judged="--precision bfloat16",
+    ),
+    "cifar10-ipc10-frepo": Row(
+        "cifar10",
+        "--ipc 10 --method frepo",
+        f"--net convnet3 --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set lr_network=0.001",
+        2,
+        judged="--precision bfloat16 --epochs 300",
+    ),
+    "cifar10-ipc10-kip": Row(
+        "cifar10", "--ipc 10 --method kip", "--net convnet3 --batch-real 200", 2, judged="--precision bfloat16 --epochs 300"
+    ),
     "mnist-ipc10-calm": Row("mnist", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision bfloat16"),
     "mnist-ipc1-calm": Row("mnist", "--ipc 1 --preset calm-quick --set decoder=plain", "", 5, judged="--precision bfloat16"),
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),

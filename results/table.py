@@ -19,6 +19,8 @@ from typing import Any
 from comparisons import shown
 from words import EARLIER, NONE, TITLES, command, count, earlier, machine, markdown
 
+from datadam.sets.kind import Kind
+
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {  # document -> its tables of `datadam compare`, each between markers of its own
     "docs/choose.md": ("methods-mnist", "methods-cifar10", "precision-mnist", "precision-cifar10"),
@@ -29,12 +31,28 @@ SOURCES = {
     "1": "Sajedi et al., DataDAM, ICCV 2023, tables 1 and 2: means over 5 sets of 20 networks, ± standard deviation where copied",
     "2": "a course report on DataDAM (University of Toronto): ConvNet-3, 1 000 iterations, no intervals given",
     "3": "the page of VICO-UoE/DatasetCondensation, the released code of DC, DSA and DM",
+    "4": "Zhou et al., FRePo, NeurIPS 2022: learned labels, students without norm, squared error",
 }
 PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # data -> ipc -> (what, accuracy in %, source)
     "cifar10": {
         None: (("whole set", "84.8", "1"),),
-        1: (("DataDAM", "32.0 ± 1.2", "1"), ("DM", "26.0 ± 0.8", "1"), ("random", "14.4", "1")),
-        10: (("DataDAM", "54.2 ± 0.8", "1"), ("DM", "48.9 ± 0.6", "1"), ("random", "26.0", "1")),
+        1: (
+            ("DataDAM", "32.0 ± 1.2", "1"),
+            ("DM", "26.0 ± 0.8", "1"),
+            ("random", "14.4", "1"),
+            ("FRePo", "46.8", "4"),
+            ("KIP", "29.8 ± 1.0", "1"),
+            ("LD", "25.7 ± 0.7", "1"),
+        ),
+        10: (
+            ("DataDAM", "54.2 ± 0.8", "1"),
+            ("DM", "48.9 ± 0.6", "1"),
+            ("random", "26.0", "1"),
+            ("FRePo", "65.5", "4"),
+            ("KIP", "46.1 ± 0.7", "1"),
+            ("DD", "36.8 ± 1.2", "1"),
+            ("LD", "38.3 ± 0.4", "1"),
+        ),
         50: (("DataDAM", "67.0 ± 0.4", "1"), ("DM", "63.0 ± 0.4", "1"), ("random", "43.4", "1")),
     },
     "cifar100": {
@@ -66,7 +84,9 @@ PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # 
         50: (("DC", "83.6", "3"), ("DSA", "88.7", "3")),
     },
 }
-METHODS = {"datadam": "DataDAM", "dm": "DM", "calm": "CALM"}
+METHODS = {
+    "datadam": "DataDAM", "dm": "DM", "calm": "CALM", "frepo": "FRePo", "kip": "KIP", "dd": "DD", "ld": "LD",
+}  # fmt: skip
 SCALES = {
     "full": "at the published sizes",
     "small": "at a small scale, which is not the published one: fewer iterations, fewer real images in each of them, fewer "
@@ -247,7 +267,7 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
         zca = card["transform"]["zca"]
         other = [what for key, what in (("seed", "seed"), ("start", "start")) if str(recipe[key]) not in ("0", "real")]
         extra = "".join(f", {what} {recipe[what]}" for what in other) + (", ZCA" if zca else "")
-        extra += f", decoded by {recipe['decoder']}" if recipe.get("decoder", "plain") != "plain" else ""
+        extra += Kind.of_card({"decoder": recipe.get("decoder", "plain"), "labels": card.get("labels")}).words
         extra += ", earlier normalisation" if _earlier(row) else ""
         random, whole = (_accuracy(_shared(row, kept, of)) for of in ("random", "whole"))
         if zca:
@@ -321,7 +341,8 @@ def _published(row: Row) -> list[tuple[str, str, str]]:
     """The published numbers for this data and ipc, save those of the method that this row is not."""
     table = PUBLISHED.get(row.card["data"]["name"], {})
     own = METHODS.get(row.recipe["method"]["name"], "")
-    others = set() if own == "CALM" else set(METHODS.values()) - {own}  # CALM has none of its own
+    others = set(METHODS.values()) - {own}
+    others -= {"DataDAM", "DM"} if own == "CALM" else set()  # which has none of its own
     found = (*table.get(row.recipe["ipc"], ()), *table.get(None, ()))
     return [entry for entry in found if entry[0] not in others]
 

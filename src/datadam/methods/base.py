@@ -30,13 +30,13 @@ Parts = Generator[dict[str, Tensor], None, None]
 class Group:
     """What one optimiser steps.
 
-    Arguments: `tensors`, names of learned tensors; `rule`; `lr`; `momentum` of SGD, beta_1 of Adam and AdamW (beta_2 is 0.999);
-    `decay`, weight decay of Adam and AdamW;
-    `clip`, the largest norm of the group's gradient (None: any); `bounds`, between which the tensors are held after a step.
+    Arguments: `tensors`, names of learned tensors; `rule`; `lr`; `momentum` of SGD, beta_1 of Adam, AdamW and LAMB (beta_2 is
+    0.999); `decay`, weight decay of these; `clip`, the largest norm of the group's gradient (None: any); `bounds`, between which
+    the tensors are held after a step.
     """
 
     tensors: tuple[str, ...]
-    rule: Literal["sgd", "adam", "adamw"] = "sgd"
+    rule: Literal["sgd", "adam", "adamw", "lamb"] = "sgd"
     lr: float
     momentum: float = 0.0
     decay: float = 0.0
@@ -93,6 +93,11 @@ class Method:
     def only_features(self) -> bool:
         """Whether it reads features alone, so that networks need no classifier."""
         return False
+
+    @property
+    def label_temperature(self) -> float:
+        """At which students learn the labels, of a method that learns them: softmax(labels / temperature)."""
+        return 1.0
 
     def groups(self, images: Group) -> Sequence[Group]:
         """What the optimisers step, from the recipe's group of the `images`; a method that learns more adds groups of its own."""

@@ -68,10 +68,10 @@ def lowers_its_loss(candidate: Candidate) -> None:
     asked = candidate.recipe(**(LEARNS | candidate.settings))
     real = small_data()
     run = begun(real, asked)
-    start = images_of(run).clone()
-    end = finished(run)["images"]
-    held_out = [Still(asked.change({"seed": seed}), real, start) for seed in HELD_OUT]
-    before, after = sum(still.loss(start) for still in held_out), sum(still.loss(end) for still in held_out)
+    start = {name: values.clone() for name, values in run.state.tensors.items()}
+    end = finished(run)
+    held_out = [Still(asked.change({"seed": seed}), real, start["images"]) for seed in HELD_OUT]
+    before, after = (sum(still.loss(**values) for still in held_out) for values in (start, end))
     expect(
         before - after > FALLS * abs(before),
         f"it is {after:.4g} at the end and {before:.4g} at the start; try another lr_images or start",
@@ -109,7 +109,8 @@ def has_the_right_gradient(candidate: Candidate) -> None:
     real = small_data()
     still = Still(candidate.recipe(), real, noise(real, 2))
     found = still.at("images", noise(real, 2))
-    expect((found.images.unflatten(0, (K, 2)).flatten(1).norm(dim=1) > 0).all(), "a class has no gradient")
+    moved = still.gradient(noise(real, 2))
+    expect((moved.unflatten(0, (K, 2)).flatten(1).norm(dim=1) > 0).all(), "a class has no gradient")
     for name, gradient in found.of.items():
         expect(torch.isfinite(gradient).all(), f"the gradient of the {name} is not finite")
         here = still.run.state.tensors[name].clone()

@@ -21,7 +21,10 @@ from datadam.rng import carry, stream
 
 COMPILING_PAYS = 300  # steps of one training above which compiling is worth its half minute
 WARM = 0.15  # the part of a training of the schedule "cycle" in which the rate rises
+BUFFERS = {"momentum_buffer": "momentum", "exp_avg": "average", "exp_avg_sq": "square"}  # of a rule, and where a state has them
 LOOK_EVERY = 10  # epochs after which the loss is looked at on a GPU, which must finish all its work for that
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,9 @@ def train(
             yield trainer.done // trainer.steps_an_epoch
 
 
+Rule = Callable[[Network, Training], torch.optim.Optimizer]
+
+
 @dataclass(frozen=True)
 class Forward:
     """How a network is called in a training.
@@ -133,7 +139,8 @@ class Trainer:
 
     Arguments: `network`, trained in place; `images`, gives the images [B, C, H, W] of some indices [B]; `labels`, class numbers
     [N] or probabilities [N, K]; `training`; `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling
-    the network; `transform`, between the images' space and pixels, which an augmentation of pixels needs; `watchers`, by name.
+    the network; `transform`, between the images' space and pixels, which an augmentation of pixels needs; `watchers`, by name;
+    `rule` and `loss`, where they are other than SGD and cross-entropy.
     """
 
     def __init__(
@@ -147,6 +154,8 @@ class Trainer:
         forward: "Forward | None" = None,
         transform: Transform | None = None,
         watchers: Mapping[str, Watcher] | None = None,
+        rule: Rule | None = None,
+        loss: Loss = F.cross_entropy,
     ) -> None:
         self.network, self.training, self.watchers, self.done = network, training, watchers or {}, 0
         self.steps_an_epoch = -(-len(labels) // training.batch)
@@ -155,7 +164,8 @@ class Trainer:
         self._images, self._labels, self._transform = images, labels.to(self._device), transform
         self.forward = forward or Forward(network)
         self.seed, self._what = seed, what
-        self._optimizer: torch.optim.SGD | None = None
+        self._rule, self._loss = rule or sgd, loss
+        self._optimizer: torch.optim.Optimizer | None = None
         self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())  # of an epoch, by its number
 
     def step(self) -> None:
@@ -186,19 +196,19 @@ class Trainer:
         logits, losses = [], []
         for images, truth in zip(x.split(size), labels.split(size), strict=True):
             logits.append(self.forward(images))
-            loss = F.cross_entropy(logits[-1], truth) * (len(images) / len(x))
+            loss = self._loss(logits[-1], truth) * (len(images) / len(x))
             loss.backward()
             losses.append(loss.detach())
         return torch.cat([part.detach() for part in logits]), torch.stack(losses).sum()
 
-    def _ready(self, epoch: int, place: int) -> torch.optim.SGD:
+    def _ready(self, epoch: int, place: int) -> torch.optim.Optimizer:
         """The optimiser, all set for a step of this epoch."""
         if self._optimizer is None:
             self.network.train()
-            self._optimizer = _sgd(self.network, self.training)
+            self._optimizer = self._rule(self.network, self.training)
         if self._batches[0] != epoch:
             if self.training.fresh_optimizer and (epoch, place) == (self.training.drop, 0):
-                self._optimizer = _sgd(self.network, self.training)
+                self._optimizer = self._rule(self.network, self.training)
             order = torch.randperm(len(self._labels), generator=stream(self.seed, *self._what, "order", epoch))
             self._batches = epoch, order.split(self.training.batch)
         for group in self._optimizer.param_groups:
@@ -215,9 +225,10 @@ class Trainer:
         """All that a training goes on from: the result so far, the steps done, and the optimiser's memory of gradients."""
         memory = self._optimizer.state if self._optimizer else {}
         buffers = {
-            f"momentum/{name}": _copy(memory[p]["momentum_buffer"])
+            f"{BUFFERS[buffer]}/{name}": _copy(value)
             for name, p in self.network.named_parameters()
-            if p in memory and memory[p].get("momentum_buffer") is not None
+            for buffer, value in memory.get(p, {}).items()
+            if buffer in BUFFERS and value is not None
         }
         return self.result() | buffers | {"done": torch.tensor(self.done)}
 
@@ -233,10 +244,15 @@ class Trainer:
         for name, watcher in self.watchers.items():
             watcher.load(inside(name, state))
         self.network.train()
-        self._optimizer, buffers = _sgd(self.network, self.training), inside("momentum", state)
-        for name, p in self.network.named_parameters():
-            if name in buffers:
-                self._optimizer.state[p]["momentum_buffer"] = torch.empty_like(p).copy_(buffers[name])
+        self._optimizer = self._rule(self.network, self.training)
+        for buffer, place in BUFFERS.items():
+            buffers = inside(place, state)
+            for name, p in self.network.named_parameters():
+                if name in buffers:
+                    self._optimizer.state[p][buffer] = torch.empty_like(p).copy_(buffers[name])
+        if isinstance(self._optimizer, torch.optim.Adam):
+            for memory in self._optimizer.state.values():
+                memory["step"] = torch.tensor(float(done))
         self._batches, self.done = (-1, ()), done
 
 
@@ -285,9 +301,16 @@ def forward_of(network: Network, steps: int, precision: str = "float32", compile
     return Forward(forward, channels * (2 if precision == "bfloat16" else wide.itemsize))
 
 
-def _sgd(network: Network, training: Training) -> torch.optim.SGD:
+def sgd(network: Network, training: Training) -> torch.optim.Optimizer:
+    """The rule of every training that names no other."""
     options: dict[str, Any] = {"momentum": training.momentum, "weight_decay": training.weight_decay}
     return torch.optim.SGD(network.parameters(), lr=training.lr, **options)
+
+
+def adam(network: Network, training: Training) -> torch.optim.Optimizer:
+    """Adam, whose beta_1 is the training's momentum."""
+    options: dict[str, Any] = {"betas": (training.momentum, 0.999), "weight_decay": training.weight_decay}
+    return torch.optim.Adam(network.parameters(), lr=training.lr, **options)
 
 
 @torch.no_grad()
