@@ -20,6 +20,7 @@ from datadam.nets.initialise import initialise
 from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS, SIZELESS, WIDENINGS
 from datadam.nets.lenet import LeNet
 from datadam.nets.mlp import MLP
+from datadam.nets.nasbench201 import ALL_3X3, NasBench201, cell_letters
 from datadam.nets.own import KNOWN, Factory, OwnNetwork, own, require_known
 from datadam.nets.resnet import ResNet18
 from datadam.nets.vgg import VGG11
@@ -30,12 +31,24 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
+class Text:
+    """An option that is neither a number nor one of a few words: its `default`, and `read`, which gives its one spelling or raises
+    `InvalidInput`."""
+
+    default: str
+    read: Callable[[str], str]
+
+    def __str__(self) -> str:
+        return self.default
+
+
+@dataclass(frozen=True)
 class Architecture:
-    """One architecture. `options`: each one's values, default first, or its default where any positive number does."""
+    """One architecture. `options`: each one's values, default first; its default where any positive number does; or a `Text`."""
 
     description: str
     make: Callable[..., Network]
-    options: Mapping[str, tuple[str, ...] | int]
+    options: Mapping[str, tuple[str, ...] | int | Text]
 
 
 CATALOG: dict[str, Architecture] = {
@@ -49,6 +62,11 @@ CATALOG: dict[str, Architecture] = {
     "alexnet": Architecture("AlexNet for small images", AlexNet, {"norm": ("none", *SIZELESS[:-1]), "widen": WIDENINGS}),
     "vgg11": Architecture("VGG-11 for small images", VGG11, {"norm": SIZELESS, "widen": WIDENINGS}),
     "resnet18": Architecture("ResNet-18 for small images", ResNet18, {"norm": SIZELESS}),
+    "nasbench201": Architecture(
+        "a network of NAS-Bench-201 by its cell, in six letters or in the published form",
+        NasBench201,
+        {"cell": Text(ALL_3X3, cell_letters)},
+    ),
     "vit": Architecture("small vision transformer", ViT, {"patch": 4, "width": 128, "depth": 6, "heads": 4}),
 }
 
@@ -94,7 +112,7 @@ def canonical(spec: str, shape: Shape) -> str:
     """
     name, options = _parse(spec, shape)
     row, _ = _row(name)
-    defaults = {option: values[0] if isinstance(values, tuple) else values for option, values in row.options.items()}
+    defaults = {option: _default(values) for option, values in row.options.items()}
     return name + "".join(f":{key}={value}" for key, value in sorted(options.items()) if value != defaults[key])
 
 
@@ -159,12 +177,18 @@ def _row(name: str) -> tuple[Architecture, dict[str, Any]]:
     return row, {}
 
 
+def _default(values: tuple[str, ...] | int | Text) -> str | int:
+    return values[0] if isinstance(values, tuple) else values.default if isinstance(values, Text) else values
+
+
 def _value(name: str, row: Architecture, option: str, text: str) -> str | int:
     """One option's value, checked."""
     if option not in row.options:
         cure = "Options are written name=value." if row.options else f"{name} has no options."
         raise UnknownName(f"option of {name}", option, row.options, cure)
     values = row.options[option]
+    if isinstance(values, Text):
+        return values.read(text)
     if isinstance(values, tuple):
         if text not in values:
             raise UnknownName(f"{option} of {name}", text, values)
