@@ -112,7 +112,7 @@ def std(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Rate:
-    """A number of [0, 1] with its 95 % interval."""
+    """A share, or a correlation, with its 95 % interval."""
 
     value: float
     low: float
@@ -151,6 +151,26 @@ def auc(members: Scores, others: Scores) -> Rate:
     variance = sum(float(part.var(ddof=1)) / len(part) for part in (above_others, below_members) if len(part) > 1)
     half = Z * math.sqrt(variance)
     return Rate(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> Rate | None:
+    """Spearman's rank correlation r of two scores of n things, in [-1, 1], with its interval; None for fewer than five, or
+    where one of the scores is the same for all.
+
+    The interval is tanh(artanh(r) +- 1.96 sqrt((1 + r^2 / 2) / (n - 3))). Source: Bonett and Wright, Psychometrika 65, 2000. Where
+    all are in one order (1 or -1), which has no such interval, it begins at that of the nearest r that n ranks can have.
+    """
+    n = len(first)
+    if n < 5 or min(first) == max(first) or min(second) == max(second):
+        return None
+    from scipy.stats import spearmanr
+
+    value = float(spearmanr(first, second).statistic)
+    nearest = 1 - 12 / (n * (n * n - 1))  # two neighbours have changed their places
+    r = max(-nearest, min(nearest, value))
+    half = Z * math.sqrt((1 + r * r / 2) / (n - 3))
+    low, high = math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+    return Rate(value, min(low, value), max(high, value))
 
 
 def _share_below(lower: Scores, scores: Scores) -> Scores:

@@ -32,8 +32,8 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Text:
-    """An option that is neither a number nor one of a few words: its `default`, and `read`, which gives its one spelling or raises
-    `InvalidInput`."""
+    """An option that is neither a number nor one of a few words: its `default`, and `read`, which gives its one spelling or
+    raises `InvalidInput`."""
 
     default: str
     read: Callable[[str], str]
@@ -83,20 +83,28 @@ def build(spec: str, *, shape: Shape, classes: int) -> Network:
     Its weights are always the same; `initialise` draws others. The global random state is neither read nor moved.
     Raises UnknownName (no such network, option or value) and InvalidInput (a misfit width, images too small).
     """
-    name, options = _parse(spec, shape)
-    if not _is_count(classes):
-        raise InvalidInput(f"classes must be a positive whole number, and {classes!r} came")
-    row, depth = _row(name)
+    name, _ = _parse(spec, shape)
     if name in KNOWN:
+        _require_count(classes)
         return OwnNetwork(KNOWN[name].factory, shape, classes)
+    net = on_paper(spec, shape=shape, classes=classes)
+    net.to_empty(device="cpu")
+    initialise(net, stream(0, "build"))
+    return net
+
+
+def on_paper(spec: str, *, shape: Shape, classes: int) -> Network:
+    """The network that `spec` says, on torch's device "meta": sizes without numbers, made in a moment. Arguments and errors as
+    `build`; of a program's own there is none."""
+    name, options = _parse(spec, shape)
+    _require_count(classes)
+    row, depth = _row(name)
     with torch.device("meta"):  # nothing is drawn there; PyTorch's constructors would draw from the global generator
         net = row.make(tuple(shape), classes, **depth, **options)
     if not isinstance(net, Network):
         raise InvalidInput(f"{name} makes a {type(net).__name__}, and every network is a datadam.nets.Network")
     if (numbers := sum(weights.numel() for weights in net.parameters())) > MOST_WEIGHTS:
         raise InvalidInput(f"{spec} would have {numbers:,} weights and {MOST_WEIGHTS:,} are allowed; take a narrower net")
-    net.to_empty(device="cpu")
-    initialise(net, stream(0, "build"))
     return net
 
 
@@ -198,6 +206,11 @@ def _value(name: str, row: Architecture, option: str, text: str) -> str | int:
     if option == "depth" and int(text) > DEEPEST:
         raise InvalidInput(f"depth of {name} must be at most {DEEPEST}, and {text} came")
     return int(text)
+
+
+def _require_count(classes: object) -> None:
+    if not _is_count(classes):
+        raise InvalidInput(f"classes must be a positive whole number, and {classes!r} came")
 
 
 def _is_count(number: object) -> bool:

@@ -52,7 +52,7 @@ def cell_word(letters: str) -> str:
 class NasBench201(Network):
     """The network of a `cell` of six letters (see `cell_letters`).
 
-    Its blocks are what leaves the last cell of each stage, after the ReLU that comes next (for the last stage after its batch norm
+    Its blocks are what leaves the last cell of each stage, after the ReLU that comes next (for the last stage after batch norm
     too): [N, 16, H, W], [N, 32, H/2, W/2] and [N, 64, H/4, W/4]; the embedding is [N, 64]. Raises InvalidInput for images under
     4x4 pixels.
     """
