@@ -9,13 +9,15 @@ from datadam.files.partial import END
 from datadam.files.whole import write_json, write_text
 from datadam.report.sheet import Sheet
 
+KEPT = {LOCK, "runs", "whole", "orders", "memory"}  # what an interrupted call leaves behind
+
 
 def check_place(out: Path, name: str) -> None:
     """Raise `InvalidInput` unless the result called `name` may go to `out`: a new or empty folder, or one that holds such."""
     if out.exists() and not out.is_dir():
         raise InvalidInput(f"{out} is a file; choose a folder with --out")
     names = {path.name for path in out.iterdir() if not path.name.endswith(END)} if out.is_dir() else set()
-    if names - {LOCK} and f"{name}.json" not in names:
+    if names - KEPT and f"{name}.json" not in names:
         raise InvalidInput(f"{out} holds files that are no {name}; choose another folder with --out")
 
 

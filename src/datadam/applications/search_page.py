@@ -32,8 +32,8 @@ def sentence(found: Json) -> str:
     best = max(ranked, key=lambda one: one["correlation_all"]["value"] if one["name"] != "whole" else -2)
     rate = best["correlation_all"]
     return (
-        f"{networks} networks trained on {best['name']} ({plural(best['images'], 'image')}) are ranked as by the whole set with a "
-        f"correlation of {rate['value']:.2f} ({rate['low']:.2f} to {rate['high']:.2f}); the one that it chooses reaches "
+        f"{networks} networks trained on {best['name']} ({plural(best['images'], 'image')}) are ranked as by the whole set with "
+        f"a correlation of {rate['value']:.2f} ({rate['low']:.2f} to {rate['high']:.2f}); the one that it chooses reaches "
         f"{percent(best['chosen_accuracy'])} on the whole set, the best of all {percent(max(found['truth']))}."
     )
 
@@ -82,8 +82,8 @@ def sheet(found: Json, *, command: str = "", note: str = "") -> Sheet:
 
 
 TOLD = (
-    "Correlation: Spearman's, with its 95 % interval by Bonett and Wright. Seconds of training are summed over networks, each on its "
-    "own threads; networks that an earlier search had trained count as they did then."
+    "Correlation: Spearman's, with its 95 % interval by Bonett and Wright. Seconds of training are summed over networks, each on "
+    "its own threads; networks that an earlier search had trained count as they did then."
 )
 
 

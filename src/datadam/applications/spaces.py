@@ -34,8 +34,8 @@ def space_of(text: str, real: RealData, count: int | None = None, seed: int = 0)
     """The networks of a space, each in its one spelling.
 
     Arguments: `text`, "convnet720", of which "convnet720:width=32,64:pool=max" is a part; "nasbench201"; or a file with a network
-    on each line, in which # begins a remark; `real`, whose images they must take; `count`, so many of them, drawn by a stream named by
-    the `seed` (None: all, of nasbench201 100). Raises `InvalidInput` with every fault at once.
+    on each line, in which # begins a remark; `real`, whose images they must take; `count`, so many of them, drawn by a stream
+    named by the `seed` (None: all, of nasbench201 100). Raises `InvalidInput` with every fault at once.
     """
     if count is not None and count < 3:
         raise InvalidInput(f"count is {count}; three networks are the fewest that can be ranked")

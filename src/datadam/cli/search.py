@@ -69,7 +69,7 @@ def search(
     """Rank networks by a small set, and hold the ranking against the whole set.
 
     Every network is trained on each proxy and on the whole set; Spearman's correlation, what a proxy would have chosen, and what
-    it costs. Trainings are kept in the cache: the same command goes on after a stop, and one with more proxies trains those alone.
+    it costs. Trainings are kept in the cache: the same command goes on after a stop, one with more proxies trains those alone.
     """
     from datadam import machine
     from datadam.applications.place import check_place, save
