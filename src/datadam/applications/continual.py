@@ -163,13 +163,20 @@ def _order(real: RealData, asked: Asked, number: int) -> tuple[tuple[int, ...], 
 
 def continual(plan: Plan, out: Path, where: Where, *, note: str = "", command: str = "", advance: Advance | None = None) -> Json:
     """Learn class after class by every method and order, and say what came of it; what lies in `out` is not made again."""
-    options: dict[str, Any] = {"note": note, "advance": advance}
+    doing, done, total = "", 0, len(plan.orders) * len(plan.methods) * plan.asked.steps
+
+    def tell(words: str, share: float, whole: float) -> None:
+        if advance and share < whole:
+            advance(f"{doing}, {words}", done + share / whole / 2 + words.startswith("judging") / 2, total)
+
+    options: dict[str, Any] = {"note": note, "advance": tell}
     accuracies: dict[str, list[list[list[float]]]] = {method.word.word: [] for method in plan.methods}
     for number, steps in enumerate(plan.orders):
         for method in plan.methods:
             parts: list[DistilledSet] = []
             tables = []
             for place, classes in enumerate(steps):
+                doing = f"order {number + 1}, {method.word.word}, step {place + 1}"
                 parts.append(_of_step(plan, method, number, place, classes, out, where, options | {"command": command}))
                 seen = [k for step in steps[: place + 1] for k in step]
                 memory, real = joined(parts), plan.real.subset(seen)
@@ -177,6 +184,7 @@ def continual(plan: Plan, out: Path, where: Where, *, note: str = "", command: s
                 judges = dataclasses.replace(plan.judges, seed=plan.asked.seed + number)
                 found = judged(Store(out, real), run, memory, judges, where, real=real, of="memory", **options)
                 tables.append(_by_step(found, real, steps[: place + 1]))
+                done += 1
             accuracies[method.word.word].append(tables)
             if number == 0:
                 _export(joined(parts), steps, out / "memory" / f"{method.word.folder}.npz", plan.real.classes)

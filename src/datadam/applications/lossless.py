@@ -2,7 +2,8 @@
 
 Images per class are doubled until a set is within the tolerance, then bisected; each set starts from the images of the next
 smaller one. A set is within it when the whole interval of what it lacks, mean(whole) - mean(set) over students, lies below the
-tolerance, and short of it when the whole interval lies above. Random real images are judged at the same sizes: they catch up as sets grow.
+tolerance, and short of it when the whole interval lies above. Random real images are judged at the same sizes: they catch up as
+sets grow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -149,12 +150,18 @@ def lossless(plan: Plan, out: Path, where: Where, *, note: str = "", command: st
     Raises `InvalidInput` when the students of the whole set spread so much that nothing could be shown within the tolerance.
     """
     asked, store = plan.asked, Store(out, plan.real)
-    options: dict[str, Any] = {"note": note, "advance": advance}
+    doing = "the whole set"
+
+    def tell(words: str, done: float, total: float) -> None:
+        if advance:
+            advance(f"{doing}, {words}: {100 * done / total:.0f} %", len(steps), None)
+
+    options: dict[str, Any] = {"note": note, "advance": tell}
+    steps: dict[int, Json] = {}
     whole = judged(store, out / "whole", None, plan.judges, where, **options)["accuracies"][0]
     _require_resolved(asked, whole)
-    steps: dict[int, Json] = {}
     while (ipc := next_ipc({n: step["verdict"] == WITHIN for n, step in steps.items()}, plan.most, plan.listed)) is not None:
-        smaller = [n for n in steps if n < ipc]
+        doing, smaller = f"{ipc} per class", [n for n in steps if n < ipc]
         recipe = plan.recipe(ipc)
         earlier = None
         if smaller and not recipe.method.chooses:
@@ -193,7 +200,7 @@ def _weighed(step: Json, whole: Sequence[float], asked: Asked) -> Json:
     step["verdict"] = WITHIN if gap.high <= tolerance else SHORT if gap.low > tolerance else OPEN
     if step["verdict"] == OPEN and (distance := abs(tolerance - gap.value)) > 0:
         spread = ((std(whole) ** 2 + std(step["set"]) ** 2) / 2) ** 0.5
-        step["students_needed"] = needed(spread, distance, asked.confidence)
+        step["students_needed"] = max(needed(spread, distance, asked.confidence), asked.students + 1)
     step["better_than_random"] = unpaired(step["set"], step["random"], asked.confidence).to_json()
     return step
 

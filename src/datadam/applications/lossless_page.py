@@ -65,7 +65,7 @@ def sheet(found: Json, *, command: str = "", note: str = "") -> Sheet:
     ]  # fmt: skip
     told = (
         f"A set is within the tolerance when the whole {level} interval of what it lacks (Welch's) lies below it, and short of "
-        "it when the whole interval lies above. All are judged on the test part, which so has a say in which number is the answer.",
+        "it when the whole interval lies above. All are judged on the test part, which so has a say in what the answer is.",
         "Intervals of accuracies are of 95 %, over students of one set: another set of as many images may differ by more.",
     )
     sections = [

@@ -23,7 +23,7 @@ from datadam.sets.distilled import DistilledSet
 from datadam.where import Where
 
 Json = dict[str, Any]
-Advance = Callable[[str, float, float], Any]
+Advance = Callable[..., Any]
 
 
 @dataclass(frozen=True)
