@@ -191,6 +191,7 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> Rate | None:
     from scipy.stats import spearmanr
 
     value = float(spearmanr(first, second).statistic)
+    value = value if abs(value) < 1 - NO_SPREAD else math.copysign(1.0, value)
     nearest = 1 - 12 / (n * (n * n - 1))  # two neighbours have changed their places
     r = max(-nearest, min(nearest, value))
     half = Z * math.sqrt((1 + r * r / 2) / (n - 3))
