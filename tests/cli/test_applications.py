@@ -5,9 +5,12 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli.conftest import spawn
 from waiting import until
+
+import datadam
 
 NET = ("--net", "convnet1:width=4")
 MAKE = ("--iterations", "2", "--batch-real", "4")
@@ -83,30 +86,29 @@ def test_a_killed_command_goes_on_to_the_same(
     assert numbers(out / f"{verb}.json") == numbers(whole / f"{verb}.json")
 
 
-def test_all_three_on_mnist(cli, space: Path, tmp_path: Path) -> None:
-    found = cli("search", "mnist", *SEARCH, "--space", space, "--whole-images", "200", "--out", tmp_path / "s", "--json")
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """Thirty training and ten test images of each digit of MNIST."""
+    real = datadam.load("mnist")
+    arrays = {}
+    for part, count in ((real.train, 30), (real.test, 10)):
+        rows = np.concatenate([np.flatnonzero(part.labels == k)[:count] for k in range(10)])
+        name = "train" if part is real.train else "test"
+        arrays |= {f"x_{name}": part.pixels[rows, 0], f"y_{name}": part.labels[rows]}
+    np.savez(tmp_path / "digits.npz", **arrays)
+    return tmp_path / "digits.npz"
+
+
+def test_all_three_on_digits(cli, digits: Path, space: Path, tmp_path: Path) -> None:
+    found = cli("search", digits, *SEARCH, "--space", space, "--whole-images", "100", "--out", tmp_path / "s", "--json")
     assert found.code == 0, found.err
     assert [one["name"] for one in found.json["proxies"]] == ["random", "early", "whole"]
     assert len((tmp_path / "s" / "search.csv").read_text().splitlines()) == 4
-    found = cli("continual", "mnist", *CONTINUAL, "--steps", "5", "--out", tmp_path / "c", "--json")
+    found = cli("continual", digits, *CONTINUAL, "--steps", "5", "--out", tmp_path / "c", "--json")
     assert found.code == 0, found.err
     assert [len(row["curve"]) for row in found.json["methods"]] == [5, 5]
     assert sorted(path.name for path in (tmp_path / "c" / "memory").iterdir()) == ["dm.npz", "random.npz"]
-    small = (
-        "--method",
-        "random",
-        "--net",
-        "mlp:width=4",
-        "--tolerance",
-        "90",
-        "--students",
-        "2",
-        "--epochs",
-        "2",
-        "--whole-epochs",
-    )
-    small += ("1", "--augment", "none", "--ipc-list", "1", "--workers", "1", "--out", str(tmp_path / "l"), "--json")
-    found = cli("lossless", "mnist", *small)
+    found = cli("lossless", digits, *LOSSLESS, "--out", tmp_path / "l", "--json")
     assert found.code == 0, found.err
     assert found.json["steps"][0]["verdict"] in ("within", "open")
 

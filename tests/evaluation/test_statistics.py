@@ -66,7 +66,7 @@ def test_rank_correlation_is_pearsons_of_the_ranks_and_its_interval_covers() -> 
 
 
 def test_rank_correlation_where_there_is_little_to_tell() -> None:
-    up = [0.1, 0.2, 0.3, 0.4, 0.5]
+    up = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
     same, turned = spearman(up, up), spearman(up, up[::-1])
     assert same is not None
     assert turned is not None
@@ -75,7 +75,7 @@ def test_rank_correlation_where_there_is_little_to_tell() -> None:
     assert 0 < same.low < 1
     assert same.low == pytest.approx(-turned.high)
     assert spearman(up[:4], up[:4]) is None
-    assert spearman(up, [0.5] * 5) is None
+    assert spearman(up, [0.5] * 8) is None
 
 
 def test_the_difference_of_two_groups_is_welchs() -> None:
