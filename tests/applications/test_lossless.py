@@ -79,7 +79,7 @@ def test_a_search_is_found_again_and_starts_from_smaller_sets(
     where = Where(device="cpu")
     found = lossless(made, tmp_path, where)
     assert [(step["ipc"], step["start"], step["verdict"]) for step in found["steps"]] == [(1, None, SHORT), (2, 1, SHORT)]
-    small, large = (DistilledSet.load(tmp_path / "runs" / f"dm-ipc{n}" / "0") for n in (1, 2))
+    small, large = (DistilledSet.load(tmp_path / "runs" / name / "0") for name in ("dm-ipc1", "dm-ipc2-from1"))
     assert large.ipc == 2
     assert (large.images[::2] - small.images).abs().mean() < (large.images[::2] - small.images.roll(1, 0)).abs().mean()
 

@@ -27,11 +27,13 @@ from datadam.errors import InvalidInput, noting
 from datadam.evaluation.panel import Panel, protocol_named
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.statistics import needed, std, t95, unpaired
+from datadam.sets.distilled import DistilledSet
 from datadam.settings import refuse
 from datadam.where import Where
 
 FORMAT = "datadam-lossless/1"
 WITHIN, SHORT, OPEN = "within", "short", "open"
+RANDOM = "random"
 Json = dict[str, Any]
 
 
@@ -160,24 +162,20 @@ def lossless(plan: Plan, out: Path, where: Where, *, note: str = "", command: st
     steps: dict[int, Json] = {}
     whole = judged(store, out / "whole", None, plan.judges, where, **options)["accuracies"][0]
     _require_resolved(asked, whole)
+    sets: dict[int, DistilledSet] = {}
     while (ipc := next_ipc({n: step["verdict"] == WITHIN for n, step in steps.items()}, plan.most, plan.listed)) is not None:
         doing, smaller = f"{ipc} per class", [n for n in steps if n < ipc]
-        recipe = plan.recipe(ipc)
-        earlier = None
-        if smaller and not recipe.method.chooses:
-            earlier = made_set(store, plan.recipe(max(smaller)), _folder(asked.method, max(smaller)), where).images
-        step: Json = {"ipc": ipc, "start": max(smaller, default=None) if earlier is not None else None}
-        for name, one in (("set", recipe), ("random", plan.recipe(ipc, "random"))):
-            folder = _folder(asked.method if name == "set" else "random", ipc)
-            start = earlier if name == "set" else None
-            distilled = made_set(store, one, folder, where, earlier=start, command=command, **options)
-            step[name] = judged(store, store.run(folder, 0), distilled, plan.judges, where, **options)["accuracies"][0]
+        warm = max(smaller) if smaller and not plan.recipe(ipc).method.chooses else None
+        step: Json = {"ipc": ipc, "start": warm}
+        for name, word in (("set", asked.method), ("random", RANDOM)):
+            start = warm if name == "set" else None
+            folder = f"{variant(word).folder}-ipc{ipc}" + ("" if start is None else f"-from{start}")
+            earlier = None if start is None else sets[start].images
+            made = made_set(store, plan.recipe(ipc, word), folder, where, earlier=earlier, command=command, **options)
+            step[name] = judged(store, store.run(folder, 0), made, plan.judges, where, **options)["accuracies"][0]
+            sets |= {ipc: made} if name == "set" else {}
         steps[ipc] = _weighed(step, whole, asked)
     return _found(plan, whole, [steps[ipc] for ipc in sorted(steps)], where.device)
-
-
-def _folder(word: str, ipc: int) -> str:
-    return f"{variant(word).folder}-ipc{ipc}"
 
 
 def _require_resolved(asked: Asked, whole: Sequence[float]) -> None:

@@ -9,6 +9,7 @@ from datadam.report.sheet import Section, Sheet, cell, settings_of, words
 from datadam.wording import count, duration, percent, plural
 
 Json = dict[str, Any]
+FEWEST = 5  # of the best networks that a picture is drawn of
 SETTINGS = (
     "space",
     "students",
@@ -72,15 +73,17 @@ def sheet(found: Json, *, command: str = "", note: str = "") -> Sheet:
     )
     sections = [
         Section("How well proxies rank", (ranks, plain, TOLD), head=head, rows=rows),
-        Section("Every network", (), _plots(found, range(len(found["truth"])))),
-        Section(f"The best {len(top)} of them", ("Best on held-out images after the whole set, where that was trained.",),
-                _plots(found, top)),
-    ]  # fmt: skip
-    settings = [(name, value) for name, value in settings_of({name: found[name] for name in SETTINGS})]
+        Section("Every network", (RING,), _plots(found, range(len(found["truth"])))),
+    ]
+    if len(top) >= FEWEST:
+        told = ("Best on held-out images after the whole set, where that was trained.",)
+        sections.append(Section(f"The best {len(top)} of them", told, _plots(found, top)))
+    settings = settings_of({name: found[name] for name in SETTINGS})
     title = f"Architecture search on {found['data']['name']}"
     return Sheet(title, sentence(found), facts, sections, command, settings, note)
 
 
+RING = "A point for each network; the one that the proxy would have chosen is ringed."
 TOLD = (
     "Correlation: Spearman's, with its 95 % interval by Bonett and Wright. Seconds of training are summed over networks, each on "
     "its own threads; networks that an earlier search had trained count as they did then."

@@ -24,7 +24,7 @@ from datadam.nets import Network
 from datadam.parallel import Tell, in_worker
 from datadam.rng import stream
 from datadam.training.resumable import train_on
-from datadam.training.trainer import Trainer, Training, confusion, forward_of
+from datadam.training.trainer import Forward, Trainer, Training, confusion, forward_of
 
 FORMAT = "datadam-search/1"
 COMPILING_PAYS = 5_000  # steps of the longest training of a network above which its code is compiled
@@ -121,9 +121,9 @@ class NetworkTrainer:
         if in_worker():  # a process of our own, which may be set up as we like
             torch.set_num_threads(self.threads)
             machine.tune_allocator()
-        made: list[tuple[Network, Callable[[Tensor], Tensor]]] = []
+        made: list[tuple[Network, Forward]] = []
 
-        def network() -> tuple[Network, Callable[[Tensor], Tensor]]:
+        def network() -> tuple[Network, Forward]:
             if not made:  # not where all is found
                 made.append(self._network(net))
             return made[0]
@@ -147,7 +147,7 @@ class NetworkTrainer:
     def _entry(self, net: str, course: int, student: int) -> Entry:
         return self.store.entry(self.keys[course] | {"net": net, "student": student})
 
-    def _network(self, net: str) -> tuple[Network, Callable[[Tensor], Tensor]]:
+    def _network(self, net: str) -> tuple[Network, Forward]:
         """The network, whose weights are drawn anew for each training, and how it is called."""
         network = nets.build(net, shape=self._shape, classes=self.classes).to(self.device)
         longest = max(course.steps for course in self.courses)
@@ -155,7 +155,7 @@ class NetworkTrainer:
         return network, forward_of(network, longest, self.precision, compiled)
 
     def _student(
-        self, net: str, number: int, student: int, network: Callable[[], tuple[Network, Callable[[Tensor], Tensor]]], tell: Tell
+        self, net: str, number: int, student: int, network: Callable[[], tuple[Network, Forward]], tell: Tell
     ) -> Trained:
         course, zero = self.courses[number], torch.zeros((self.classes,) * 2, dtype=torch.long)
         entry = self._entry(net, number, student)

@@ -6,20 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, ProtocolName, Workers
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Note,
-    Root,
-    Seed,
-    SkipUnlabelled,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, Seed
 
 
 def continual(
@@ -42,18 +29,8 @@ def continual(
     augment: Augment = None,
     seed: Seed = 0,
     workers: Workers = None,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="as for distill")] = None,
-    fit: Annotated[str | None, Parameter(help="as for distill")] = None,
-    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
-    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     normalisation: Normalised = None,
-    flip: Flip = None,
     device: Device = "auto",
     note: Note = "",
     json: Json = False,
@@ -69,7 +46,7 @@ def continual(
     from datadam.applications.continual_page import sentence, sheet, text
     from datadam.applications.place import check_place, save
     from datadam.cli.lossless import about
-    from datadam.cli.options import check_device, command, load_data
+    from datadam.cli.options import check_device, command
     from datadam.cli.screen import bar, result, say, table
     from datadam.files.lock import alone_in
     from datadam.where import Where
@@ -78,12 +55,7 @@ def continual(
     machine.tune_allocator()
     check_place(out, "continual")
     device = check_device(device)
-    given = {
-        "root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "bits": bits,
-        "background": background, "layout": layout, "labels_as_numbers": labels_as_numbers or None,
-        "skip_unlabelled": skip_unlabelled or None, "normalisation": normalisation, "flip": flip,
-    }  # fmt: skip
-    real = load_data(data, {k: v for k, v in given.items() if v is not None})
+    real = reading.load(data, normalisation=normalisation)
     asked = Asked(
         methods=methods, steps=steps, ipc=ipc, orders=orders, students=students, net=net, epochs=epochs, protocol=protocol,
         augment=augment, iterations=iterations, batch_real=batch_real, precision=precision, seed=seed,

@@ -6,20 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, ProtocolName
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Note,
-    Root,
-    Seed,
-    SkipUnlabelled,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, Seed
 
 
 def search(
@@ -50,18 +37,8 @@ def search(
         Literal["auto", "float32", "float64", "bfloat16"], Parameter(help="auto: bfloat16 where the processor is made for it")
     ] = "auto",
     workers: Annotated[int | None, Parameter(help="processes, each with a network of its own (default: one a core)")] = None,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="as for distill")] = None,
-    fit: Annotated[str | None, Parameter(help="as for distill")] = None,
-    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
-    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     normalisation: Normalised = None,
-    flip: Flip = None,
     device: Device = "auto",
     note: Note = "",
     json: Json = False,
@@ -76,7 +53,7 @@ def search(
     from datadam.applications.search import Asked, plan
     from datadam.applications.search import search as make
     from datadam.applications.search_page import csv_text, sentence, sheet, text
-    from datadam.cli.options import check_device, command, load_data
+    from datadam.cli.options import check_device, command
     from datadam.cli.screen import bar, duration, result, say, table
     from datadam.files.lock import alone_in
     from datadam.files.whole import write_text
@@ -85,12 +62,7 @@ def search(
     machine.tune_allocator()
     check_place(out, "search")
     device = check_device(device)
-    given = {
-        "root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "bits": bits,
-        "background": background, "layout": layout, "labels_as_numbers": labels_as_numbers or None,
-        "skip_unlabelled": skip_unlabelled or None, "normalisation": normalisation, "flip": flip,
-    }  # fmt: skip
-    real = load_data(data, {k: v for k, v in given.items() if v is not None})
+    real = reading.load(data, normalisation=normalisation)
     asked = Asked(
         proxies=tuple(word.strip() for word in proxy.split(",")), space=space, count=count, ipc=ipc, epochs=epochs,
         whole_epochs=whole_epochs, whole_images=whole_images, students=students, truth=truth, protocol=protocol, augment=augment,

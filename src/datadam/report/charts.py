@@ -65,6 +65,8 @@ def bands(
             if level.low[0] is not None and level.high[0] is not None:
                 axes.axhspan(level.low[0], level.high[0], color=LINE, alpha=0.7, linewidth=0)
             axes.axhline(level.y[0], color=QUIET, linewidth=1.2)
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0.0), min(high, 1.0))  # intervals of a few students reach beyond what a share can be
         bare(axes)
         axes.set_xlabel(across, labelpad=4)
         axes.set_ylabel(up, labelpad=4)
