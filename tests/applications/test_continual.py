@@ -72,6 +72,9 @@ def test_others_are_made_for_each_step_and_all_is_found_again(
     assert judged == [1] * 6  # the second order's alone
     for before, after in zip(first["methods"], more["methods"], strict=True):
         assert before["accuracies"] == after["accuracies"][:1]
+    judged.clear()
+    continual(plan(real, asked("random", orders=1, ipc=3)), tmp_path, Where(device="cpu"))
+    assert judged == [0] * 3  # another memory
 
 
 def test_numbers_are_those_of_their_definitions(real: RealData, tmp_path: Path) -> None:

@@ -105,6 +105,9 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu") -> Plan:
         )
     with noting(faults):
         require_tested(real)
+        untested = set(range(classes)) - set(real.test.labels.tolist())
+        if untested:
+            faults.append(f"class {real.classes[min(untested)]} has no test image to be judged on; leave it out of the data")
     methods: list[Method] = []
     with noting(faults):
         for text in split(asked.methods):
@@ -180,7 +183,7 @@ def continual(plan: Plan, out: Path, where: Where, *, note: str = "", command: s
                 parts.append(_of_step(plan, method, number, place, classes, out, where, options | {"command": command}))
                 seen = [k for step in steps[: place + 1] for k in step]
                 memory, real = joined(parts), plan.real.subset(seen)
-                run = out / "orders" / str(number) / method.word.folder / f"step{place + 1}"
+                run = out / "orders" / f"{len(steps)}-ipc{plan.asked.ipc}" / str(number) / method.word.folder / f"step{place + 1}"
                 judges = dataclasses.replace(plan.judges, seed=plan.asked.seed + number)
                 found = judged(Store(out, real), run, memory, judges, where, real=real, of="memory", **options)
                 tables.append(_by_step(found, real, steps[: place + 1]))
