@@ -1,14 +1,21 @@
-"""Write what results/applications/ holds into its pages: `python results/applications.py [--check]`.
+"""Make what results/applications/ holds, and write it into its pages.
+
+    python results/applications.py --make search,lossless,continual --data FOLDER --work FOLDER    # resumable; hours
+    python results/applications.py [--check]
 
 docs/images/NAME.svg        the first plot of the page of an application
 docs/applications/NAME.md   what was measured, between two marks, with command and hardware
 
-With --check nothing is written, and the exit code is 1 when a page does not say what is kept.
+`--make` runs the lines of COMMANDS in the working folder, where DATA stands for the folder of data; called again it goes on. With
+`--check` nothing is written, and the exit code is 1 when a page does not say what is kept.
 """
 
 import argparse
 import json
 import re
+import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +25,24 @@ from datadam.wording import plural
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"search": search_page, "lossless": lossless_page, "continual": continual_page}
+COMMANDS = {
+    "search": (
+        f"python {ROOT / 'results' / 'half_size.py'} cifar10 --root DATA --out cifar10-16.npz",
+        "datadam distill cifar10-16.npz --ipc 10 --method dm --iterations 150 --batch-real 32 --set decoder=grid:2 "
+        "--set lr_images=2 --net convnet2:width=64 --out dm --overwrite",
+        "datadam search cifar10-16.npz --proxy dm,random,early --space convnet720:width=32,64 --count 64 --epochs 60 "
+        "--whole-images 10000 --whole-epochs 5 --out search",
+    ),
+    "lossless": (
+        "datadam lossless mnist --method dm --tolerance 1.5 --most 64 --net convnet3:width=16 --students 3 --epochs 100 "
+        "--whole-epochs 1 --iterations 60 --batch-real 32 --out lossless",
+    ),
+    "continual": (
+        "datadam continual cifar100 --root DATA --steps 5 --ipc 20 --methods random,herding:features=random,dm --orders 3 "
+        "--net convnet3:width=16 --epochs 50 --iterations 50 --batch-real 32 --out continual",
+    ),
+}
+MADE = {"distill": "card.json"}  # what a finished step leaves, where the command does not go on by itself
 BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
 
 
@@ -56,10 +81,38 @@ def drawn(name: str, found: dict[str, Any]) -> str:
     return "\n".join([head, '<rect width="100%" height="100%" fill="#ffffff"/>', *parts, "</svg>"]) + "\n"
 
 
+def make(name: str, data: Path, work: Path) -> None:
+    """Run the lines of an application, and keep its result."""
+    work.mkdir(parents=True, exist_ok=True)
+    for line in COMMANDS[name]:
+        program, *words = shlex.split(line)
+        out = work / words[words.index("--out") + 1]
+        if (out / MADE.get(words[0], "none")).exists() or out.is_file():
+            continue
+        given = [str(data.resolve()) if word == "DATA" else word for word in words]
+        start = [sys.executable] if program == "python" else [sys.executable, "-m", "datadam.cli"]
+        subprocess.run([*start, *given], cwd=work, check=True)
+    kept = ROOT / "results" / "applications" / name
+    kept.mkdir(parents=True, exist_ok=True)
+    for file in (work / name).iterdir():
+        if file.suffix in (".html", ".csv"):
+            shutil.copy(file, kept / file.name)
+    found = json.loads((work / name / f"{name}.json").read_text("utf-8"))
+    found["command"] = found["command"].replace(str(data.resolve()), "DATA")
+    (kept / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    page = (kept / f"{name}.html").read_text("utf-8")
+    (kept / f"{name}.html").write_text(page.replace(str(data.resolve()), "DATA"), "utf-8")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--make", default="", help="names of applications, with commas")
+    parser.add_argument("--data", type=Path, help="the folder of data sets")
+    parser.add_argument("--work", type=Path, default=Path("evidence/applications"))
     given = parser.parse_args(arguments)
+    for name in filter(None, given.make.split(",")):
+        make(name, given.data or Path(), given.work)
     wrong = []
     for name in PAGES:
         file = ROOT / "results" / "applications" / name / f"{name}.json"
