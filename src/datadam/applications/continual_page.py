@@ -40,22 +40,25 @@ def sentence(found: Json) -> str:
 
 
 def _ends(rate: Json) -> str:
-    if rate["low"] is None:
-        return percent(rate["value"])
-    return f"{percent(rate['value'])} ({percent(rate['low'])} to {percent(rate['high'])})"
+    ends = _interval(rate)
+    return percent(rate["value"]) + (f" ({ends})" if ends else "")
+
+
+def _interval(rate: Json) -> str:
+    return "" if rate["low"] is None else f"{percent(rate['low'])} to {percent(rate['high'])}"
 
 
 def sheet(found: Json, *, command: str = "", note: str = "") -> Sheet:
     """The page."""
     rows = found["methods"]
-    facts = [(percent(row["final"]["value"]), f"at the end, {row['method']}", _ends(row["final"])) for row in rows]
+    facts = [(percent(row["final"]["value"]), f"at the end, {row['method']}", _interval(row["final"])) for row in rows]
     each = found["classes"] // found["steps"]
     places = [each * (s + 1) for s in range(found["steps"])]
     lines = [
         Band(row["method"], places, *([one[end] for one in row["curve"]] for end in ("value", "low", "high"))) for row in rows
     ]
     beside = any(published(found, row["method"]) is not None for row in rows)
-    head = ["Method", "At the end", "Mean over steps", "Forgetting", f"Less {found['first']}", "p"]
+    head = ["Method", "At the end", "Mean over steps", "Forgetting", f"Above {found['first']}", "p"]
     head += ["Published, at the end"] if beside else []
     table = []
     for row in rows:
@@ -90,7 +93,7 @@ def sheet(found: Json, *, command: str = "", note: str = "") -> Sheet:
 
 def text(found: Json) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of the table for a terminal."""
-    head = ("method", "at the end", "mean over steps", "forgetting", f"less {found['first']}", "p", "sets")
+    head = ("method", "at the end", "mean over steps", "forgetting", f"above {found['first']}", "p", "sets")
     rows = []
     for row in found["methods"]:
         test = row["against"]

@@ -35,7 +35,7 @@ def lossless(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Find the fewest images per class that train as well as the whole set.
+    """Find how few images per class will do.
 
     Sizes are doubled and then bisected, each set begun from the last; random real images are judged beside. Intervals decide,
     and not single numbers. Ctrl-C and worse stop it; the same command goes on.

@@ -43,7 +43,7 @@ def search(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Rank networks by a small set, and hold the ranking against the whole set.
+    """Rank networks by a small set, beside the whole set.
 
     Every network is trained on each proxy and on the whole set; Spearman's correlation, what a proxy would have chosen, and what
     it costs. Trainings are kept in the cache: the same command goes on after a stop, one with more proxies trains those alone.
