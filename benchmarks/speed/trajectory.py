@@ -30,7 +30,8 @@ from torch.func import functional_call
 from datadam import machine, nets
 from datadam.augment.siamese import STRATEGY, draw_augmentation
 from datadam.methods.mtt import normalised_distance
-from datadam.methods.trajectory import Step, Student, through
+from datadam.methods.student import Student
+from datadam.methods.trajectory import Step, through
 from datadam.nets import Network
 
 CASES = ("ours", "eager", "tesla", "plain")

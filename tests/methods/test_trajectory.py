@@ -11,7 +11,8 @@ from torch.func import functional_call
 from datadam import nets
 from datadam.augment.siamese import STRATEGY, draw_augmentation
 from datadam.methods import trajectory
-from datadam.methods.trajectory import Step, Student, Through
+from datadam.methods.student import Student
+from datadam.methods.trajectory import Step, Through
 from datadam.nets import Network
 from datadam.sets.decoders import Grid
 

@@ -154,7 +154,10 @@ class Distillation(Run):
         with machine.unbroken():  # Ctrl-C waits: these belong together
             self.torn = True
             self.kept = False
-            self.optimisers.step(gradient.of)
+            if gradient.skips:
+                self.optimisers.skip()
+            else:
+                self.optimisers.step(gradient.of)
             state.iteration += 1
             if log:
                 state.moved = self.moved()
