@@ -30,7 +30,7 @@ from datadam.methods.gradient import Gradient
 from datadam.methods.plan import Plan
 from datadam.sets.decoders import decoder_named
 from datadam.sets.synthetic import SyntheticSet
-from datadam.training.experts import open_experts
+from datadam.training.experts import Experts, open_experts
 from datadam.training.needs import Progress, prepare
 from datadam.training.pool import Bucket, open_bucket
 
@@ -85,7 +85,10 @@ class Distillation(Run):
         self.pause = CHECKPOINT_SECONDS  # between two checkpoints, at least
         recipe, real = self.recipe, frame.real
         self.synthetic = SyntheticSet(state.tensors, real.classes, recipe.counts(real), decoder_named(recipe.decoder))
-        self._prepare(supply or supply_of(real, recipe, str(device)))
+        supply = supply or supply_of(real, recipe, str(device))
+        if isinstance(supply.given, Experts):
+            self.facts["experts"] = supply.given.to_card()
+        self._prepare(supply)
 
     def _prepare(self, supply: Supply) -> None:
         """Make what computes: the network, what is drawn, the optimisers, the gradient."""

@@ -56,7 +56,7 @@ class Kind(Generic[M, W]):
 
     Arguments: `word`, for messages; `name`, of the random streams; `format`, of the state of a training; `read` a folder that has
     an index, or say what an `empty` one is; `part` of the data that is trained on; what `watches` a training; `add` the files of
-    a network that is done.
+    a network that is done, after so many seconds.
     """
 
     word: str
@@ -66,7 +66,7 @@ class Kind(Generic[M, W]):
     empty: Callable[[Path, dict[str, Any]], M]
     part: Callable[[], RealData]
     watches: Callable[[Network, RealData], W]
-    add: Callable[[M, int, W], M]
+    add: Callable[[M, int, W, float], M]
 
     def begun(self, folder: Path, settings: dict[str, Any]) -> M:
         """What the folder holds as it stands. Raises `InvalidInput` when it is something else."""
@@ -123,8 +123,8 @@ def grow(
                 if after_step:
                     after_step(number, done, steps)
 
-            train_on(trainer, entry, tell)
-            made = kind.add(made, number, watcher)
+            spent = train_on(trainer, entry, tell)
+            made = kind.add(made, number, watcher, spent.seconds)
             write_json(folder / INDEX, made.to_json() | {"versions": machine.versions(), "commit": machine.commit()})
             entry.remove()
     return made
