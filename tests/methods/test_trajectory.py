@@ -178,6 +178,25 @@ def test_the_approximation_is_teslas_formula() -> None:
     assert float(torch.cosine_similarity(found.images.flatten(), case.walked().images.flatten(), dim=0)) < 0.999
 
 
+def test_in_bfloat16_it_is_nearly_the_same() -> None:
+    """With weights, norms and sums in float32: convolutions and products alone are rounded."""
+    case = Case("convnet2:width=8", steps=8)
+    for name in ("start", "target", "images", "rate"):
+        setattr(case, name, getattr(case, name).float())
+    case.net.float()
+    fine, coarse = (
+        trajectory.through(
+            Student(case.net, coarse=coarse), case.start, case.images, case.labels, case.rate, case.steps,
+            distance(case.target, case.start),
+        )
+        for coarse in (False, True)
+    )  # fmt: skip
+    assert coarse.images.dtype == coarse.rate.dtype == torch.float32
+    assert not torch.equal(fine.images, coarse.images)
+    assert float(torch.cosine_similarity(fine.images.flatten(), coarse.images.flatten(), dim=0)) > 0.98
+    torch.testing.assert_close(coarse.terms["distance"], fine.terms["distance"], rtol=0.02, atol=0)
+
+
 def test_one_step_is_the_same_either_way() -> None:
     case = Case(steps=1)
     assert torch.allclose(case.walked(exact=False).images, case.walked().images, rtol=1e-12, atol=0)
