@@ -345,10 +345,10 @@ def _joined(row: Row) -> str:
 
 
 def _experts(card: dict[str, Any]) -> str:
-    """What the experts took that a run has followed."""
+    """What of its seconds the experts took that a run has followed."""
     if not (experts := card.get("experts")):
         return ""
-    return f"; before it {experts['networks']} experts of {experts['epochs']} epochs, {count(experts['seconds'])} s"
+    return f", {count(card['trained_first_seconds'])} of them for {experts['networks']} experts of {experts['epochs']} epochs"
 
 
 def _threads(card: dict[str, Any]) -> str:

@@ -80,6 +80,7 @@ def test_only_the_command_line_prints_or_exits() -> None:
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 assert name not in {"print", "exit", "sys.exit", "quit", "eval", "exec"}, f"{path}:{node.lineno} {name}"
+                assert not name.endswith(".print"), f"{path}:{node.lineno} {name}"
             assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.argv"), path
 
 

@@ -55,11 +55,17 @@ def test_a_wrong_request_leaves_nothing(refused, pictures: Path, tmp_path: Path,
     assert nothing_left(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["minst", "no/such/folder"])
-def test_unknown_data(refused, tmp_path: Path, name: str) -> None:
+def test_unknown_data(refused, tmp_path: Path) -> None:
+    message = refused("distill", "minst", "--ipc", 1, *TINY, "--out", tmp_path / "run")
+    assert "unknown data set 'minst'. Did you mean 'mnist'?" in message
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "digits.npz", "~/nobody has this"])
+def test_a_path_that_leads_nowhere_is_told_first(refused, tmp_path: Path, name: str) -> None:
     message = refused("distill", name, "--ipc", 1, *TINY, "--out", tmp_path / "run")
-    assert f"unknown data set '{name}'" in message
-    assert "mnist" in message
+    assert message.startswith(f"no such file or folder: {Path(name).expanduser().absolute()}; ")
+    assert "cifar10, " in message
     assert nothing_left(tmp_path)
 
 

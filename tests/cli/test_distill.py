@@ -61,9 +61,9 @@ def test_no_more_real_images_are_told_than_a_class_has(cli, pictures: Path, tmp_
     options = ("--ipc", 1, "--net", "convnet1:width=4", "--iterations", 1, "--batch-real", 256, "--out", tmp_path / "run")
     ours = tmp_path / "pictures"  # the others are shared
     shutil.copytree(pictures, ours)
-    assert "1 iterations of 10 real images" in cli("distill", ours, *options).err
+    assert "1 iteration of 10 real images" in cli("distill", ours, *options).err
     next((ours / "train").glob("*/*.png")).unlink()
-    assert "1 iterations of up to 10 real images" in cli("distill", ours, *options, "--overwrite").err
+    assert "1 iteration of up to 10 real images" in cli("distill", ours, *options, "--overwrite").err
 
 
 def test_the_default_folder_names_data_preset_ipc_and_seed(cli, pictures: Path, tmp_path: Path, monkeypatch) -> None:

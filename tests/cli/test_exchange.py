@@ -129,6 +129,15 @@ def test_the_formats_are_listed(cli: Any) -> None:
     assert [row["name"] for row in cli("list", "--json").json["formats"]] == list(FORMATS)
 
 
+def test_a_folder_is_not_called_like_a_file(cli: Any, refused: Callable[..., str], run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.npz"
+    message = refused("export", run, "--to", "npz", "--out", out)
+    assert f"{out} is the name of a file, and an export is a folder" in message
+    assert f"give a folder, such as {tmp_path / 'x'}" in message
+    assert not out.exists()
+    assert cli("export", run, "--to", "npz", "--out", tmp_path / "version1.2").code == 0
+
+
 def test_bad_requests(refused: Callable[..., str], run: Path, pictures: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "out")
     assert "Did you mean 'parquet'" in refused("export", run, "--to", "parket", *out)

@@ -126,6 +126,27 @@ def test_snapshots_of_learned_labels_need_the_labels_of_that_time(cli: Command, 
     assert end["accuracies"] == then["accuracies"]
 
 
+def test_snapshots_of_a_learned_rate_are_judged_at_the_rate_of_that_time(cli: Command, data: RealData, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    run = tmp_path / "run"
+    one = set_of_kind(data, **KINDS["rate"], iterations_done=9)
+    one.save(run)
+    other = set_of_kind(data, rate=0.002, images=one.images)
+    other.save(tmp_path / "other")
+    (run / "snapshots").mkdir()
+    save_file({"images": one.images}, run / "snapshots/00000001.safetensors")
+    outcome = cli("evaluate", run, *QUICK, "--net", "convnet1:width=4", "--snapshots")
+    assert outcome.code != 0
+    assert "holds images without the learned rate of that time; judge the end, without --snapshots" in outcome.err
+    save_file({"images": one.images, "rate": other.rate}, run / "snapshots/00000001.safetensors")
+    told = cli("evaluate", run, *QUICK, "--net", "convnet1:width=4", "--snapshots", "--json").json
+    (apart,) = cli("evaluate", tmp_path / "other", *QUICK, "--net", "convnet1:width=4", "--json").json
+    assert [one["iteration"] for one in told] == [None, 1]
+    assert told[1]["accuracies"] == apart["accuracies"]
+    assert told[1]["words"] == apart["words"]
+
+
 def test_decoders_are_listed(cli: Command) -> None:
     lines = cli("list", "decoders").out.splitlines()
     assert [line.split()[0] for line in lines] == ["plain", "grid:2"]

@@ -164,15 +164,30 @@ def test_what_happens_between_image_steps_goes_on_from_its_last_piece(real, ever
     assert torch.equal(again.result().images, straight.images)
 
 
+def test_snapshots_hold_all_that_is_learned(real, everything, tmp_path: Path) -> None:
+    run = datadam.begin(real, everything(), out=tmp_path / "run", snapshots=(0, 3, 6))
+    first = {name: value.clone() for name, value in run.state.tensors.items()}
+    list(run.steps())
+    start, middle, end = (load_file(tmp_path / f"run/snapshots/{i:08d}.safetensors") for i in (0, 3, 6))
+    assert start.keys() == middle.keys() == end.keys() == {"images", "labels", "rate"}
+    for name, value in run.state.tensors.items():
+        assert torch.equal(start[name], first[name])
+        assert torch.equal(end[name], value)
+        assert not torch.equal(middle[name], start[name])
+
+
 def test_shards_carry_learned_labels(real, everything, tmp_path: Path, monkeypatch) -> None:
     asked = everything(Apart())
-    plain = datadam.distill(real, asked, out=tmp_path / "plain")
+    plain = datadam.distill(real, asked, out=tmp_path / "plain", snapshots=(2,))
     monkeypatch.setattr(parallel, "Processes", Here)
-    run = datadam.begin(real, asked, out=tmp_path / "run", spread=Spread(workers=1, shards=2))
+    run = datadam.begin(real, asked, out=tmp_path / "run", spread=Spread(workers=1, shards=2), snapshots=(2,))
     list(run.steps())
     spread = run.result()
     assert torch.equal(spread.images, plain.images)
     assert torch.equal(spread.labels, plain.labels)
+    then = [load_file(tmp_path / folder / "snapshots/00000002.safetensors") for folder in ("plain", "run")]
+    assert then[0].keys() == then[1].keys() == {"images", "labels"}
+    assert all(torch.equal(then[0][name], then[1][name]) for name in then[0])
     kept = [load_file(tmp_path / folder / "checkpoint/state.safetensors") for folder in ("plain", "run")]
     assert kept[0].keys() == kept[1].keys()
     assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0] if name.startswith("buffer/"))

@@ -4,25 +4,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment, Full, ProtocolName, Students, Workers
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Note,
-    Root,
-    Seed,
-    SkipUnlabelled,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, Seed
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -58,17 +45,7 @@ def compare(
     whole: Annotated[bool, Parameter(help="a last row: the whole training set", negative="")] = False,
     whole_epochs: Annotated[int | None, Parameter(help="epochs of that row (default 100)")] = None,
     seed: Seed = 0,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="as for distill")] = None,
-    fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="as for distill")] = None,
-    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
-    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
-    flip: Flip = None,
+    reading: Reading = AS_SAID,
     device: Device = "auto",
     workers: Workers = None,
     engine: Engine = None,
@@ -85,7 +62,7 @@ def compare(
     """
     from datadam import machine
     from datadam.cli.evaluate import rule_for
-    from datadam.cli.options import check_device, command, data_limit, load_data, size_in_bytes
+    from datadam.cli.options import check_device, command, data_limit, size_in_bytes
     from datadam.cli.screen import result
     from datadam.cli.workers import engine_of
     from datadam.comparison.compare import compare as run
@@ -119,21 +96,7 @@ def compare(
             variant(word)  # before the data are read
     if faults or rule is None:
         raise InvalidInput(*faults)
-    given = {
-        "root": root,
-        "size": size,
-        "fit": fit,
-        "test": test,
-        "skip_bad": skip_bad or None,
-        "bits": bits,
-        "background": background,
-        "layout": layout,
-        "labels_as_numbers": labels_as_numbers or None,
-        "skip_unlabelled": skip_unlabelled or None,
-        "flip": flip,
-        **data_limit(limit),
-    }
-    real = load_data(data, {k: v for k, v in given.items() if v is not None})
+    real = reading.load(data, **data_limit(limit))
     try:
         with _shown() as progress:
             made = run(

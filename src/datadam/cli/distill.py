@@ -6,25 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from datadam.cli import STARTED
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Note,
-    Root,
-    SkipUnlabelled,
-    TakeOver,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, TakeOver
 from datadam.cli.workers import MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -67,19 +54,9 @@ def distill(
     ] = None,
     seed: Annotated[int | None, Parameter(help="names all randomness: same seed, same images")] = None,
     repeats: Annotated[int | None, Parameter(help="independent sets, in RUN/0, RUN/1, ... with seeds counting up")] = None,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="resize images of a folder to this side")] = None,
-    fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="how to make them square")] = None,
-    test: Annotated[Path | None, Parameter(help="the test part, when DATA holds only training images")] = None,
-    skip_bad: Annotated[bool, Parameter(help="leave out unreadable images instead of refusing", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     normalisation: Normalised = None,
     zca: Annotated[bool | None, Parameter(help="ZCA whitening of the images (--no-zca: none)")] = None,
-    flip: Flip = None,
     device: Device | None = None,
     precision: Annotated[str | None, Parameter(help="auto, float32, float64, or bfloat16 on the real side")] = None,
     memory_limit: Annotated[str | None, Parameter(help="such as 4GB: larger data stay on disk, larger runs are refused")] = None,
@@ -108,11 +85,10 @@ def distill(
     Ctrl-C saves; `datadam distill --resume RUN` goes on and ends with the same images as an uninterrupted run.
     """
     given = {k.rstrip("_"): v for k, v in locals().items() if v is not None and v != ""}
+    given |= given.pop("reading").given()
     if tensorboard is not None:
         given["tensorboard"] = str(tensorboard[0]) if tensorboard else True
-    given = {
-        k: v for k, v in given.items() if v is not False or k in ("zca", "flip")
-    }  # --no-zca says something, most switches do not
+    given = {k: v for k, v in given.items() if v is not False or k in ("zca", "flip")}  # of switches, --no-zca says something
     from datadam import machine
     from datadam.cli.config import check_seconds, merge
     from datadam.cli.options import check_device, command
@@ -135,7 +111,7 @@ def distill(
         device = check_device(device, engine_named(given))
     _check_events(given.get("tensorboard"))
     many = {name: given[name] for name in MANY if name in given}
-    _tell(_resume(resume, root, device, time_limit, given.get("tensorboard"), many, take_over=take_over), as_json=json)
+    _tell(_resume(resume, reading.root, device, time_limit, given.get("tensorboard"), many, take_over=take_over), as_json=json)
 
 
 def _begin(
@@ -145,6 +121,7 @@ def _begin(
     """Every run asked for; with `again`, those of a folder of repeats that are not finished."""
     from datadam.cli.config import recipe_for
     from datadam.cli.options import READING, check_device, data_limit, load_data, size_in_bytes
+    from datadam.cli.repeats import check_repeats, keep_repeats
     from datadam.cli.workers import spread_of
     from datadam.distillation.begin import begin, prepared, resume
     from datadam.distillation.start import STARTS
@@ -162,7 +139,7 @@ def _begin(
     overwrite, spread = asked.get("overwrite", False), spread_of(asked)
     device = check_device(asked.get("device", "auto"), spread.engine if spread else None)
     if repeats > 1 and not again:
-        _check_repeats(out, overwrite=overwrite)
+        check_repeats(out, overwrite=overwrite)
     if ask and not again:
         _ask(recipe, real, device, limit, spread, repeats, time_limit)
     made = []
@@ -179,7 +156,7 @@ def _begin(
                         command=command, progress=advance, spread=spread,
                     )  # fmt: skip
             if repeats > 1 and r == 0 and not again:  # not before: what cannot begin leaves nothing behind
-                _keep_repeats(out, asked, command)
+                keep_repeats(out, asked, command)
             left = None if time_limit is None else time_limit - (time.monotonic() - STARTED) - FINISHING
             share = None if left is None else left / (repeats - r)
             made.append((folder, _drive(run, folder, out, share, asked.get("tensorboard"))))
@@ -243,40 +220,6 @@ def _choosing(
         words = f"about {duration(told.seconds)} here and about {size(told.whole)} of memory"
         say(f"this takes {words}, if they are not there yet; --set epochs=N shortens it")
     return bar(recipe.method.name)
-
-
-def _check_repeats(out: Path, *, overwrite: bool) -> None:
-    """Raise `InvalidInput` unless a new run of repeats may go to `out`; nothing is written."""
-    from datadam.errors import InvalidInput
-
-    if (out / "repeats.json").exists():
-        if not overwrite:
-            raise InvalidInput(f"{out} already holds repeats; continue with --resume {out}, or replace them with --overwrite")
-    elif out.is_dir() and (names := {path.name for path in out.iterdir() if not path.name.startswith(".")}):
-        if names != {"0"} or not (out / "0" / "checkpoint").is_dir():
-            raise InvalidInput(f"{out} holds files that are no repeats; choose another folder")
-        if not overwrite:
-            raise InvalidInput(f"{out} holds the first of some repeats that was stopped as it began; replace it with --overwrite")
-
-
-def _keep_repeats(out: Path, asked: dict[str, Any], command: str) -> None:
-    """Write down what was asked, for --resume, and remove what an earlier run of more repeats left."""
-    from shutil import rmtree
-
-    from datadam.cli.options import numbered
-    from datadam.files.whole import write_json
-
-    for folder in numbered(out):
-        if int(folder.name) >= asked["repeats"]:
-            rmtree(folder)
-    for name in ("evaluations", "report.html"):
-        part = out / name
-        if part.is_dir():
-            rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
-    kept = {k: str(v) if isinstance(v, Path) else v for k, v in asked.items() if k not in ("overwrite", "config")}
-    write_json(out / "repeats.json", {"asked": kept | {"out": str(out)}, "command": command})
 
 
 def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
@@ -379,7 +322,7 @@ def _drive(run: "Run", folder: Path, whole: Path, left: float | None, events: Ev
         most = min(recipe.batch_real, max(members))
         drawn = f"{'up to ' if min(members) < most else ''}{most}"
         say(f"{recipe.method.name}: {plural(recipe.ipc, 'image')} for each of {len(members)} classes "
-            f"on {recipe.net}, {total} iterations of {drawn} real images a class, into {folder}")  # fmt: skip
+            f"on {recipe.net}, {plural(total, 'iteration')} of {drawn} real images a class, into {folder}")  # fmt: skip
         if done:
             say(f"going on after {done} of {total} iterations")
         if run.device.type != "cpu":

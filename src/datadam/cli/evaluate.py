@@ -6,21 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Note,
-    Root,
-    RunRoot,
-    Seed,
-    SkipUnlabelled,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, RunRoot, Seed
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -42,6 +28,9 @@ Precision = Annotated[
 ]
 Workers = Annotated[int | None, Parameter(help="processes that train students side by side (default: as many as pay)")]
 Full = Annotated[bool, Parameter(help="all students that the protocol asks for", negative="")]
+
+
+LEARNED = {"labels": "soft labels", "rate": "learned rate"}  # of a snapshot, beside images
 
 
 class Job(NamedTuple):
@@ -143,19 +132,9 @@ def baseline(
     augment: Augment = None,
     full: Full = False,
     seed: Seed = 0,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="as for distill")] = None,
-    fit: Annotated[str | None, Parameter(help="as for distill")] = None,
-    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
-    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     normalisation: Normalised = None,
     zca: Annotated[bool, Parameter(help="ZCA whitening", negative="")] = False,
-    flip: Flip = None,
     device: Device = "auto",
     precision: Precision = "float32",
     workers: Workers = None,
@@ -171,7 +150,7 @@ def baseline(
     """
     from datadam import machine
     from datadam.cli.evaluations import judged
-    from datadam.cli.options import check_device, check_nets, load_data
+    from datadam.cli.options import check_device, check_nets
     from datadam.cli.screen import result
     from datadam.cli.workers import engine_of
     from datadam.distillation.begin import distill
@@ -196,25 +175,11 @@ def baseline(
     rule, count = rule_for(protocol, students, None if whole else epochs, augment, full)
     if whole:
         rule, count = rule.whole_set().with_epochs(epochs), 1 if students is None else students
-    given = {
-        "root": root,
-        "size": size,
-        "fit": fit,
-        "test": test,
-        "skip_bad": skip_bad or None,
-        "bits": bits,
-        "background": background,
-        "layout": layout,
-        "labels_as_numbers": labels_as_numbers or None,
-        "skip_unlabelled": skip_unlabelled or None,
-        "normalisation": normalisation,
-        "flip": flip,
-    }
-    real = load_data(data, {k: v for k, v in given.items() if v is not None})
+    real = reading.load(data, normalisation=normalisation)
     card = _card_beside(beside, real) if beside is not None else None
     of_run = card["transform"]["zca"] if card else None
     if card:
-        if normalisation is not None or flip is not None:
+        if normalisation is not None or reading.flip is not None:
             raise InvalidInput(
                 "beside a run, images are normalised and augmented as its own; leave out --normalisation and --flip"
             )
@@ -375,7 +340,7 @@ def _kept(sets: "list[DistilledSet]", folders: list[Path]) -> list[int]:
 
 
 def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "list[DistilledSet]":
-    """The sets as they were after an iteration. Raises `ArtifactError`."""
+    """The sets as they were after an iteration, with the labels and the rate of that time. Raises `ArtifactError`."""
     from dataclasses import replace
 
     from datadam.errors import ArtifactError
@@ -385,12 +350,16 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
     for one, folder in zip(sets, folders, strict=True):
         file = folder / "snapshots" / f"{iteration:08d}.safetensors"
         kept = read_tensors(file)[0]
-        images, labels = kept.get("images"), kept.get("labels") if one.soft else one.labels
-        if images is None or images.shape != one.images.shape or not images.isfinite().all():
-            raise ArtifactError(f"{file} does not hold the run's images; it is damaged: remove it")
-        if labels is None or labels.shape != one.labels.shape or not labels.isfinite().all():
-            raise ArtifactError(f"{file} holds images without the soft labels of that time; judge the end, without --snapshots")
-        then.append(replace(one, images=images.float(), labels=labels, rate=kept.get("rate")))
+        wanted: dict[str, Any] = {"images": one.images} | ({"labels": one.labels} if one.soft else {})
+        wanted |= {} if one.rate is None else {"rate": one.rate}
+        if lacking := [LEARNED[name] for name in wanted if name not in kept and name in LEARNED]:  # as earlier versions kept them
+            words = " and ".join(lacking)
+            raise ArtifactError(f"{file} holds images without the {words} of that time; judge the end, without --snapshots")
+        for name, final in wanted.items():
+            if name not in kept or kept[name].shape != final.shape or not kept[name].isfinite().all():
+                raise ArtifactError(f"{file} does not hold the run's {name}; it is damaged: remove it")
+        wanted = {name: kept[name].float() for name in wanted}
+        then.append(replace(one, **wanted))
     return then
 
 

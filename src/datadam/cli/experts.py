@@ -6,19 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Root,
-    Seed,
-    SkipUnlabelled,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Reading, Seed, Whitened
 
 if TYPE_CHECKING:
     from datadam.training.curriculum import Curriculum
@@ -55,19 +43,9 @@ def experts(
         Path | None, Parameter(help="train none, but take those of released code: a file or folder of replay_buffer_N.pt")
     ] = None,
     seed: Seed = 0,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="as for distill")] = None,
-    fit: Annotated[str | None, Parameter(help="as for distill")] = None,
-    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
-    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     normalisation: Normalised = "mtt",
-    zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
-    flip: Flip = None,
+    zca: Whitened = "none",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -78,7 +56,7 @@ def experts(
     import math
 
     from datadam import machine
-    from datadam.cli.options import check_device, check_nets, load_data
+    from datadam.cli.options import check_device, check_nets
     from datadam.cli.screen import bar, result, say
     from datadam.distillation.forecast import seconds_of_training
     from datadam.errors import InvalidInput
@@ -93,12 +71,7 @@ def experts(
     device = check_device(device)
     if not (math.isfinite(lr) and lr > 0):
         raise InvalidInput(f"lr is {lr:g}; it must be a number > 0")
-    given = {
-        "root": root, "size": size, "fit": fit, "test": test, "skip_bad": skip_bad or None, "bits": bits,
-        "background": background, "layout": layout, "labels_as_numbers": labels_as_numbers or None,
-        "skip_unlabelled": skip_unlabelled or None, "normalisation": normalisation, "flip": flip,
-    }  # fmt: skip
-    real = load_data(data, {k: v for k, v in given.items() if v is not None})
+    real = reading.load(data, normalisation=normalisation)
     spec, *more = check_nets(net, real)
     if more:
         raise InvalidInput(f"experts are of one network, and {1 + len(more)} were named; make some for each")

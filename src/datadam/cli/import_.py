@@ -1,11 +1,11 @@
 """`datadam import`: a set that another program wrote, as a run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from datadam.cli.options import Background, Bits, DataLayout, Json, LabelsAsNumbers, Note, Root, SkipUnlabelled, command
+from datadam.cli.options import AS_SAID, Json, Note, Reading, command
 
 if TYPE_CHECKING:
     from datadam.exchange.classes import Order
@@ -33,16 +33,7 @@ def import_(
     decoder: Annotated[
         str | None, Parameter(help="what makes training images of stored ones: grid:2 for a set of IDC with factor 2")
     ] = None,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="as for distill")] = None,
-    fit: Annotated[str | None, Parameter(help="as for distill")] = None,
-    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
-    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     overwrite: Annotated[bool, Parameter(help="replace a run that is there", negative="")] = False,
     note: Note = "",
     json: Json = False,
@@ -52,7 +43,7 @@ def import_(
     The run can be evaluated, shown and reported like any other. Class names, shape and normalisation come from the data and
     from datadam.json, where there is one; nothing in the file is run.
     """
-    from datadam.cli.options import load_data, set_line
+    from datadam.cli.options import set_line
     from datadam.cli.screen import result
     from datadam.errors import InvalidInput
     from datadam.exchange import format_named
@@ -63,19 +54,7 @@ def import_(
         raise InvalidInput(f"{path} does not exist; give the file or folder of a distilled set")
     order = _order(class_order)
     numbers = [None if text is None else _numbers(name, text) for name, text in (("mean", mean), ("std", std))]
-    given: dict[str, Any] = {
-        "root": root,
-        "size": size,
-        "fit": fit,
-        "test": test,
-        "skip_bad": skip_bad or None,
-        "bits": bits,
-        "background": background,
-        "layout": layout,
-        "labels_as_numbers": labels_as_numbers or None,
-        "skip_unlabelled": skip_unlabelled or None,
-    }
-    real = load_data(data, {name: value for name, value in given.items() if value is not None})
+    real = reading.load(data)
     sets = read(
         path, as_, real, out, mean=numbers[0], std=numbers[1], zca=zca, hard=hard, class_order=order, decoder=decoder, note=note,
         command=command(), overwrite=overwrite,

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,40 +15,11 @@ if TYPE_CHECKING:
 
 Root = Annotated[Path | None, Parameter(help="folder in which named data sets lie or are downloaded to")]
 RunRoot = Annotated[Path | None, Parameter(help="where the data of the run lie now: the root of named sets, or your own folder")]
-READING = (
-    "root",
-    "size",
-    "fit",
-    "test",
-    "skip_bad",
-    "flip",
-    "labels_as_numbers",
-    "skip_unlabelled",
-    "bits",
-    "background",
-    "layout",
-)
-"""The options that say how data are read."""
-
-LabelsAsNumbers = Annotated[
-    bool, Parameter(help="a class is its number in the training and the test part, whatever they call it", negative="")
-]
-SkipUnlabelled = Annotated[
-    bool, Parameter(help="leave out images whose label is -1 or missing, instead of refusing", negative="")
-]
-Bits = Annotated[
-    str | None, Parameter(help="how many bits of images of more than 8 are in use, which scales them: 16, 12, 10, auto")
-]
-Background = Annotated[str | None, Parameter(help="what lies behind transparent images: black, white, or a level from 0 to 255")]
-DataLayout = Annotated[
-    str | None,
-    Parameter(name="--layout", help='axes of the arrays, such as HWCN; "classes": the folders inside DATA are the classes'),
-]
-Flip = Annotated[bool | None, Parameter(help="whether a mirror leaves an image in its class (--no-flip: as for digits)")]
 Normalised = Annotated[
     Literal["own", "field", "mtt"] | None,
     Parameter(help="mean and deviation: the data's own, or the field's released code's (default: as presets say)"),
 ]
+Whitened = Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")]
 Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
 TakeOver = Annotated[
     bool,
@@ -56,6 +28,51 @@ TakeOver = Annotated[
 Device = Annotated[str, Parameter(help="where to compute: auto (a graphics card if there is one), cpu, cuda, cuda:1")]
 Seed = Annotated[int, Parameter(help="names all randomness: same seed, same result")]
 Note = Annotated[str, Parameter(help='words kept and shown with the result, such as "demo, not a result"')]
+
+
+@Parameter(name="*", group="How the data are read")
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How real data are read: what every verb that reads some takes, as options of one group."""
+
+    root: Root = None
+    size: Annotated[int | None, Parameter(help="resize images of a folder to this side")] = None
+    fit: Annotated[Literal["crop", "squash", "pad"] | None, Parameter(help="how to make them square")] = None
+    test: Annotated[Path | None, Parameter(help="the test part, when DATA holds only training images")] = None
+    skip_bad: Annotated[bool, Parameter(help="leave out unreadable images instead of refusing", negative="")] = False
+    labels_as_numbers: Annotated[
+        bool, Parameter(help="a class is its number in the training and the test part, whatever they call it", negative="")
+    ] = False
+    skip_unlabelled: Annotated[
+        bool, Parameter(help="leave out images whose label is -1 or missing, instead of refusing", negative="")
+    ] = False
+    bits: Annotated[
+        str | None, Parameter(help="how many bits of images of more than 8 are in use, which scales them: 16, 12, 10, auto")
+    ] = None
+    background: Annotated[
+        str | None, Parameter(help="what lies behind transparent images: black, white, or a level from 0 to 255")
+    ] = None
+    layout: Annotated[
+        str | None, Parameter(help='axes of the arrays, such as HWCN; "classes": the folders inside DATA are the classes')
+    ] = None
+    flip: Annotated[bool | None, Parameter(help="whether a mirror leaves an image in its class (--no-flip: as for digits)")] = (
+        None
+    )
+
+    def given(self) -> dict[str, Any]:
+        """What was given on the command line, by the names that `load` knows."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and (value is not False or name == "flip")}
+
+    def load(self, source: str, **more: Any) -> "RealData":
+        """The data, read as said here; `more`: options of `load` beside these, None where not given."""
+        return load_data(source, self.given() | {name: value for name, value in more.items() if value is not None})
+
+
+READING = tuple(field.name for field in fields(Reading))
+"""The options that say how data are read, by their names."""
+AS_SAID = Reading()
+"""Data read as they say themselves."""
 
 
 def command() -> str:

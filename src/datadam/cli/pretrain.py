@@ -1,24 +1,12 @@
 """`datadam pretrain`: a pool of trained networks at all accuracies, to match through."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
-from datadam.cli.options import (
-    Background,
-    Bits,
-    DataLayout,
-    Device,
-    Flip,
-    Json,
-    LabelsAsNumbers,
-    Normalised,
-    Root,
-    Seed,
-    SkipUnlabelled,
-)
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Reading, Seed, Whitened
 
 
 def pretrain(
@@ -30,19 +18,9 @@ def pretrain(
     epochs: Annotated[int, Parameter(help="of each")] = 30,
     augment: Augment = None,
     seed: Seed = 0,
-    root: Root = None,
-    size: Annotated[int | None, Parameter(help="as for distill")] = None,
-    fit: Annotated[str | None, Parameter(help="as for distill")] = None,
-    test: Annotated[Path | None, Parameter(help="as for distill")] = None,
-    skip_bad: Annotated[bool, Parameter(help="as for distill", negative="")] = False,
-    labels_as_numbers: LabelsAsNumbers = False,
-    skip_unlabelled: SkipUnlabelled = False,
-    bits: Bits = None,
-    background: Background = None,
-    layout: DataLayout = None,
+    reading: Reading = AS_SAID,
     normalisation: Normalised = None,
-    zca: Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")] = "none",
-    flip: Flip = None,
+    zca: Whitened = "none",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -51,7 +29,7 @@ def pretrain(
     A run draws from a range of them with --set networks=POOL@20-40. Accuracy is measured on training images that are held out.
     """
     from datadam import machine
-    from datadam.cli.options import check_device, check_nets, load_data
+    from datadam.cli.options import check_device, check_nets
     from datadam.cli.screen import bar, result
     from datadam.errors import InvalidInput
     from datadam.training.pretrain import Progress
@@ -60,21 +38,7 @@ def pretrain(
 
     machine.tune_allocator()
     device = check_device(device)
-    given = {
-        "root": root,
-        "size": size,
-        "fit": fit,
-        "test": test,
-        "skip_bad": skip_bad or None,
-        "bits": bits,
-        "background": background,
-        "layout": layout,
-        "labels_as_numbers": labels_as_numbers or None,
-        "skip_unlabelled": skip_unlabelled or None,
-        "normalisation": normalisation,
-        "flip": flip,
-    }
-    real = load_data(data, {k: v for k, v in given.items() if v is not None})
+    real = reading.load(data, normalisation=normalisation)
     spec, *more = check_nets(net, real)
     if more:
         raise InvalidInput(f"a pool is of one network, and {1 + len(more)} were named; make one pool for each")

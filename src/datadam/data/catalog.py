@@ -29,6 +29,7 @@ from datadam.data.rendering import Bits, rendering
 from datadam.data.whitening import Transform, Variant, check_variant
 from datadam.errors import DataError, InvalidInput, UnknownName
 
+PATH_MARKS = ("/", "\\", "~")  # in what is meant as a path and not as a name
 IN_ORDER_OF_WORDNET = ("tiny-imagenet", "imagenet-1k")
 FITS: tuple[Fit, ...] = ("crop", "squash", "pad")
 
@@ -232,6 +233,9 @@ def load(
     if isinstance(source, (str, os.PathLike)) and not named and not str(source).startswith("hf:"):
         path = absolute(source)
         if not path.exists():
+            if not isinstance(source, str) or path.suffix[1:].isalpha() or any(mark in source for mark in PATH_MARKS):
+                sets = f"or the name of a data set ({', '.join(CATALOG)})"
+                raise DataError(f"no such file or folder: {path}; give the path of data that are there, {sets}")
             raise UnknownName(
                 "data set", source, [*CATALOG, *plugins.names("data")], f"No folder or file of that name exists either: {path}."
             )

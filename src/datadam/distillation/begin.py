@@ -38,6 +38,7 @@ from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
 from datadam.training.experts import Experts
 from datadam.training.insight import Insight, Progress
+from datadam.training.needs import trained_seconds
 from datadam.training.pool import RANDOM
 
 OFFICIAL_EVERY = 2000  # iterations after which the released code judges
@@ -98,8 +99,8 @@ def begin(
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
     decoder, seconds, facts = decoder_named(recipe.decoder), 0.0, {}
+    began = time.monotonic()
     if isinstance(insight := supply.given, Insight):
-        began = time.monotonic()
         chosen = recipe.method.choose(insight, recipe.ipc * decoder.each)
         assert chosen is not None
         start = encoded(real, torch.cat(chosen), decoder).to(dtype)
@@ -116,6 +117,8 @@ def begin(
         )
         if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
             start = fit_zca(start).apply(start)
+        if recipe.method.needs.training:  # what it needs is its work, also where an earlier run had made it
+            seconds = (trained_seconds(supply.given) or 0.0) + time.monotonic() - began
     peak = machine.peak_memory_mb() if seconds else 0.0
     checkpoint = Checkpoint(Path(out)) if out is not None else None
     first = start if checkpoint else start.clone()  # which is kept on disk: a thousand classes of images are held once
@@ -130,7 +133,7 @@ def begin(
     run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
     if checkpoint:
         clear_folder(checkpoint.out)
-        checkpoint.begin(frame, start)
+        checkpoint.begin(frame, state.tensors)
         run.save()
         checkpoint.seal(frame, device)
     return run

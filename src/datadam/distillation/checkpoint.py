@@ -3,7 +3,7 @@
 RUN/checkpoint/run.json             what stays fixed: recipe, data, words; written last: with it there is a run to go on with
 RUN/checkpoint/state.safetensors    learned tensors, optimisers' buffers, method state; iteration, plan, checksum in its metadata
 RUN/checkpoint/before.safetensors   the state before that, used where the last one is torn
-RUN/snapshots/00000000.safetensors  stored images after an iteration; number 0 is the start
+RUN/snapshots/00000000.safetensors  learned tensors after an iteration; number 0 is the start
 RUN/metrics.jsonl                   one line each few iterations
 """
 
@@ -105,12 +105,12 @@ class Checkpoint:
         return (self.folder / "run.json").exists() and (self.state.exists() or self.before.exists())
 
     def snapshot(self, iteration: int) -> Path:
-        """The file of the images after an iteration."""
+        """The file of what was learned after an iteration."""
         return self.out / "snapshots" / f"{iteration:08d}.safetensors"
 
-    def begin(self, frame: Frame, start: Tensor) -> None:
-        """Write the large things that stay fixed."""
-        write_tensors(self.snapshot(0), {"images": start})
+    def begin(self, frame: Frame, start: Mapping[str, Tensor]) -> None:
+        """Write the large things that stay fixed: first values of what is learned, and whitening."""
+        write_tensors(self.snapshot(0), start)
         if frame.real.transform.zca is not None:
             write_tensors(self.folder / "zca.safetensors", frame.real.transform.zca.tensors())
 

@@ -31,7 +31,7 @@ from datadam.methods.plan import Plan
 from datadam.sets.decoders import decoder_named
 from datadam.sets.synthetic import SyntheticSet
 from datadam.training.experts import Experts, open_experts
-from datadam.training.needs import Progress, prepare
+from datadam.training.needs import Progress, prepare, trained_seconds
 from datadam.training.pool import Bucket, open_bucket
 
 CHECKPOINT_SECONDS = 30.0
@@ -86,6 +86,8 @@ class Distillation(Run):
         recipe, real = self.recipe, frame.real
         self.synthetic = SyntheticSet(state.tensors, real.classes, recipe.counts(real), decoder_named(recipe.decoder))
         supply = supply or supply_of(real, recipe, str(device))
+        if recipe.method.needs.training and (trained := trained_seconds(supply.given)) is not None:
+            self.facts["trained_first_seconds"] = round(trained, 1)
         if isinstance(supply.given, Experts):
             self.facts["experts"] = supply.given.to_card()
         self._prepare(supply)
@@ -167,7 +169,7 @@ class Distillation(Run):
                 terms = {name: term.double() for name, term in gradient.terms.items()}
                 self.recorder.log(Line(state.iteration, terms, gradient.norms, state.moved, state.seconds))
             if state.iteration in self.frame.snapshots:
-                self.recorder.snapshot(state.iteration, state.images)
+                self.recorder.snapshot(state.iteration, state.tensors)
             self.torn = False  # not after an error: a checkpoint would go on without the line or the snapshot that is missing
         return loss
 

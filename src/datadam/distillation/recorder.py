@@ -5,7 +5,7 @@ Letters: K classes, M stored images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -50,8 +50,8 @@ class Recorder(Protocol):
     def log(self, line: Line) -> None:
         """A line of metrics."""
 
-    def snapshot(self, iteration: int, images: Tensor) -> None:
-        """The stored images [M, C, H, W] after an iteration that is to be kept."""
+    def snapshot(self, iteration: int, tensors: Mapping[str, Tensor]) -> None:
+        """What is learned, by name (sets/synthetic.py), after an iteration that is to be kept."""
 
     def save(self, state: RunState, plan: Plan) -> bool:
         """All that is needed to go on; returns whether it is kept."""
@@ -72,8 +72,8 @@ class Nowhere:
     def log(self, line: Line) -> None:
         """Nobody reads it."""
 
-    def snapshot(self, iteration: int, images: Tensor) -> None:
-        """Nobody looks at them."""
+    def snapshot(self, iteration: int, tensors: Mapping[str, Tensor]) -> None:
+        """Nobody looks at it."""
 
     def save(self, state: RunState, plan: Plan) -> bool:
         """There is nothing to go on from."""
@@ -95,9 +95,9 @@ class Folder:
         """One more line in metrics.jsonl."""
         self.checkpoint.log(line.to_json())
 
-    def snapshot(self, iteration: int, images: Tensor) -> None:
+    def snapshot(self, iteration: int, tensors: Mapping[str, Tensor]) -> None:
         """A file in snapshots/."""
-        write_tensors(self.checkpoint.snapshot(iteration), {"images": images})
+        write_tensors(self.checkpoint.snapshot(iteration), tensors)
 
     def save(self, state: RunState, plan: Plan) -> bool:
         """The checkpoint; the one before stays beside it."""

@@ -91,6 +91,9 @@ class Protocol:
         }  # fmt: skip
 
 
+OF_DSA = Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa")
+"""The schedule of DSA's and DM's released code, with which others judge too."""
+
 CATALOG = {
     "honest": Protocol(
         name="honest",
@@ -103,7 +106,7 @@ CATALOG = {
         name="dsa",
         students=20,
         sets=5,
-        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        training=OF_DSA,
         description="released code of DSA and DM, with --augment none of DC: 1 001 or 301 epochs, momentum lost at the fall",
         schedules=RELEASED,
     ),
@@ -126,7 +129,7 @@ CATALOG = {
         name="dc-bench",
         students=5,
         sets=1,
-        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        training=OF_DSA,
         description="as DC-Bench judges: 301 epochs with --augment none; else 1 001 with dsa, autoaugment or randaugment",
         schedules=RELEASED,
     ),
@@ -134,7 +137,7 @@ CATALOG = {
         name="mtt",
         students=5,
         sets=1,
-        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        training=OF_DSA,
         description="MTT's released code: students learn at the rate that the set has learned; the last iterate, not the best",
         learned_rate=True,
     ),
@@ -142,7 +145,7 @@ CATALOG = {
         name="eccv24",
         students=3,
         sets=1,
-        training=Training(epochs=1001, drop_after=502, fresh_optimizer=True, augment="dsa"),
+        training=OF_DSA,
         description="as the ECCV 2024 challenge judged 10 images per class; convnet3 and no ZCA are yours to choose",
     ),
 }

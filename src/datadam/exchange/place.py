@@ -8,12 +8,18 @@ from pathlib import Path
 
 from datadam.errors import InvalidInput, RunFailed
 
+FILES = {".npz", ".npy", ".pt", ".pth", ".parquet", ".safetensors", ".zip", ".png"}  # endings of names that no folder has
+
 
 def require_free(out: Path, *, overwrite: bool, marks: tuple[str, ...], what: str) -> None:
     """Raise `InvalidInput` unless `out` can be made: it is absent, an empty folder, or, to be replaced, one that holds one of "
     "`marks`."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InvalidInput(f"{out} is no folder; {what} is a folder: choose another name with --out")
+    if out.suffix.lower() in FILES and not out.exists():
+        raise InvalidInput(
+            f"{out} is the name of a file, and {what} is a folder that holds files; give a folder, such as {out.with_suffix('')}"
+        )
     if not out.exists() or not any(out.iterdir()):
         return
     if not overwrite:

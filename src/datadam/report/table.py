@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Json = dict[str, Any]
-WIDEST = 10_000  # letters of a line of the table
+BOLD = ("\x1b[1m", "\x1b[0m")  # of a terminal: begin and end
 COLUMNS = (
     "method", "ipc", "images", "iterations", "batch_real", "zca", "matching_net", "seconds", "peak_memory_mb", "net", "status",
     "mean", "low", "high", "interval_over", "std", "sets", "students", "bold", "against", "difference", "difference_low",
@@ -28,24 +28,27 @@ COLUMNS = (
 
 def text(table: Json, *, width: int = 0, colour: bool = False) -> str:
     """The table as wide as it needs, in plain letters or with bold; sentences are broken at `width` letters (0: nowhere)."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    head, rows, reasons = grid_of(table, lambda words, bold: f"[bold]{escape(words)} *[/bold]" if bold else escape(words))
-    file = io.StringIO()
-    console = Console(file=file, width=WIDEST, force_terminal=colour, color_system="auto" if colour else None, highlight=False)
-    for title, names, lines in ((heading(table), head, rows), *_tests(table, escape)):
-        shown = Table(title=escape(title), title_justify="left", title_style="", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for number, name in enumerate(names):
-            shown.add_column(escape(name), justify="left" if number == 0 else "right", overflow="fold")
-        for name, *line in lines:
-            shown.add_row(escape(name), *line)
-        console.print(shown)
-        console.print()
+    head, rows, reasons = grid_of(table, lambda words, bold: f"{BOLD[0] if colour else ''}{words} *" if bold else words)
+    lines: list[str] = []
+    for title, names, cells in ((heading(table), head, rows), *_tests(table, str)):
+        lines += [title, *_columns([names, *cells]), ""]
     for words in (*reasons, *sentences(table, "A star marks")):
-        console.print(escape("\n".join(wrap(words, width)) if width else words), soft_wrap=True)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+        lines += wrap(words, width) if width else [words]
+    return "\n".join(lines)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Cells below one another, the first of a row to the left and the others to the right; what begins with bold ends with it."""
+    widths = [max(len(cell.removeprefix(BOLD[0])) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            words = cell.removeprefix(BOLD[0])
+            placed = words.ljust(width) if number == 0 else words.rjust(width)
+            cells.append(placed if words == cell else f"{BOLD[0]}{placed}{BOLD[1]}")
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def markdown(table: Json) -> str:

@@ -12,7 +12,7 @@ Letters: E epochs, P weights.
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,11 @@ MADE_AGAIN = "make the experts again"
 @dataclass(frozen=True)
 class Experts:
     """A folder of experts. `about`: net, shape, classes, checksum, transform, training, seed, form and weights (P); `digests`, a
-    SHA-256 of each file; `seconds` that training them took (0: nobody knows)."""
+    SHA-256 of each file."""
 
     folder: Path
     about: dict[str, Any]
     digests: tuple[str, ...]
-    seconds: float = field(default=0.0, compare=False)
 
     @classmethod
     def read(cls, folder: Path) -> "Experts":
@@ -54,7 +53,7 @@ class Experts:
         try:
             if index["format"] != FORMAT:
                 raise ValueError(f"its format is {index['format']!r}, this version reads {FORMAT!r}")
-            found, digests, seconds = index["about"], tuple(index["experts"]), float(index.get("seconds", 0.0))
+            found, digests = index["about"], tuple(index["experts"])
             kinds = {"net": str, "shape": list, "classes": list, "checksum": str, "transform": dict, "training": dict,
                      "form": str, "weights": int}  # fmt: skip
             if wrong := [name for name, kind in kinds.items() if type(found[name]) is not kind]:
@@ -65,16 +64,16 @@ class Experts:
                 raise ValueError("the checksum of an expert is damaged")
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder / 'index.json'} is no index of experts ({error}); {MADE_AGAIN}") from error
-        return cls(folder, found, digests, seconds)
+        return cls(folder, found, digests)
 
     def to_json(self) -> dict[str, Any]:
         """As kept in index.json."""
-        return {"format": FORMAT, "about": self.about, "experts": list(self.digests), "seconds": round(self.seconds, 1)}
+        return {"format": FORMAT, "about": self.about, "experts": list(self.digests)}
 
     def to_card(self) -> dict[str, Any]:
         """What a run that follows them says of them."""
         how = {name: value for name in ("optimizer", "curriculum") if (value := self.about.get(name))}
-        return {"networks": self.networks, "epochs": self.epochs, **how, "seconds": round(self.seconds, 1)}
+        return {"networks": self.networks, "epochs": self.epochs, **how}
 
     @property
     def networks(self) -> int:

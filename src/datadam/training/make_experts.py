@@ -132,9 +132,8 @@ class _Stamps(Watcher):
         self.stamps = [state[str(epoch)] for epoch in range(len(state))]
 
 
-def _with(experts: Experts, number: int, stamps: _Stamps, seconds: float) -> Experts:
-    """The experts and one more, which took so many seconds and is written."""
+def _with(experts: Experts, number: int, stamps: _Stamps) -> Experts:
+    """The experts and one more, which is written."""
     path = experts.file(number)
     write_tensors(path, {STAMPS: torch.stack(stamps.stamps)})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return replace(experts, digests=(*experts.digests, digest), seconds=experts.seconds + seconds)
+    return replace(experts, digests=(*experts.digests, hashlib.sha256(path.read_bytes()).hexdigest()))

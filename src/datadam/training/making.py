@@ -21,7 +21,7 @@ from datadam.errors import InvalidInput
 from datadam.files.kept import Entry, Store
 from datadam.files.lock import LOCK, alone_in
 from datadam.files.partial import END
-from datadam.files.whole import require_writable, write_json
+from datadam.files.whole import read_json, require_writable, write_json
 from datadam.nets import Network
 from datadam.rng import stream
 from datadam.training.flat import Flat
@@ -56,7 +56,7 @@ class Kind(Generic[M, W]):
 
     Arguments: `word`, for messages; `name`, of the random streams; `format`, of the state of a training; `read` a folder that has
     an index, or say what an `empty` one is; `part` of the data that is trained on; what `watches` a training; `add` the files of
-    a network that is done, after so many seconds.
+    a network that is done.
     """
 
     word: str
@@ -66,7 +66,7 @@ class Kind(Generic[M, W]):
     empty: Callable[[Path, dict[str, Any]], M]
     part: Callable[[], RealData]
     watches: Callable[[Network, RealData], W]
-    add: Callable[[M, int, W, float], M]
+    add: Callable[[M, int, W], M]
 
     def begun(self, folder: Path, settings: dict[str, Any]) -> M:
         """What the folder holds as it stands. Raises `InvalidInput` when it is something else."""
@@ -106,6 +106,7 @@ def grow(
         if made.networks >= count:
             return made
         part, lesson = kind.part(), lessons() if lessons else None
+        spent = _spent(folder, made.networks)
         network = nets.build(net, shape=part.shape, classes=len(part.classes)).to(device)
         images, labels = partial(part.images, device=device), torch.from_numpy(part.train.labels)
         forward = forward_of(network, training.epochs * -(-len(labels) // training.batch), precision)
@@ -123,8 +124,22 @@ def grow(
                 if after_step:
                     after_step(number, done, steps)
 
-            spent = train_on(trainer, entry, tell)
-            made = kind.add(made, number, watcher, spent.seconds)
-            write_json(folder / INDEX, made.to_json() | {"versions": machine.versions(), "commit": machine.commit()})
+            spent.append(round(train_on(trainer, entry, tell).seconds, 3))
+            made = kind.add(made, number, watcher)
+            written = {"seconds": spent, "versions": machine.versions(), "commit": machine.commit()}
+            write_json(folder / INDEX, made.to_json() | written)
             entry.remove()
     return made
+
+
+def seconds_of(folder: Path, networks: int) -> float | None:
+    """How long the trainings of a folder with so many networks took in all; None where that was not kept."""
+    spent = [seconds for seconds in _spent(folder, networks) if seconds is not None]
+    return sum(spent) if len(spent) == networks else None
+
+
+def _spent(folder: Path, networks: int) -> list[float | None]:
+    """Seconds of each training; None for one of an earlier version, or what is no number."""
+    kept = read_json(folder / INDEX).get("seconds") if (folder / INDEX).exists() else None
+    known = kept if isinstance(kept, list) and len(kept) == networks else [None] * networks
+    return [float(s) if isinstance(s, int | float) and 0 <= s < float("inf") else None for s in known]

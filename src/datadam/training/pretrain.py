@@ -152,7 +152,7 @@ class _Passed(Watcher):
         }
 
 
-def _with(pool: Pool, number: int, passed: _Passed, _: float) -> Pool:
+def _with(pool: Pool, number: int, passed: _Passed) -> Pool:
     """The pool and the states of one more network, which are written."""
     states = list(pool.states)
     for step, accuracy, weights in sorted(passed.states.values(), key=lambda state: state[0]):

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from datadam.errors import RunFailed
 from datadam.files.kept import Entry, Record
-from datadam.training.trainer import Trainer
+from datadam.training.trainer import Forward, Trainer
 
 COPY_EVERY = 2.0  # seconds: what an interruption within a step costs
 WRITE_EVERY = 30.0  # seconds: what a kill costs
@@ -34,7 +33,7 @@ def train_kept(
     trainer: Trainer,
     entry: Entry,
     after_step: AfterStep | None = None,
-    forward: Callable[[], Callable[[Tensor], Tensor]] | None = None,
+    forward: Callable[[], Forward] | None = None,
 ) -> Spent:
     """Train a network, unless it is kept already; afterwards it and its watchers are as at the end of the training.
 

@@ -18,7 +18,7 @@ from datadam.distillation.checkpoint import Checkpoint, RunState
 from datadam.distillation.shards import run as shards
 from datadam.distillation.shards.records import Records
 from datadam.distillation.shards.run import Sharded
-from datadam.distillation.shards.worker import ShardImages, ShardLine, ShardState
+from datadam.distillation.shards.worker import ShardLine, ShardSnapshot, ShardState
 from datadam.errors import RunFailed
 from datadam.methods.plan import Plan
 from datadam.parallel.spread import Places, Spread
@@ -59,7 +59,7 @@ def test_a_snapshot_outlives_a_driver_that_dies_when_it_is_whole(
         file = out / "checkpoint" / "shards" / "000002-000004.safetensors"
         file.write_bytes(file.read_bytes()[:-9])
     else:
-        stopped(real, tiny(real), out, 2, monkeypatch, 2, ShardImages, 6)
+        stopped(real, tiny(real), out, 2, monkeypatch, 2, ShardSnapshot, 6)
     assert (out / "snapshots" / "00000006.safetensors").exists()
     assert resume(out, real).at == [12, 12, 5, 5]
     go_on(out, real, Spread(workers=2, shards=3))
@@ -147,7 +147,7 @@ def test_images_alone_are_no_place_to_go_on_from(tmp_path: Path) -> None:
     folder = tmp_path / "shards"
     records = Records(folder, 4)
     assert not records
-    records.keep(0, 2, ShardImages(3, torch.zeros(2, 3, 4, 4).numpy()))
+    records.keep(0, 2, ShardSnapshot(3, {"images": torch.zeros(2, 3, 4, 4).numpy()}))
     assert not records
     records.stand(0, 2, standing())
     assert records

@@ -1,7 +1,7 @@
 """What the shards of an unfinished run have told, on disk: RUN/checkpoint/shards, gone when the run is whole again.
 
 FFFFFF-LLLLLL.safetensors              where the classes F .. L-1 stand, with a checksum; the one before as earlier-*
-at-IIIIIIII-FFFFFF-LLLLLL.safetensors  their images after an iteration that is to be kept
+at-IIIIIIII-FFFFFF-LLLLLL.safetensors  what is learned of them after an iteration that is to be kept
 lines.jsonl                            what was logged of them, class by class
 
 Letters: K classes, N synthetic images of a class.
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from datadam.distillation.checkpoint import flush
-from datadam.distillation.shards.worker import ShardImages, ShardLine, ShardState, tensor
+from datadam.distillation.shards.worker import ShardLine, ShardSnapshot, ShardState, tensor
 from datadam.errors import ArtifactError, RunFailed
 from datadam.files.whole import read_tensors, write_tensors, write_text
 
@@ -144,24 +144,25 @@ class Records:
                     file.unlink()
         return [whole for iteration in sorted(self.lines) if (whole := self._whole(iteration))]
 
-    def keep(self, first: int, last: int, told: ShardImages) -> None:
-        """Keep the images of some classes after an iteration."""
+    def keep(self, first: int, last: int, told: ShardSnapshot) -> None:
+        """Keep what is learned of some classes after an iteration."""
         if self.folder is not None:
             path = self.folder / f"at-{told.iteration:08d}-{first:06d}-{last:06d}.safetensors"
-            write_tensors(path, {"images": tensor(told.images)})
+            write_tensors(path, {name: tensor(values) for name, values in told.tensors.items()})
 
-    def images(self, iteration: int) -> Tensor | None:
-        """The images of all classes after an iteration, when they are all there."""
+    def snapshot(self, iteration: int) -> dict[str, Tensor] | None:
+        """What is learned of all classes after an iteration, when all of it is there."""
         assert self.folder is not None
         name = f"at-{iteration:08d}-"
         files = sorted(self.folder.glob(f"{name}*.safetensors"))
         ends = [tuple(map(int, file.stem.removeprefix(name).split("-"))) for file in files]
         if not _covers(ends, self.classes):
             return None
-        return torch.cat([read_tensors(file)[0]["images"] for file in files])
+        parts = [read_tensors(file)[0] for file in files]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def forget(self, iteration: int) -> None:
-        """The images after this iteration are kept elsewhere."""
+        """The snapshot after this iteration is kept elsewhere."""
         for file in self.folder.glob(f"at-{iteration:08d}-*.safetensors") if self.folder else ():
             file.unlink()
 

@@ -24,7 +24,16 @@ from datadam.distillation.recorder import Line, Nowhere, Recorder
 from datadam.distillation.run import Run, Step
 from datadam.distillation.setup import Frame
 from datadam.distillation.shards.records import Range, Records, Whole, rows_of
-from datadam.distillation.shards.worker import Shard, ShardImages, ShardLine, ShardProgress, ShardState, ShardTask, array, tensor
+from datadam.distillation.shards.worker import (
+    Shard,
+    ShardLine,
+    ShardProgress,
+    ShardSnapshot,
+    ShardState,
+    ShardTask,
+    array,
+    tensor,
+)
 from datadam.errors import RunFailed
 from datadam.methods.plan import Plan
 from datadam.parallel.spread import Places, cut
@@ -61,7 +70,7 @@ class Sharded(Run):
         self.written = -1  # the iteration of the checkpoint of the whole run
         self.at = [state.iteration] * self.classes  # where each class stands in `state`
         self.before = list(self.at)  # and where by what was kept before that
-        self.gathered: set[int] = set()  # iterations whose images are whole, and still kept by shard
+        self.gathered: set[int] = set()  # iterations whose snapshots are whole, and still kept by shard
         self.counts = {"lost": 0}
 
     def recall(self, checkpoint: Checkpoint) -> None:
@@ -171,12 +180,12 @@ class Sharded(Run):
                 self.save()
         yield Step(state.iteration, total, sum(losses.values()), state.moved)
 
-    def _hear(self, first: int, last: int, told: ShardLine | ShardImages | ShardState) -> None:
+    def _hear(self, first: int, last: int, told: ShardLine | ShardSnapshot | ShardState) -> None:
         """What a shard tells joins what the others have told."""
         if isinstance(told, ShardLine):
             if whole := self.records.line(first, last, told):
                 self._write(whole)
-        elif isinstance(told, ShardImages):
+        elif isinstance(told, ShardSnapshot):
             self.records.keep(first, last, told)
             self._gather(told.iteration)
         elif told.iteration > self.at[first]:  # an attempt that was begun again may lag behind
@@ -194,13 +203,13 @@ class Sharded(Run):
         self.recorder.log(Line(whole.iteration, whole.terms, whole.norms, self.state.moved, self.state.seconds))
 
     def _gather(self, iteration: int) -> None:
-        """Keep the images after an iteration once those of all classes are there."""
-        if self.recorder.out and (whole := self.records.images(iteration)) is not None:
+        """Keep what was learned after an iteration once that of all classes is there."""
+        if self.recorder.out and (whole := self.records.snapshot(iteration)) is not None:
             self.recorder.snapshot(iteration, whole)
             self.gathered.add(iteration)
 
     def _forget(self) -> None:
-        """Let go of shards' images of snapshots that are whole.
+        """Let go of shards' parts of snapshots that are whole.
 
         Not before all classes stand there by what is kept, also where the last of it is torn: `resume` makes later snapshots
         anew, and shards that are past one by then do not tell it again.

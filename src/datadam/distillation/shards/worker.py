@@ -50,11 +50,11 @@ class ShardLine(NamedTuple):
     moved: float
 
 
-class ShardImages(NamedTuple):
-    """The images [K*N, C, H, W] after an iteration that is to be kept."""
+class ShardSnapshot(NamedTuple):
+    """What is learned, by name, after an iteration that is to be kept."""
 
     iteration: int
-    images: Array
+    tensors: dict[str, Array]
 
 
 class ShardState(NamedTuple):
@@ -83,7 +83,7 @@ class ShardTask:
     """The task: everything that the shards of a run have in common.
 
     Arguments: `classes`, of the whole run; `plan`, decided for all of them; `bucket`, trained networks (None: random ones);
-    `snapshots`, iterations after which images are told; `pause`, seconds between two stands that are told.
+    `snapshots`, iterations after which what is learned is told; `pause`, seconds between two stands that are told.
     """
 
     recipe: Recipe
@@ -148,9 +148,9 @@ class ShardRecorder:
         squares = {name: norm**2 for name, norm in line.norms.items()}
         self.tell(ShardLine(line.iteration, terms, squares, line.moved * self.start.numel()))
 
-    def snapshot(self, iteration: int, images: Tensor) -> None:
-        """The images of the shard's classes."""
-        self.tell(ShardImages(iteration, array(images)))
+    def snapshot(self, iteration: int, tensors: Mapping[str, Tensor]) -> None:
+        """Of the shard's classes."""
+        self.tell(ShardSnapshot(iteration, arrays(tensors)))
 
     def save(self, state: RunState, plan: Plan) -> bool:
         """Where the shard stands, unless that is not finite."""
