@@ -38,7 +38,7 @@ class Row:
 
 
 EXPERTS = {  # data, and the options of `datadam experts` at the small scale
-    "cifar10-short": ("cifar10", "--zca kornia --count 16 --epochs 3 --precision bfloat16"),
+    "cifar10-short": ("cifar10", "--zca kornia --count 12 --epochs 3 --precision bfloat16"),
     "mnist-pad": (
         "mnist",
         "--count 4 --epochs 6 --optimizer gsam --curriculum el2n --whole 2 --drop 3:0.1,4:0.2 --averaged 1 --looked 1 "
@@ -62,7 +62,7 @@ ROWS = {
     "cifar10-ipc1-mtt": Row(
         "cifar10",
         "--ipc 1 --method mtt",
-        "--iterations 300 --precision bfloat16",
+        "--iterations 200 --precision bfloat16 --set lr_images=500 --set lr_rate=1e-6",
         3,
         judged="--precision bfloat16",
         experts="cifar10-short",
