@@ -1,6 +1,6 @@
 """Methods that follow experts: trained on the synthetic set from an expert's weights, a student shall come where the expert came.
 
-An iteration draws an expert and an epoch s to start from, trains a student for N steps from the expert's weights theta_s on the
+An iteration draws an expert and an epoch s to start from (window.py), trains a student for N steps from the expert's weights theta_s on the
 synthetic set at its learned rate, and compares its last weights with those of the expert M epochs later (trajectory.py takes the
 gradient). mtt.py has the shortest such method.
 
@@ -21,11 +21,10 @@ from datadam.methods.cost import Cost, Size
 from datadam.methods.draw import Draw
 from datadam.methods.gradient import Gradient
 from datadam.methods.student import Student
-from datadam.methods.trajectory import Outcome, Step, through
-from datadam.rng import carry, stream
+from datadam.methods.trajectory import Outcome, through
+from datadam.methods.window import batches, window
 from datadam.sets.synthetic import SyntheticSet
 from datadam.settings import finite, refuse, require
-from datadam.training.experts import Experts
 from datadam.training.flat import Flat
 from datadam.training.needs import Needs
 from datadam.training.trainer import Training
@@ -124,9 +123,9 @@ class Following(Method):
         plan, coarse = source.plan, source.precision == "bfloat16"
         student: Student = source.once(lambda: Student(source.network, chunk=plan.chunk, compiled=plan.compiled, coarse=coarse))
         images, labels = leaf.images(), leaf.labels()
-        start, target = self._window(draw)
+        start, target = window(draw, *self.starts(draw.iteration), self.expert_epochs)
         found = through(
-            student, start, images.detach(), labels.detach(), leaf.tensors["rate"].detach(), self._batches(draw, len(images)),
+            student, start, images.detach(), labels.detach(), leaf.tensors["rate"].detach(), batches(draw, self.steps, len(images), self.batch),
             self.compare(student, start, target), momentum=self.student_momentum, exact=self.backward == "exact",
         )  # fmt: skip
         of = {"rate": found.rate, "images": torch.autograd.grad(images, leaf.stored, found.images)[0]}
@@ -140,31 +139,6 @@ class Following(Method):
             )
         whole = math.hypot(*(float(gradient.norm()) for gradient in of.values())) if norms else 0.0
         return Gradient(of, found.terms, dict.fromkeys(found.terms, whole) if norms else {})
-
-    def _window(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """The weights [P] of an expert at a drawn start, and M epochs later. Each pass follows every expert once."""
-        source, experts = draw.source, draw.source.given
-        assert isinstance(experts, Experts)
-        turn, place = divmod(draw.iteration, experts.networks)
-        order = torch.randperm(experts.networks, generator=stream(source.seed, "experts", turn))
-        first, last = self.starts(draw.iteration)
-        s = int(torch.randint(first, last + 1, (), generator=stream(source.seed, "start epoch", draw.iteration)))
-        start, target = experts.weights(int(order[place]), s, s + self.expert_epochs)
-        return carry(start.to(source.dtype), source.device), carry(target.to(source.dtype), source.device)
-
-    def _batches(self, draw: Draw, images: int) -> list[Step]:
-        """What each step trains on: all images, or batches of random orders, one order after another."""
-        source, size = draw.source, self.batch or images
-        each_pass = -(-images // size)
-        steps = []
-        for i in range(self.steps):
-            turn, place = divmod(i, each_pass)
-            chosen = torch.arange(images)
-            if each_pass > 1:
-                order = torch.randperm(images, generator=stream(source.seed, "batches", draw.iteration, turn))
-                chosen = order[place * size : (place + 1) * size]
-            steps.append(Step(carry(chosen, source.device), draw.batch_augmentation(i, len(chosen))))
-        return steps
 
     def cost(self, size: Size) -> Cost:
         """Forward and backward on the way, and a derivative of both on the way back; one step's maps, and all weights."""

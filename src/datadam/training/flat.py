@@ -39,7 +39,7 @@ class Flat:
         return f"gsam:rho={self.rho:g}:alpha={self.alpha:g}"
 
     @torch.no_grad()
-    def turn(self, parameters: Iterable[nn.Parameter], again: Callable[[], None]) -> None:
+    def turn(self, parameters: Iterable[nn.Parameter], again: Callable[[], object]) -> None:
         """Put this gradient in the place of that of the parameters; `again` computes that of the same batch anew, wherever the
         parameters then are."""
         moved = [p for p in parameters if p.grad is not None]
