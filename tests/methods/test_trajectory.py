@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from datadam import nets
 from datadam.augment.siamese import STRATEGY, draw_augmentation
-from datadam.methods import trajectory
+from datadam.methods import student, trajectory
 from datadam.methods.student import Student
 from datadam.methods.trajectory import Step, Through
 from datadam.nets import Network
@@ -176,6 +176,16 @@ def test_the_approximation_is_teslas_formula() -> None:
     torch.testing.assert_close(found.images, expected[0], rtol=1e-9, atol=1e-13)
     torch.testing.assert_close(found.rate, expected[1], rtol=1e-9, atol=0)
     assert float(torch.cosine_similarity(found.images.flatten(), case.walked().images.flatten(), dim=0)) < 0.999
+
+
+def test_traced_it_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a resumed run, which traces later, ends as one that was not interrupted."""
+    case = Case(soft=True, steps=3)
+    plain = case.walked(0.3)
+    monkeypatch.setattr(student, "TRACING_PAYS", 1)  # in the middle of the training
+    traced, (loss, of) = case.walked(0.3), case.plain(0.3)
+    assert all(torch.equal(getattr(plain, name), getattr(traced, name)) for name in ("images", "labels", "rate"))
+    agree(traced, (loss, of))
 
 
 def test_in_bfloat16_it_is_nearly_the_same() -> None:

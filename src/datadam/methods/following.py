@@ -1,8 +1,8 @@
 """Methods that follow experts: trained on the synthetic set from an expert's weights, a student shall come where the expert came.
 
-An iteration draws an expert and an epoch s to start from (window.py), trains a student for N steps from the expert's weights theta_s on the
-synthetic set at its learned rate, and compares its last weights with those of the expert M epochs later (trajectory.py takes the
-gradient). mtt.py has the shortest such method.
+An iteration draws an expert and an epoch s to start from (window.py), trains a student for N steps from the expert's weights
+theta_s on the synthetic set at its learned rate, and compares its last weights with those of the expert M epochs later
+(trajectory.py takes the gradient). mtt.py has the shortest such method.
 
 Letters: N steps, M epochs, P weights of the network, K classes, B images of a batch.
 """
@@ -120,12 +120,13 @@ class Following(Method):
     def gradient(self, state: State, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
         """Through the training of the student. Raises `RunFailed` where it is not finite."""
         source, leaf = draw.source, synthetic.leaves(self.learns)
-        plan, coarse = source.plan, source.precision == "bfloat16"
-        student: Student = source.once(lambda: Student(source.network, chunk=plan.chunk, compiled=plan.compiled, coarse=coarse))
+        how = {"chunk": source.plan.chunk, "compiled": source.plan.compiled, "coarse": source.precision == "bfloat16"}
+        student: Student = source.once(lambda: Student(source.network, **how))
         images, labels = leaf.images(), leaf.labels()
         start, target = window(draw, *self.starts(draw.iteration), self.expert_epochs)
+        steps = batches(draw, self.steps, len(images), self.batch)
         found = through(
-            student, start, images.detach(), labels.detach(), leaf.tensors["rate"].detach(), batches(draw, self.steps, len(images), self.batch),
+            student, start, images.detach(), labels.detach(), leaf.tensors["rate"].detach(), steps,
             self.compare(student, start, target), momentum=self.student_momentum, exact=self.backward == "exact",
         )  # fmt: skip
         of = {"rate": found.rate, "images": torch.autograd.grad(images, leaf.stored, found.images)[0]}

@@ -2,12 +2,13 @@
 
     g = gradient of the mean cross-entropy of a batch,   s = <g, direction>,   and the gradient of s
 
-The gradient of s goes through a derivative by forward mode. The functions of one step are traced to plain operations, so that
-they can be compiled as one.
+The gradient of s goes through a derivative by forward mode. In a long run the functions of one step are traced to plain
+operations, the same ones, which saves torch the work of transforming them and lets them be compiled as one.
 
 Letters: P weights of the network, B images of a batch, K classes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
@@ -22,6 +23,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from datadam import machine
 from datadam.nets import Network
+
+TRACING_PAYS = 300  # calls of a function above which the seconds of tracing it are won back
 
 
 class Student:
@@ -38,6 +41,7 @@ class Student:
         self.compiled, self.device = compiled, next(network.parameters()).device
         self.names = [name for name, _ in network.named_parameters()]
         self.shapes = [parameter.shape for parameter in network.parameters()]
+        self._calls: Counter[tuple[object, ...]] = Counter()
         self._made: dict[tuple[object, ...], Callable[..., tuple[Tensor, ...]]] = {}
 
     def loss(self, weights: Tensor, images: Tensor, labels: Tensor) -> Tensor:
@@ -90,9 +94,12 @@ class Student:
 
     @torch.no_grad()
     def _run(self, function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> tuple[Tensor, ...]:
-        """The function, traced (and compiled) once for each shape of its arguments."""
+        """The function; traced (and compiled) once for each shape of its arguments, where steps enough are to come for it."""
         key = (function.__name__, *((tuple(argument.shape), argument.dtype) for argument in arguments))
         if key not in self._made:
+            self._calls[key] += 1
+            if not self.compiled and self._calls[key] <= TRACING_PAYS:
+                return function(*arguments)
             traced: Callable[..., tuple[Tensor, ...]] = make_fx(lambda *given: function(*given))(*arguments)
             self._made[key] = machine.compiled(traced, str(self.device), more=bool(self._made)) if self.compiled else traced
         return self._made[key](*arguments)
