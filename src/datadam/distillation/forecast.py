@@ -109,7 +109,7 @@ def forecast(
     needed = max(needed, fitting if memory_limit is not None else 0)
     limit = machine.available_memory(device) if memory_limit is None else memory_limit
     kept = ""
-    if not method.chooses and precision != "float64":
+    if method.draws_real and not method.chooses and precision != "float64":
         kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(drawn), limit - needed)
     if kept:
         needed += kept_bytes(real, kept)
@@ -139,7 +139,7 @@ def forecast(
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
 
 
-def seconds_of_training(real: RealData, net: str, epochs: int, device: str = "cpu") -> float:
+def seconds_of_training(real: RealData, net: str, epochs: float, device: str = "cpu") -> float:
     """About how long so many epochs over the training images take here, uncompiled; 0.0 for moments."""
     network = nets.build(net, shape=real.shape, classes=len(real.classes))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

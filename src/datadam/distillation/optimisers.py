@@ -64,6 +64,12 @@ class Optimisers:
                 if group.bounds is not None:
                     tensor.clamp_(*group.bounds)
 
+    def skip(self) -> None:
+        """A step that is not taken; Adam counts it, since a resumed run counts iterations."""
+        for group, rule in zip(self.groups, self.rules, strict=True):
+            for name in group.tensors if group.rule != "sgd" else ():
+                rule.state[self.tensors[name]]["step"] += 1
+
 
 def _rule(group: Group, tensors: list[Tensor]) -> torch.optim.Optimizer:
     if group.rule == "sgd":  # with a buffer also where the momentum is 0: a checkpoint holds the same whatever the settings

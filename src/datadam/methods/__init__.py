@@ -13,6 +13,7 @@ from datadam.methods.coresets.kmeans import KMeans
 from datadam.methods.coresets.random import Random
 from datadam.methods.cost import Cost, Size
 from datadam.methods.datadam import DataDAM
+from datadam.methods.datm import DATM
 from datadam.methods.dc import DC
 from datadam.methods.dd import DD
 from datadam.methods.dm import DM
@@ -21,12 +22,14 @@ from datadam.methods.frepo import FRePo
 from datadam.methods.kip import KIP
 from datadam.methods.ld import LD
 from datadam.methods.mtt import MTT
+from datadam.methods.pad import PAD
 from datadam.methods.pixel import Pixel
 
 __all__ = [
     "CAFE",
     "CALM",
     "CATALOG",
+    "DATM",
     "DC",
     "DD",
     "DM",
@@ -35,6 +38,7 @@ __all__ = [
     "KIP",
     "LD",
     "MTT",
+    "PAD",
     "Coreset",
     "Cost",
     "DataDAM",

@@ -53,10 +53,10 @@ class Method:
     class's images, and not its number (with a network that couples no images); `needs_network`, whether it reads more of an
     image than its pixels; `trains_networks`, whether it decides itself when its networks train, so that a recipe must not;
     `real_gradient`, whether gradients are taken on the real side, for which bfloat16 is too coarse; `streams`, whether real
-    images need no gradient, so that they go through compiled code in pieces of any size; `chooses`, whether it chooses real
-    images and so has no iterations; `looks`, forward passes of each real image that every choice makes anew; `compiles`, whether
-    its own code can run compiled; `augments_each`, whether each synthetic image has an augmentation of its own, by its place in a
-    batch.
+    images need no gradient, so that they go through compiled code in pieces of any size; `draws_real`, whether its iterations
+    look at real images; `chooses`, whether it chooses real images and so has no iterations; `looks`, forward passes of each real
+    image that every choice makes anew; `compiles`, whether its own code can run compiled; `augments_each`, whether each synthetic
+    image has an augmentation of its own, by its place in a batch.
     """
 
     name: ClassVar[str]
@@ -69,6 +69,7 @@ class Method:
     trains_networks: ClassVar[bool] = False
     real_gradient: ClassVar[bool] = True
     streams: ClassVar[bool] = False
+    draws_real: ClassVar[bool] = True
     chooses: ClassVar[bool] = False
     looks: ClassVar[float] = 0.0
     compiles: ClassVar[bool] = False
