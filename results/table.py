@@ -95,7 +95,8 @@ PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # 
     },
 }
 METHODS = {
-    "datadam": "DataDAM", "dm": "DM", "calm": "CALM", "mtt": "MTT", "pad": "PAD", "frepo": "FRePo", "kip": "KIP", "dd": "DD", "ld": "LD",
+    "datadam": "DataDAM", "dm": "DM", "calm": "CALM", "mtt": "MTT", "pad": "PAD",
+    "frepo": "FRePo", "kip": "KIP", "dd": "DD", "ld": "LD",
 }  # fmt: skip
 SCALES = {
     "full": "at the published sizes",

@@ -13,7 +13,8 @@ from torch import Tensor
 from datadam.methods.draw import Draw
 from datadam.methods.gradient import Gradient
 from datadam.methods.networks import augmented
-from datadam.methods.trajectory import Outcome, Step, Student, through
+from datadam.methods.student import Student
+from datadam.methods.trajectory import Outcome, Step, through
 from datadam.nets import Network
 from datadam.sets.synthetic import SyntheticSet
 
