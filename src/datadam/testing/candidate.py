@@ -97,8 +97,13 @@ class Still:
 
     def at(self, name: str, values: Tensor) -> Gradient:
         """Loss and gradient with these values in the place of a learned tensor, which they keep."""
+        return self.having({name: values})
+
+    def having(self, learned: dict[str, Tensor]) -> Gradient:
+        """The same with several of them, by name."""
         run = self.run
-        run.state.tensors[name].copy_(values)
+        for name, values in learned.items():
+            run.state.tensors[name].copy_(values)
         return run.gradient(run.state.method, run.synthetic, run.draws.at(0), False)
 
     def gradient(self, images: Tensor) -> Tensor:

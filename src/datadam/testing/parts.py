@@ -69,9 +69,9 @@ def lowers_its_loss(candidate: Candidate) -> None:
     real = small_data()
     run = begun(real, asked)
     start = images_of(run).clone()
-    end = finished(run)["images"]
+    end = finished(run)
     held_out = [Still(asked.change({"seed": seed}), real, start) for seed in HELD_OUT]
-    before, after = sum(still.loss(start) for still in held_out), sum(still.loss(end) for still in held_out)
+    before, after = sum(still.loss(start) for still in held_out), sum(total(still.having(end)) for still in held_out)
     expect(
         before - after > FALLS * abs(before),
         f"it is {after:.4g} at the end and {before:.4g} at the start; try another lr_images or start",
