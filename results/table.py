@@ -80,9 +80,7 @@ PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # 
         1: (("DC", "91.7", "3"), ("DSA", "88.7", "3")),
         10: (
             ("DataDAM", "88.36", "2"),
-            ("DataDAM from noise", "37.87", "2"),
             ("PAD", "90.55", "2"),
-            ("PAD from noise", "14.96", "2"),
             ("DC", "97.4", "3"),
             ("DSA", "97.8", "3"),
         ),
@@ -366,7 +364,7 @@ def _published(row: Row) -> list[tuple[str, str, str]]:
     others = set(METHODS.values()) - {own}
     others -= {"DataDAM", "DM"} if own == "CALM" else set()  # which has none of its own
     found = (*table.get(row.recipe["ipc"], ()), *table.get(None, ()))
-    return [entry for entry in found if entry[0].split(" from ")[0] not in others]
+    return [entry for entry in found if entry[0] not in others]
 
 
 def _joined(row: Row) -> str:

@@ -31,7 +31,7 @@ from torch.func import functional_call
 from datadam import machine, nets
 from datadam.augment.siamese import STRATEGY, draw_augmentation
 from datadam.methods.mtt import normalised_distance
-from datadam.methods.student import Student
+from datadam.methods.student import Student, piece
 from datadam.methods.trajectory import Step, through
 from datadam.nets import Network
 
@@ -152,7 +152,7 @@ def measured(kind: str, steps: int, given: argparse.Namespace) -> dict[str, Any]
     imported = machine.peak_memory_mb()
     draws = Draws(given.net, given.ipc, steps)
     compiles = kind in ("ours", "tesla") and machine.can_compile()
-    student = Student(draws.network, chunk=machine.images_at_once(SHAPE), compiled=compiles)
+    student = Student(draws.network, chunk=piece(machine.images_at_once(SHAPE)), compiled=compiles)
     call = draws.plain if kind == "plain" else lambda: draws.walked(student, exact=kind != "tesla")
     began = time.perf_counter()
     if kind != "plain":

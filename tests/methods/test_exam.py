@@ -24,9 +24,8 @@ RATES = {
     "datm": {"lr_images": 10.0, "start": "real"},
     "pad": {"lr_images": 10.0, "start": "real"},
 }
-# Students that were held out learn at the first rate and from the first labels.
-FOLLOWS = {"steps": 3, "expert_epochs": 2, "max_start": 2, "count": 3, "lr_rate": 1e-9}
-SOFT = FOLLOWS | {"first_max": 1, "widens_by": 2, "epochs": 3, "lr_labels": 1e-9, "threshold": 1e9}
+FOLLOWS = {"steps": 3, "expert_epochs": 2, "max_start": 2, "count": 3, "lr_rate": 1e-6}
+SOFT = FOLLOWS | {"first_max": 1, "widens_by": 2, "epochs": 3, "threshold": 1e9}
 QUICK: dict[str, Method] = {
     "cafe": CAFE(most_epochs=3),
     "calm": CALM(count=3, epochs=20),

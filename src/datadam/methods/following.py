@@ -20,7 +20,7 @@ from datadam.methods.base import Group, Method, State
 from datadam.methods.cost import Cost, Size
 from datadam.methods.draw import Draw
 from datadam.methods.gradient import Gradient
-from datadam.methods.student import Student
+from datadam.methods.student import Student, piece
 from datadam.methods.trajectory import Outcome, through
 from datadam.methods.window import batches, window
 from datadam.sets.synthetic import SyntheticSet
@@ -30,7 +30,7 @@ from datadam.training.needs import Needs
 from datadam.training.trainer import Training
 
 FORWARD, BACK, BACK_CUT = 3, 8, 6  # forward passes that a step counts for an image: on the way, and back
-MAPS, ROWS = 24, 12  # alive while one step is gone back through, about: copies of all blocks of an image, and of the weights
+MAPS, ROWS = 40, 12  # alive while one step is gone back through, about: copies of all blocks of an image, and of the weights
 HELD = 100  # the learned rate stays within its first value divided, and multiplied, by this
 BACKWARD = ("exact", "tesla")
 OPTIMIZERS = ("sgd", "gsam")
@@ -121,7 +121,9 @@ class Following(Method):
         """Through the training of the student. Raises `RunFailed` where it is not finite."""
         source, leaf = draw.source, synthetic.leaves(self.learns)
         plan, coarse = source.plan, source.precision == "bfloat16"
-        student: Student = source.once(lambda: Student(source.network, chunk=plan.chunk, compiled=plan.compiled, coarse=coarse))
+        student: Student = source.once(
+            lambda: Student(source.network, chunk=piece(plan.chunk), compiled=plan.compiled, coarse=coarse)
+        )
         images, labels = leaf.images(), leaf.labels()
         start, target = window(draw, *self.starts(draw.iteration), self.expert_epochs)
         steps = batches(draw, self.steps, len(images), self.batch)
@@ -145,7 +147,7 @@ class Following(Method):
         """Forward and backward on the way, and a derivative of both on the way back; one step's maps, and all weights."""
         images = sum(size.synthetic)
         batch = min(self.batch or images, images)
-        together = batch if size.couples else min(batch, size.chunk)
+        together = batch if size.couples else min(batch, piece(size.chunk))
         passes = self.steps * batch * (FORWARD + (BACK if self.backward == "exact" else BACK_CUT))
         needed = MAPS * together * sum(size.blocks) + (self.steps + ROWS) * size.weights
         return Cost(passes=passes, bytes=needed, cure="lower batch")

@@ -24,7 +24,13 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from datadam import machine
 from datadam.nets import Network
 
+PIECES = 4  # of the images that go forward together where that must not take much memory: a step back holds far more maps
 TRACING_PAYS = 300  # calls of a function above which the seconds of tracing it are won back
+
+
+def piece(chunk: int) -> int:
+    """How many images a step goes back through together, where so many go forward."""
+    return max(1, chunk // PIECES)
 
 
 class Student:

@@ -4,7 +4,7 @@ Letters: N images, B images of a batch.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
@@ -76,10 +76,12 @@ class Training:
         return self.lr * (0.1 if epoch >= self.drop else 1.0)
 
 
-def ends_of(training: Training, images: int | Iterable[int]) -> list[int]:
+def ends_of(training: Training, images: int | Iterable[int]) -> Sequence[int]:
     """The steps that are done after each epoch, of so many `images` each, or so many in each."""
-    sizes = [images] * training.epochs if isinstance(images, int) else images
-    return list(accumulate(-(-size // training.batch) for size in sizes))
+    if isinstance(images, int):
+        steps = -(-images // training.batch)
+        return range(steps, steps * training.epochs + 1, steps)  # no list: a training that others end has epochs without number
+    return list(accumulate(-(-size // training.batch) for size in images))
 
 
 def train(
