@@ -86,19 +86,13 @@ ROWS = {
     ),
     "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision bfloat16"),
     "cifar10-ipc10-calm-grid2": Row(
-        "cifar10", "--ipc 10 --preset calm --set decoder=grid:2", "--iterations 1500", 2, judged="--precision bfloat16"
+        "cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm-plain": Row(
-        "cifar10", "--ipc 10 --preset calm --set decoder=plain", "--iterations 1500", 3, judged="--precision bfloat16"
+        "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "--iterations 1500", 3, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision bfloat16 --epochs 250"),
-    "cifar10-ipc1-calm-quick": Row(
-        "cifar10",
-        "--ipc 1 --preset calm-quick --set decoder=grid:2 --set lr_images=2",
-        "",
-        5,
-        judged="--precision bfloat16",
-    ),
+    "cifar10-ipc1-calm-quick": Row("cifar10", "--ipc 1 --preset calm-quick", "", 3, judged="--precision bfloat16"),
     "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision bfloat16"),
     "mnist-ipc10-kip": Row(
         "mnist", "--ipc 10 --method kip", f"--net {NARROWER} --batch-real 200", 2, judged="--precision bfloat16 --epochs 300"
