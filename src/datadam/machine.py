@@ -153,6 +153,11 @@ def chunk_for(image: int, device: str = "cpu") -> int:
     return max(1, room // max(1, image))
 
 
+def has_matrix_units() -> bool:
+    """Whether the processor has units of its own for products of matrices in bfloat16 (AMX)."""
+    return "amx_bf16" in _cpu_flags()
+
+
 def even_chunk(images: int, most: int) -> int:
     """The largest chunk up to `most` that cuts the images evenly, if one above half of `most` does; else `most`."""
     return next((size for size in range(min(images, most), most // 2, -1) if images % size == 0), most)
