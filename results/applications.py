@@ -57,7 +57,7 @@ def told(name: str, found: dict[str, Any]) -> str:
     machine = found["hardware"]
     made = f"`{found['command']}`, seed {found['seed']}, {machine['cpu']}, {plural(machine['cores'], 'core')}"
     version = found["versions"]
-    made += f", datadam {version['datadam']}, torch {version['torch']}."
+    made += f", datadam {version['datadam']}, torch {version['torch']}; seconds on a machine that may have had other work to do."
     note = f" {found['note']}" if found.get("note") else ""
     size = "" if _words(found["command"]) == _words(COMMANDS[name][-1]) else SMALL
     return f"**Measured:** {PAGES[name].sentence(found)}{note}{size}\n\n" + "\n".join(lines) + f"\n\nMade by {made}"
