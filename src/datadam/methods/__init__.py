@@ -13,24 +13,36 @@ from datadam.methods.coresets.kmeans import KMeans
 from datadam.methods.coresets.random import Random
 from datadam.methods.cost import Cost, Size
 from datadam.methods.datadam import DataDAM
+from datadam.methods.datm import DATM
 from datadam.methods.dc import DC
+from datadam.methods.dd import DD
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.frepo import FRePo
+from datadam.methods.kip import KIP
+from datadam.methods.ld import LD
 from datadam.methods.mtt import MTT
+from datadam.methods.pad import PAD
 from datadam.methods.pixel import Pixel
 
 __all__ = [
     "CAFE",
     "CALM",
     "CATALOG",
+    "DATM",
     "DC",
+    "DD",
     "DM",
     "DSA",
     "EL2N",
+    "KIP",
+    "LD",
     "MTT",
+    "PAD",
     "Coreset",
     "Cost",
     "DataDAM",
+    "FRePo",
     "FeatureMatching",
     "Forgetting",
     "GraNd",

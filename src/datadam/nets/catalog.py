@@ -17,7 +17,7 @@ from datadam.nets.alexnet import AlexNet
 from datadam.nets.base import Network
 from datadam.nets.convnet import ConvNet
 from datadam.nets.initialise import initialise
-from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS, SIZELESS, WIDENINGS
+from datadam.nets.layers import ACTIVATIONS, CHANNELS, NORMS, POOLS, SIZELESS, WIDENINGS
 from datadam.nets.lenet import LeNet
 from datadam.nets.mlp import MLP
 from datadam.nets.nasbench201 import ALL_3X3, NasBench201, cell_letters
@@ -55,7 +55,7 @@ CATALOG: dict[str, Architecture] = {
     "convnet3": Architecture(
         "ConvNet, the field's usual network; any depth: convnet1, convnet2, ...; auto chooses it by the image size",
         ConvNet,
-        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS, "widen": WIDENINGS},
+        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS, "widen": WIDENINGS, "channels": CHANNELS},
     ),
     "mlp": Architecture("Three linear layers on the pixels; has no blocks to match", MLP, {"width": 128}),
     "lenet": Architecture("LeNet-5 with ReLU and max pooling", LeNet, {}),

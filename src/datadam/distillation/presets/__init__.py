@@ -6,7 +6,7 @@ Each takes the data (of which it reads name and shape only) and ipc, since publi
 
 from collections.abc import Callable
 
-from datadam.distillation.presets import cafe, calm, datadam, dc, dm, mtt
+from datadam.distillation.presets import cafe, calm, datadam, datm, dc, dd, dm, frepo, kip, ld, mtt, pad
 from datadam.distillation.presets.kind import Kind, Sketch, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.errors import UnknownName
@@ -28,9 +28,18 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "dsa": dc.dsa,
     "cafe": cafe.cafe,
     "mtt": mtt.mtt,
+    "datm": datm.datm,
+    "pad": pad.pad,
+    "frepo": frepo.frepo,
+    "kip": kip.kip,
+    "dd": dd.dd,
+    "ld": ld.ld,
 }
 
-FOR_METHOD = {name: name for name in ("calm", "datadam", "dm", "pixel", "dc", "dsa", "cafe", "mtt")}
+FOR_METHOD = {
+    name: name
+    for name in ("calm", "datadam", "dm", "pixel", "dc", "dsa", "cafe", "mtt", "datm", "pad", "frepo", "kip", "dd", "ld")
+}
 """The preset that a method's bare name stands for; coresets and the methods of other packages need none."""
 
 
