@@ -40,7 +40,7 @@ QUICK: dict[str, Method] = {
 }
 OTHERWISE: dict[tuple[str, str], Method] = {
     ("cafe", "costs what it says"): CAFE(most_epochs=10),
-    # Without the first layer, three experts of three steps teach nothing that holds for others; ipc 1 is published with all layers.
+    # Without the first layer three experts of three steps teach nothing that holds for others; ipc 1 has all layers as published.
     ("pad", "lowers its loss on held-out networks"): PAD(**SOFT, share=0.0, curriculum="none"),
 }
 SAT = [(name, part) for name, kind in CATALOG.items() for part, (fits, _) in PARTS.items() if not fits(kind())]
