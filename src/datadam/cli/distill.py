@@ -210,15 +210,17 @@ def _choosing(
     epochs, needs = recipe.method.training_epochs, recipe.method.needs
     if needs.training:
         what = f"matches in {needs.count} networks on their way through {needs.training.epochs} epochs of the training set"
+    elif recipe.method.samples:
+        what = f"samples a generator that is trained for {epochs} epochs on the whole training set"
     elif epochs:
         what = f"chooses by what networks learn in {epochs} epochs on the whole training set"
     else:
         return contextlib.nullcontext()
-    say(f"{recipe.method.name} {what}; they are trained first, unless an earlier run has left them in the cache")
+    say(f"{recipe.method.name} {what}; that comes first, unless an earlier run has left it in the cache")
     told = check(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
     if told.seconds > TELL:
         words = f"about {duration(told.seconds)} here and about {size(told.whole)} of memory"
-        say(f"this takes {words}, if they are not there yet; --set epochs=N shortens it")
+        say(f"this takes {words}, if it is not there yet; --set epochs=N shortens it")
     return bar(recipe.method.name)
 
 

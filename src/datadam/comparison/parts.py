@@ -77,7 +77,7 @@ def parts_of(grid: Grid, real: RealData, device: str) -> list[Piece]:
 def _making(row: MethodRow, i: int, r: int, word: str, real: RealData, device: str) -> Piece:
     recipe, foreseen, train = row.of_repeat(r), row.forecast, len(real.train)
     if not recipe.method.chooses:
-        units = 1.0 if foreseen is None else foreseen.flops * max(1, recipe.iterations)
+        units = 1.0 if foreseen is None or recipe.method.samples else foreseen.flops * max(1, recipe.iterations)
         seconds = foreseen.seconds if foreseen else 0.0
         return Piece("make", i, r, -1, word, ("make", row.variant.word), units, seconds or None)
     rate, a_pass = (foreseen.rate, foreseen.a_pass) if foreseen else (0.0, 0.0)

@@ -16,6 +16,11 @@ from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.generators.base import Generator
+from datadam.methods.generators.biggan import BigGAN
+from datadam.methods.generators.cgan import CGAN
+from datadam.methods.generators.dcvae import DCVAE
+from datadam.methods.generators.gmmn import GMMN
 from datadam.methods.mtt import MTT
 from datadam.methods.pixel import Pixel
 
@@ -23,16 +28,21 @@ __all__ = [
     "CAFE",
     "CALM",
     "CATALOG",
+    "CGAN",
     "DC",
+    "DCVAE",
     "DM",
     "DSA",
     "EL2N",
+    "GMMN",
     "MTT",
+    "BigGAN",
     "Coreset",
     "Cost",
     "DataDAM",
     "FeatureMatching",
     "Forgetting",
+    "Generator",
     "GraNd",
     "Group",
     "Herding",

@@ -15,6 +15,10 @@ from datadam.methods.datadam import DataDAM
 from datadam.methods.dc import DC
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.generators.biggan import BigGAN
+from datadam.methods.generators.cgan import CGAN
+from datadam.methods.generators.dcvae import DCVAE
+from datadam.methods.generators.gmmn import GMMN
 from datadam.methods.mtt import MTT
 from datadam.methods.pixel import Pixel
 
@@ -34,6 +38,10 @@ CATALOG: dict[str, type[Method]] = {
     "forgetting": Forgetting,
     "el2n": EL2N,
     "grand": GraNd,
+    "gmmn": GMMN,
+    "cgan": CGAN,
+    "biggan": BigGAN,
+    "dcvae": DCVAE,
 }
 
 

@@ -6,7 +6,7 @@ Each takes the data (of which it reads name and shape only) and ipc, since publi
 
 from collections.abc import Callable
 
-from datadam.distillation.presets import cafe, calm, datadam, dc, dm, mtt
+from datadam.distillation.presets import cafe, calm, datadam, dc, dm, generators, mtt
 from datadam.distillation.presets.kind import Kind, Sketch, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.errors import UnknownName
@@ -28,9 +28,15 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "dsa": dc.dsa,
     "cafe": cafe.cafe,
     "mtt": mtt.mtt,
+    "gmmn": generators.gmmn,
+    "cgan": generators.cgan,
+    "biggan": generators.biggan,
+    "dcvae": generators.dcvae,
 }
 
-FOR_METHOD = {name: name for name in ("calm", "datadam", "dm", "pixel", "dc", "dsa", "cafe", "mtt")}
+FOR_METHOD = {
+    name: name for name in ("calm", "datadam", "dm", "pixel", "dc", "dsa", "cafe", "mtt", "gmmn", "cgan", "biggan", "dcvae")
+}
 """The preset that a method's bare name stands for; coresets and the methods of other packages need none."""
 
 
@@ -49,7 +55,7 @@ def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
 
 def bare(method: Method, real: Kind, *, ipc: int) -> Recipe:
     """A method with its own settings in the defaults of a recipe. Raises `InvalidInput`."""
-    if method.chooses:
+    if method.at_once:
         return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=method.name)
     return Recipe(method=method, ipc=ipc, augment=strategy(real), preset=method.name)
 
