@@ -5,7 +5,7 @@ What a method computes is the matter of its own test.
 
 import pytest
 
-from datadam.methods import CAFE, CALM, MTT, Forgetting, Method
+from datadam.methods import CAFE, CALM, CGAN, DCVAE, GMMN, MTT, BigGAN, Forgetting, Method
 from datadam.methods.catalog import CATALOG
 from datadam.testing import PARTS, Candidate
 
@@ -20,9 +20,13 @@ RATES = {
     "mtt": {"lr_images": 10.0},
 }
 QUICK: dict[str, Method] = {
+    "biggan": BigGAN(epochs=1, batch=9, width=4, noise=4),
     "cafe": CAFE(most_epochs=3),
     "calm": CALM(count=3, epochs=20),
+    "cgan": CGAN(epochs=1, batch=9, width=4, noise=4),
+    "dcvae": DCVAE(epochs=1, batch=9, width=4, noise=4),
     "forgetting": Forgetting(epochs=2),
+    "gmmn": GMMN(epochs=1, batch=9, width=32, noise=4),
     "mtt": MTT(steps=3, expert_epochs=2, max_start=2, count=3, lr_rate=1e-9),  # held-out students learn at the first rate
 }
 OTHERWISE: dict[tuple[str, str], Method] = {("cafe", "costs what it says"): CAFE(most_epochs=10)}

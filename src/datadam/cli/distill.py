@@ -205,15 +205,15 @@ def _choosing(
     from datadam import nets
     from datadam.cli.screen import bar, duration, say
     from datadam.distillation.begin import check
-    from datadam.wording import size
+    from datadam.wording import plural, size
 
     epochs, needs = recipe.method.training_epochs, recipe.method.needs
     if needs.training:
         what = f"matches in {needs.count} networks on their way through {needs.training.epochs} epochs of the training set"
     elif recipe.method.samples:
-        what = f"samples a generator that is trained for {epochs} epochs on the whole training set"
+        what = f"samples a generator that is trained for {plural(epochs, 'epoch')} on the whole training set"
     elif epochs:
-        what = f"chooses by what networks learn in {epochs} epochs on the whole training set"
+        what = f"chooses by what networks learn in {plural(epochs, 'epoch')} on the whole training set"
     else:
         return contextlib.nullcontext()
     say(f"{recipe.method.name} {what}; that comes first, unless an earlier run has left it in the cache")

@@ -156,7 +156,9 @@ def _sources(citation: str) -> str:
     """BibTeX entries in a few words: Zhao and Bilen, WACV 2023; "" without one."""
     found = []
     for entry in re.split(r"^@", citation, flags=re.MULTILINE)[1:]:
-        authors, place, year = (re.search(rf"{key}=\{{(.*?)\}}", entry, re.DOTALL) for key in ("author", "booktitle", "year"))
+        authors, place, year = (
+            re.search(rf"{key}=\{{(.*?)\}}", entry, re.DOTALL) for key in ("author", "(?:booktitle|journal)", "year")
+        )
         if authors and place and year:
             names = [one.split(",")[0].strip() for one in re.split(r"\s+and\s+", authors[1])]
             who = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
@@ -219,7 +221,9 @@ def _settings(recipe: "Recipe", shape: tuple[int, int, int]) -> list[tuple[str, 
 
     card = recipe.to_card()
     method = card.pop("method")
-    left = set(AT_ONCE) if recipe.method.at_once else set(card) - {"ipc", "preset"}
+    left = set(card) - {"ipc", "preset"}
+    if recipe.method.at_once:
+        left = {*AT_ONCE, *(("precision",) if recipe.method.samples else ())}
     card = {key: value for key, value in card.items() if key in left}
     if card["net"].startswith("auto"):
         card["net"] += f" ({nets.canonical(card['net'], shape)})"
