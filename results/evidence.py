@@ -53,7 +53,13 @@ ROWS = {
     "cifar10-ipc10-random-grid2": Row(
         "cifar10", "--ipc 10 --method random --set decoder=grid:2", "", 2, judged="--precision bfloat16"
     ),
-    "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 3, judged="--precision bfloat16"),
+    "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision bfloat16"),
+    "cifar10-ipc10-calm-grid2": Row(
+        "cifar10", "--ipc 10 --preset calm --set decoder=grid:2", "--iterations 1500", 2, judged="--precision bfloat16"
+    ),
+    "cifar10-ipc10-calm-plain": Row(
+        "cifar10", "--ipc 10 --preset calm --set decoder=plain", "--iterations 1500", 3, judged="--precision bfloat16"
+    ),
     "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision bfloat16 --epochs 250"),
     "cifar10-ipc1-calm-quick": Row(
         "cifar10",
@@ -63,6 +69,8 @@ ROWS = {
         judged="--precision bfloat16",
     ),
     "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision bfloat16"),
+    "mnist-ipc10-calm": Row("mnist", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision bfloat16"),
+    "mnist-ipc1-calm": Row("mnist", "--ipc 1 --preset calm-quick --set decoder=plain", "", 5, judged="--precision bfloat16"),
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
     "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", 3, random=3),
 }

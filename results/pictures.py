@@ -3,6 +3,7 @@
 docs/images/idea.svg       a real set, the few images made of it, and the student that learns from them
 docs/images/accuracy.svg   accuracy over images per class, beside random real images and the whole set
 docs/images/way.svg        some images of a run on their way from real ones
+docs/images/minutes.svg    accuracy over the minutes that making a set took, of the rows that tell all of them
 
 With --check nothing is written, and the exit code is 1 when a picture does not show what is kept.
 """
@@ -10,6 +11,7 @@ With --check nothing is written, and the exit code is 1 when a picture does not 
 import argparse
 import base64
 import io
+import math
 import re
 import sys
 from html import escape
@@ -195,11 +197,71 @@ def way() -> str:
     )
 
 
+def minutes(kept: dict[str, Row]) -> str:
+    """CIFAR-10 at one and at ten images per class: a point for each set, plain or decoded, by all that making it took."""
+    parts = [part for k, ipc in enumerate((1, 10)) for part in timed(kept, ipc, 60 + 460 * k)]
+    parts.append(
+        words(20, 194, "test accuracy, %", size=13, colour=QUIET).replace("<text", '<text transform="rotate(-90 20 194)"')
+    )
+    for x, fill, text in (
+        (60, LEARNED, "as many training images as are stored"),
+        (340, PAPER, "several decoded from each stored one"),
+    ):
+        parts += lined([(x, 404)], LEARNED, "", fill)
+        parts.append(words(x + 14, 409, text, size=13, anchor="start"))
+    parts.append(words(620, 409, "bars: 95 % intervals over students of one set", size=13, colour=QUIET, anchor="start"))
+    return svg(930, 424, "Accuracy over the minutes that making a set took", parts)
+
+
+def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
+    """Axes and points of the sets of CIFAR-10 with so many images per class. Minutes are on a logarithmic scale."""
+    top, high, wide = 44, 300, 380
+    ends = (1, 1000)
+
+    def level(percent: float) -> float:
+        return top + high * (1 - (percent - 20) / 50)
+
+    def place(seconds: float) -> float:
+        share = math.log(max(seconds / 60, ends[0]) / ends[0]) / math.log(ends[1] / ends[0])
+        return left + wide * min(1.0, share)
+
+    parts = [words(left + wide / 2, top - 16, f"CIFAR-10, {ipc} image{'s' * (ipc > 1)} per class", bold=True)]
+    for percent in range(20, 71, 10):
+        parts.append(f'<path d="M{left} {level(percent):g}h{wide}" stroke="{GRID}"/>')
+        parts.append(words(left - 8, level(percent) + 5, f"{percent}", size=13, colour=QUIET, anchor="end"))
+    for number in (1, 3, 10, 30, 100, 300, 1000):
+        parts.append(words(place(60 * number), top + high + 20, str(number), size=13, colour=QUIET))
+    parts.append(words(left + wide / 2, top + high + 40, "minutes", size=13, colour=QUIET))
+    labels: list[tuple[float, float]] = []
+    for row in sorted(kept.values(), key=lambda row: float(row.card["seconds"])):
+        e = row.judged("distilled")
+        if row.card["data"]["name"] != "cifar10" or row.recipe["ipc"] != ipc or not e or not row.tells_all_seconds:
+            continue
+        x, y = place(row.card["seconds"]), level(100 * e["mean"])
+        if e["interval"]:
+            bar = [level(min(70.0, max(20.0, 100 * e["interval"][end]))) for end in ("low", "high")]
+            parts.append(f'<path d="M{x:.1f} {bar[0]:.1f}V{bar[1]:.1f}" stroke="{LEARNED}" stroke-width="2"/>')
+        decoder = row.recipe.get("decoder", "plain")
+        parts += lined([(x, y)], LEARNED, "", LEARNED if decoder == "plain" else PAPER)
+        text = row.recipe["preset"] + ("" if decoder == "plain" else f", {decoder}")
+        while any(abs(x - other) < 110 and abs(y - height) < 13 for other, height in labels):
+            y += 4
+        labels.append((x, y))
+        late = x > left + 0.7 * wide
+        parts.append(words(x - 10 if late else x + 10, y + 5, text, size=12, anchor="end" if late else "start"))
+    return parts
+
+
 def wanted(root: Path = ROOT) -> dict[Path, str]:
     """The pictures, and what they should show."""
     kept = {row.name: row for row in rows(root / "results")}
     images = root / "docs" / "images"
-    return {images / "idea.svg": idea(kept), images / "accuracy.svg": accuracy(kept), images / "way.svg": way()}
+    return {
+        images / "idea.svg": idea(kept),
+        images / "accuracy.svg": accuracy(kept),
+        images / "way.svg": way(),
+        images / "minutes.svg": minutes(kept),
+    }
 
 
 def told(picture: str) -> str:

@@ -101,6 +101,11 @@ class Row:
         drawn: int = self.card["iterations_done"] * self.recipe["batch_real"]
         return drawn
 
+    @property
+    def tells_all_seconds(self) -> bool:
+        """Whether the card's seconds are all that making the set took; earlier ones left networks out that are trained first."""
+        return self.recipe["method"]["name"] != "calm" or "trained_first_seconds" in self.card
+
     def judged(self, of: str) -> dict[str, Any] | None:
         """The evaluation of the distilled, random or whole set on the run's network: the one of the longest training."""
         found = [e for e in self.evaluations if e["of"] == of and e["net"] == self.recipe["net"]]

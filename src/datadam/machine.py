@@ -25,7 +25,7 @@ from datadam.errors import RunFailed
 
 GROUP = Path("/sys/fs/cgroup")  # the container's limits on Linux
 PIXELS_AT_ONCE = 128 * 32 * 32
-CACHE_A_THREAD = 2 << 20  # bytes of one map that a thread may have in work: about its share of the last-level cache
+CACHE_A_THREAD = 8 << 20  # bytes of one map that a thread may have in work: about its share of the last-level cache
 GPU_MAP, GPU_MAPS = 1 << 29, 16  # bytes of one map on a GPU, and at least how many of them its memory must hold
 GPU_MORE = 16  # times as many images at once on a GPU, whose launches cost more than its memory
 
@@ -151,6 +151,16 @@ def chunk_for(image: int, device: str = "cpu") -> int:
     else:
         room = CACHE_A_THREAD * torch.get_num_threads()
     return max(1, room // max(1, image))
+
+
+def has_matrix_units() -> bool:
+    """Whether the processor has units of its own for products of matrices in bfloat16 (AMX)."""
+    return "amx_bf16" in _cpu_flags()
+
+
+def even_chunk(images: int, most: int) -> int:
+    """The largest chunk up to `most` that cuts the images evenly, if one above half of `most` does; else `most`."""
+    return next((size for size in range(min(images, most), most // 2, -1) if images % size == 0), most)
 
 
 def images_at_once(shape: tuple[int, int, int], device: str = "cpu") -> int:

@@ -1,5 +1,6 @@
 """CALM is class means and a cross-entropy in the networks of a pool: its terms and gradient equal a plain writing of both."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,27 @@ def test_it_works_with_a_network_that_couples_images(real: RealData, recipe) -> 
     run = datadam.begin(real, recipe("calm", **SMALL, net="convnet2:norm=batch:width=4"))
     list(run.steps())
     assert run.result().images.isfinite().all()
+
+
+def test_training_its_networks_is_part_of_what_it_took(real: RealData, recipe, tmp_path: Path) -> None:
+    """Also where an earlier run had trained them, and after a run has been gone on with; a pool that does not tell counts 0."""
+    asked = recipe("calm", **SMALL)
+    first = datadam.begin(real, asked, out=tmp_path / "first")
+    bucket = first.draws.bucket
+    assert bucket is not None
+    index = bucket.pool.folder / "index.json"
+    written = json.loads(index.read_text())
+    assert [0 < seconds < 3600 for seconds in written["seconds"]] == [True]
+    index.write_text(json.dumps(written | {"seconds": [1234.5]}))
+    second = datadam.begin(real, asked, out=tmp_path / "second")
+    assert 1234.5 <= second.state.seconds < 1300
+    next(second.steps())
+    second = datadam.resume(tmp_path / "second", real)
+    list(second.steps())
+    card = second.result().card
+    assert (card["trained_first_seconds"], 1234.5 <= card["seconds"] < 1300) == (1234.5, True)
+    for spoilt in ([], [None], ["x"], [-1.0], 5, [1.0, 2.0]):
+        index.write_text(json.dumps(written | {"seconds": spoilt}))
+        third = datadam.begin(real, asked)
+        assert third.state.seconds < 60
+        assert "trained_first_seconds" not in third.facts

@@ -17,10 +17,11 @@ from datadam import nets
 from datadam.data.resident import keep
 from datadam.distillation.recipe import Recipe
 from datadam.distillation.start import first_images
+from datadam.machine import even_chunk
 from datadam.methods import DM, DataDAM, FeatureMatching, matching
 from datadam.methods.draw import Draws
 from datadam.methods.gradient import Gradient
-from datadam.methods.matching import Engine, even_chunk
+from datadam.methods.matching import Engine
 from datadam.methods.plan import Plan
 from datadam.sets.synthetic import SyntheticSet
 

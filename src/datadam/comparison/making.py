@@ -133,7 +133,7 @@ class Making:
             if isinstance(card, bool):
                 return False
             results.cards[part.row, part.repeat] = card
-            seconds = card["seconds"]
+            seconds = max(0.0, card["seconds"] - (card.get("trained_first_seconds") or 0.0))
         else:
             path, net, protocol, students, seed = self._evaluation(part)
             found = self.store.evaluation(path, net, protocol, students, seed)

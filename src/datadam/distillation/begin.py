@@ -39,6 +39,7 @@ from datadam.sets.synthetic import SyntheticSet
 from datadam.training.experts import Experts
 from datadam.training.generators import Workshop
 from datadam.training.insight import Insight, Progress
+from datadam.training.needs import trained_seconds
 from datadam.training.pool import RANDOM
 
 OFFICIAL_EVERY = 2000  # iterations after which the released code judges
@@ -100,15 +101,14 @@ def begin(
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
     decoder, seconds = decoder_named(recipe.decoder), 0.0
     facts: dict[str, Any] = {}
+    began = time.monotonic()
     if isinstance(insight := supply.given, Insight):
-        began = time.monotonic()
         chosen = recipe.method.choose(insight, recipe.ipc * decoder.each)
         assert chosen is not None
         start = encoded(real, torch.cat(chosen), decoder).to(dtype)
         seconds = time.monotonic() - began + insight.past  # choosing is all its work, also where an earlier run had trained
         facts = {"behind": [one._asdict() for one in insight.met]} if insight.met else {}
     elif isinstance(workshop := supply.given, Workshop):
-        began = time.monotonic()
         start = sampled(workshop, recipe, decoder).to(dtype)
         seconds = time.monotonic() - began + workshop.past
         facts = {"behind": [one._asdict() for one in workshop.met], "networks": workshop.sizes}
@@ -121,6 +121,8 @@ def begin(
         )
         if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
             start = fit_zca(start).apply(start)
+        if recipe.method.needs.training:  # what it needs is its work, also where an earlier run had made it
+            seconds = (trained_seconds(supply.given) or 0.0) + time.monotonic() - began
     peak = machine.peak_memory_mb() if seconds else 0.0
     checkpoint = Checkpoint(Path(out)) if out is not None else None
     first = start if checkpoint else start.clone()  # which is kept on disk: a thousand classes of images are held once

@@ -11,7 +11,7 @@ from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
 from datadam.machine import can_compile, fast_precision, settle_device
 from datadam.methods import CALM
-from datadam.methods.cost import COMPILED_GAIN
+from datadam.methods.cost import compiled_gain
 from datadam.training.needs import MEASURED, PASSES
 
 LEAST = 60.0  # seconds below which there is no budget to share out
@@ -51,7 +51,7 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
     recipe = calm(real, ipc).change({"net": net, "decoder": decoder})
     speed = _speed(real, recipe, device)
     left = speed * ((1 - ASIDE) * seconds - (COMPILING if can_compile(device) else 0.0))
-    an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / COMPILED_GAIN[fast_precision(device)]
+    an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / compiled_gain(fast_precision(device))
     epochs = int(POOL * left / an_epoch)
     if epochs < 1:
         recipe = replace(dm(real, ipc), decoder=recipe.decoder, net=net, lr_images=2.0, batch_real=32, precision="auto")
@@ -68,6 +68,6 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
 def _speed(real: RealData, recipe: Recipe, device: str) -> float:
     """Forward passes of one image a second, as compiled code does them in the format that is fast here."""
     told = forecast(real, recipe, device=device)
-    width, gain = 4, COMPILED_GAIN[fast_precision(device)] if can_compile(device) else 1.0
+    width, gain = 4, compiled_gain(fast_precision(device)) if can_compile(device) else 1.0
     rate = told.rate or passes_a_second(recipe.net, real.shape, min(told.plan.chunk, 64), device, width)
     return rate * gain

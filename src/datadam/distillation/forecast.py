@@ -14,7 +14,7 @@ from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput, NotEnoughMemory
 from datadam.machine import can_compile
-from datadam.methods.cost import COMPILED_GAIN, Size
+from datadam.methods.cost import Size, compiled_gain
 from datadam.methods.plan import Plan
 from datadam.training import needs
 from datadam.training.pool import RANDOM
@@ -135,7 +135,7 @@ def forecast(
     in_all += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
-        seconds = in_all / rate / (COMPILED_GAIN[precision] if plan.compiled else 1.0) + COMPILING * plan.compiled
+        seconds = in_all / rate / (compiled_gain(precision) if plan.compiled else 1.0) + COMPILING * plan.compiled
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
 
 

@@ -31,7 +31,7 @@ from datadam.methods.plan import Plan
 from datadam.sets.decoders import decoder_named
 from datadam.sets.synthetic import SyntheticSet
 from datadam.training.experts import open_experts
-from datadam.training.needs import Progress, prepare
+from datadam.training.needs import Progress, prepare, trained_seconds
 from datadam.training.pool import Bucket, open_bucket
 
 CHECKPOINT_SECONDS = 30.0
@@ -85,7 +85,10 @@ class Distillation(Run):
         self.pause = CHECKPOINT_SECONDS  # between two checkpoints, at least
         recipe, real = self.recipe, frame.real
         self.synthetic = SyntheticSet(state.tensors, real.classes, recipe.counts(real), decoder_named(recipe.decoder))
-        self._prepare(supply or supply_of(real, recipe, str(device)))
+        supply = supply or supply_of(real, recipe, str(device))
+        if recipe.method.needs.training and (trained := trained_seconds(supply.given)) is not None:
+            self.facts["trained_first_seconds"] = round(trained, 1)
+        self._prepare(supply)
 
     def _prepare(self, supply: Supply) -> None:
         """Make what computes: the network, what is drawn, the optimisers, the gradient."""

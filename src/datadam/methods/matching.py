@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from datadam.augment.siamese import Augmentation
-from datadam.machine import compiled, images_at_once
+from datadam.machine import compiled, even_chunk, images_at_once
 from datadam.methods.draw import Draw
 from datadam.methods.gradient import Gradient
 from datadam.methods.plan import Plan
@@ -176,11 +176,6 @@ def means(sums: list[Tensor], sizes: tuple[int, ...]) -> list[Tensor]:
 def drawn_at_once(shape: tuple[int, int, int]) -> int:
     """Images drawn and whitened together: more than a network takes at once, since each time reads the whole ZCA matrix."""
     return 4 * images_at_once(shape)
-
-
-def even_chunk(images: int, most: int) -> int:
-    """The largest chunk up to `most` that cuts the images evenly, if one above half of `most` does; else `most`."""
-    return next((size for size in range(min(images, most), most // 2, -1) if images % size == 0), most)
 
 
 def augment(augmentation: Augmentation | None, images: Tensor) -> Tensor:

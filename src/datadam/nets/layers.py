@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from datadam.errors import InvalidInput
+from datadam.nets.instance import InstanceNorm
 
 NORMS = ("instance", "batch", "layer", "group", "group1", "none")
 SIZELESS = tuple(norm for norm in NORMS if norm != "layer")  # those that need not know how large their maps are
@@ -20,14 +21,14 @@ def norm_layer(norm: str, channels: int, size: tuple[int, int] = (1, 1)) -> nn.M
     """A normalisation of maps of C channels and `size` (H, W), which only `layer` asks for; all but batch norm look at one image
     only.
 
-    `instance` is InstanceNorm2d and not the equal GroupNorm(C, C), which is slower on CPUs. `layer` has a weight for each of the
-    C x H x W numbers, as in the field's code; `group1`, one group of all channels, has one a channel.
+    `instance` is InstanceNorm2d (instance.py) and not the equal GroupNorm(C, C), which is slower on CPUs. `layer` has a weight
+    for each of the C x H x W numbers, as in the field's code; `group1`, one group of all channels, has one a channel.
     Raises InvalidInput where group norm cannot divide the channels.
     """
     if norm == "group" and channels % GROUPS:
         raise InvalidInput(f"norm=group needs a width divisible by {GROUPS}, and {channels} came; change one of them")
     layers: dict[str, Callable[[], nn.Module]] = {
-        "instance": lambda: nn.InstanceNorm2d(channels, affine=True),
+        "instance": lambda: InstanceNorm(channels),
         "batch": lambda: nn.BatchNorm2d(channels),
         "layer": lambda: nn.LayerNorm([channels, *size]),
         "group": lambda: nn.GroupNorm(GROUPS, channels),

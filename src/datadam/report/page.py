@@ -157,8 +157,10 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
     yield in_bytes(stored_bytes(card)), "stored", "images as float32 and labels"
     yield in_bytes(images * pixels), "as 8-bit pixels", f"whole training set: {in_bytes(real * pixels)}" if real else ""
     if card.get("seconds") is not None:
-        steps = card.get("iterations_done")
-        yield duration(card["seconds"]), "to make", plural(steps, "iteration") if steps else ""
+        steps, first = card.get("iterations_done"), card.get("trained_first_seconds")
+        how = [plural(steps, "iteration")] if steps else []
+        how += [f"{duration(first)} of training networks first"] if first else []
+        yield duration(card["seconds"]), "to make", "; ".join(how)
     speed = _speed(card)
     if speed:
         yield speed, "real images per second", ""
@@ -183,7 +185,7 @@ def _speed(card: Json) -> str:
     batch = recipe.get("batch_real")
     if not done or not seconds or type(batch) is not int:
         return ""
-    rate = done * batch * len(card["data"]["classes"]) / seconds
+    rate = done * batch * len(card["data"]["classes"]) / max(seconds - (card.get("trained_first_seconds") or 0.0), 1e-9)
     return count(round(rate)) if rate >= 10 else f"{rate:.2g}"
 
 

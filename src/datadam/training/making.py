@@ -21,7 +21,7 @@ from datadam.errors import InvalidInput
 from datadam.files.kept import Entry, Store
 from datadam.files.lock import LOCK, alone_in
 from datadam.files.partial import END
-from datadam.files.whole import require_writable, write_json
+from datadam.files.whole import read_json, require_writable, write_json
 from datadam.nets import Network
 from datadam.rng import stream
 from datadam.training.resumable import train_on
@@ -101,7 +101,7 @@ def grow(
         made = kind.begun(folder, settings)  # as it stands now that nobody else is at work on it
         if made.networks >= count:
             return made
-        part = kind.part()
+        part, spent = kind.part(), _spent(folder, made.networks)
         network = nets.build(net, shape=part.shape, classes=len(part.classes)).to(device)
         images, labels = partial(part.images, device=device), torch.from_numpy(part.train.labels)
         forward = forward_of(network, training.epochs * -(-len(labels) // training.batch), precision)
@@ -119,8 +119,22 @@ def grow(
                 if after_step:
                     after_step(number, done, steps)
 
-            train_on(trainer, entry, tell)
+            spent.append(round(train_on(trainer, entry, tell).seconds, 3))
             made = kind.add(made, number, watcher)
-            write_json(folder / INDEX, made.to_json() | {"versions": machine.versions(), "commit": machine.commit()})
+            written = {"seconds": spent, "versions": machine.versions(), "commit": machine.commit()}
+            write_json(folder / INDEX, made.to_json() | written)
             entry.remove()
     return made
+
+
+def seconds_of(folder: Path, networks: int) -> float | None:
+    """How long the trainings of a folder with so many networks took in all; None where that was not kept."""
+    spent = [seconds for seconds in _spent(folder, networks) if seconds is not None]
+    return sum(spent) if len(spent) == networks else None
+
+
+def _spent(folder: Path, networks: int) -> list[float | None]:
+    """Seconds of each training; None for one of an earlier version, or what is no number."""
+    kept = read_json(folder / INDEX).get("seconds") if (folder / INDEX).exists() else None
+    known = kept if isinstance(kept, list) and len(kept) == networks else [None] * networks
+    return [float(s) if isinstance(s, int | float) and 0 <= s < float("inf") else None for s in known]

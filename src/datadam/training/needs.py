@@ -23,6 +23,7 @@ from datadam.training.experts import Experts
 from datadam.training.generators import Workshop
 from datadam.training.insight import Insight
 from datadam.training.make_experts import bytes_of, make_experts
+from datadam.training.making import seconds_of
 from datadam.training.pool import Bucket, about, open_bucket
 from datadam.training.pretrain import make_pool
 from datadam.training.trainer import Training
@@ -96,6 +97,13 @@ def prepare(
     if needs.networks in TRAINED_FIRST:
         return _trained(needs, real, net, seed, precision, device, progress)
     return None
+
+
+def trained_seconds(given: object) -> float | None:
+    """How long it took to train a pool or experts, all of them; None where that was not kept, or nothing was trained."""
+    if isinstance(given, Bucket):
+        return seconds_of(given.pool.folder, given.pool.networks)
+    return seconds_of(given.folder, given.networks) if isinstance(given, Experts) else None
 
 
 def _trained(

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 
 from datadam.errors import RunFailed
 from datadam.files.kept import Entry, Record
-from datadam.training.trainer import Trainer
+from datadam.training.trainer import Forward, Trainer
 
 COPY_EVERY = 2.0  # seconds: what an interruption within a step costs
 WRITE_EVERY = 30.0  # seconds: what a kill costs
@@ -22,7 +21,7 @@ WRITE_EVERY = 30.0  # seconds: what a kill costs
 AfterStep = Callable[[int], None]
 
 
-class Training(Protocol):
+class Resumable(Protocol):
     """A training under way, of whatever networks; its state goes on as it would have done."""
 
     done: int
@@ -50,7 +49,7 @@ def train_kept(
     trainer: Trainer,
     entry: Entry,
     after_step: AfterStep | None = None,
-    forward: Callable[[], Callable[[Tensor], Tensor]] | None = None,
+    forward: Callable[[], Forward] | None = None,
 ) -> Spent:
     """Train a network, unless it is kept already; afterwards it and its watchers are as at the end of the training.
 
@@ -75,7 +74,7 @@ def train_kept(
     return spent[0]
 
 
-def train_on(trainer: Training, entry: Entry, after_step: AfterStep | None = None) -> Spent:
+def train_on(trainer: Resumable, entry: Entry, after_step: AfterStep | None = None) -> Spent:
     """Train a network to its end, from where the disk has its state.
 
     Arguments as `train_kept`, but for `entry`, where the state is kept: under everything that decides it, written by one process
@@ -112,7 +111,7 @@ def train_on(trainer: Training, entry: Entry, after_step: AfterStep | None = Non
     return Spent(earlier + time.monotonic() - began, earlier, False)
 
 
-def _gone_on_with(trainer: Training, entry: Entry) -> float:
+def _gone_on_with(trainer: Resumable, entry: Entry) -> float:
     """Let the trainer go on from a state, if there is a whole one; returns the seconds that it took."""
     beginning = trainer.state()
     record = entry.read(like={name: tensor for name, tensor in beginning.items() if name.startswith("weight/")})

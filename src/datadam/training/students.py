@@ -21,7 +21,7 @@ from datadam.errors import NotEnoughMemory
 from datadam.nets import Network
 from datadam.parallel import Tell, in_worker
 from datadam.rng import carry, stream
-from datadam.training.trainer import Training, confusion, forward_of, pays, train
+from datadam.training.trainer import Forward, Training, confusion, forward_of, pays, train
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
@@ -116,7 +116,7 @@ class StudentTrainer:
         there = torch.from_numpy(source.images.images).to(self.device)
         return lambda chosen: there[carry(chosen, there.device)]
 
-    def _student_network(self, source: Source) -> tuple[Network, Callable[[Tensor], Tensor]]:
+    def _student_network(self, source: Source) -> tuple[Network, Forward]:
         """The network whose weights are drawn anew for each student, and how it is called in training; made once a process."""
         if not hasattr(self, "_made"):
             network = nets.build(self.net, shape=self.shape, classes=self.classes).to(self.device)
@@ -124,11 +124,12 @@ class StudentTrainer:
             self._made = network, self._forward(network, source)
         return self._made
 
-    def _forward(self, network: Network, source: Source) -> Callable[[Tensor], Tensor]:
+    def _forward(self, network: Network, source: Source) -> Forward:
         steps, together = self.steps(len(source.labels))
         forward = forward_of(network, steps, self.precision, self.compiled)
-        few = torch.arange(together)  # compiled before the clock of the first student starts
-        F.cross_entropy(forward(source.images(few).to(self.device)), torch.zeros(together).long().to(self.device)).backward()
+        few = source.images(torch.arange(together)).to(self.device)  # compiled before the clock of the first student starts
+        few = few[: machine.even_chunk(together, forward.together(few) or together)]
+        F.cross_entropy(forward(few), torch.zeros(len(few)).long().to(self.device)).backward()
         network.zero_grad(set_to_none=True)
         return forward
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from datadam import machine
 from datadam.augment.policies import student_augmentation
@@ -77,7 +77,7 @@ def train(
     training: Training,
     seed: int,
     *what: str | int,
-    forward: Callable[[Tensor], Tensor] | None = None,
+    forward: "Forward | None" = None,
     transform: Transform | None = None,
 ) -> Iterator[int]:
     """Train in place; yields the number of epochs done after each. Arguments as `Trainer`."""
@@ -86,6 +86,25 @@ def train(
         trainer.step()
         if trainer.done % trainer.steps_an_epoch == 0:
             yield trainer.done // trainer.steps_an_epoch
+
+
+@dataclass(frozen=True)
+class Forward:
+    """How a network is called in a training.
+
+    Arguments: `call`, images [B, C, H, W] -> logits [B, K]; `map_bytes`, of its widest map for each pixel of an image, where maps
+    had better stay in the cache (0: a batch goes through it whole).
+    """
+
+    call: Callable[[Tensor], Tensor]
+    map_bytes: int = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.call(x)
+
+    def together(self, x: Tensor) -> int:
+        """How many images of these go through the network together, forth and back; 0 for all."""
+        return machine.chunk_for(self.map_bytes * x.shape[2] * x.shape[3], x.device.type) if self.map_bytes else 0
 
 
 class Watcher:
@@ -125,7 +144,7 @@ class Trainer:
         training: Training,
         seed: int,
         *what: str | int,
-        forward: Callable[[Tensor], Tensor] | None = None,
+        forward: "Forward | None" = None,
         transform: Transform | None = None,
         watchers: Mapping[str, Watcher] | None = None,
     ) -> None:
@@ -134,7 +153,7 @@ class Trainer:
         self.steps = training.epochs * self.steps_an_epoch
         self._device = next(network.parameters()).device
         self._images, self._labels, self._transform = images, labels.to(self._device), transform
-        self.forward: Callable[[Tensor], Tensor] = network if forward is None else forward  # a compiled module has no truth value
+        self.forward = forward or Forward(network)
         self.seed, self._what = seed, what
         self._optimizer: torch.optim.SGD | None = None
         self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())  # of an epoch, by its number
@@ -149,11 +168,9 @@ class Trainer:
         )
         x = augmentation(x) if augmentation else x
         optimizer.zero_grad(set_to_none=True)  # before the forward pass: a replayed graph computes it where gradients lay
-        logits = self.forward(x)
+        logits, loss = self._back(x, self._labels[carry(chosen, self._device)])
         for watcher in self.watchers.values():
-            watcher.batch(chosen, logits.detach())
-        loss = F.cross_entropy(logits, self._labels[carry(chosen, self._device)])
-        loss.backward()
+            watcher.batch(chosen, logits)
         optimizer.step()
         if place + 1 == self.steps_an_epoch:
             looks = self._device.type == "cpu" or epoch + 1 == training.epochs or epoch % LOOK_EVERY == 0
@@ -162,6 +179,17 @@ class Trainer:
         self.done += 1
         for watcher in self.watchers.values():
             watcher.step(self.done)
+
+    def _back(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and mean loss of a batch, of which the weights now have the gradient; taken in pieces where that is faster."""
+        size = machine.even_chunk(len(x), self.forward.together(x) or len(x))
+        logits, losses = [], []
+        for images, truth in zip(x.split(size), labels.split(size), strict=True):
+            logits.append(self.forward(images))
+            loss = F.cross_entropy(logits[-1], truth) * (len(images) / len(x))
+            loss.backward()
+            losses.append(loss.detach())
+        return torch.cat([part.detach() for part in logits]), torch.stack(losses).sum()
 
     def _ready(self, epoch: int, place: int) -> torch.optim.SGD:
         """The optimiser, all set for a step of this epoch."""
@@ -226,10 +254,11 @@ def pays(steps: int) -> bool:
     return steps > COMPILING_PAYS
 
 
-def forward_of(
-    network: Network, steps: int, precision: str = "float32", compiled: bool | None = None
-) -> Callable[[Tensor], Tensor]:
+def forward_of(network: Network, steps: int, precision: str = "float32", compiled: bool | None = None) -> Forward:
     """How a network is called in so many steps of training: as compiled code where that pays, in the arithmetic asked for.
+
+    Compiled code on a CPU is called with pieces of a batch, unless the network couples images: from piece to piece the maps then
+    stay in the cache.
 
     Arguments: `network`, whose weights may be filled anew afterwards; `precision`: "float32", "float64" (which the network must
     be in), or "bfloat16" for convolutions and products in that format with weights in float32; `compiled`, None: where it pays.
@@ -250,7 +279,10 @@ def forward_of(
         with torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext():
             return module(x.to(wide).contiguous(memory_format=layout)).to(wide)
 
-    return forward
+    if not compiled or device.type != "cpu" or network.couples_images:
+        return Forward(forward)
+    channels = max((layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)), default=0)
+    return Forward(forward, channels * (2 if precision == "bfloat16" else wide.itemsize))
 
 
 def _sgd(network: Network, training: Training) -> torch.optim.SGD:
