@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 from datadam.errors import RunFailed
 from datadam.files.kept import Entry, Record
