@@ -110,8 +110,8 @@ PRECISION = (
 
 # Generators at a width and for epochs that are minutes of one core each, far from what was published (667, 200, 500 and 800).
 SAMPLED = (
-    "random,gmmn:epochs=30:lr=0.003,cgan:epochs=6:width=32:precision=bfloat16,biggan:epochs=3:width=32:precision=bfloat16,"
-    "dcvae:epochs=3:width=24:noise=64:precision=bfloat16,datadam"
+    "random,gmmn:epochs=30:lr=0.003,cgan:epochs=6:width=32:precision=bfloat16,biggan:epochs=2:width=32:precision=bfloat16,"
+    "dcvae:epochs=1:width=24:noise=64:precision=bfloat16,datadam"
 )
 GENERATORS = (
     (SAMPLED, f"--ipc 10 {NARROW} --no-zca --iterations 300 --batch-real 64 --students 3"),

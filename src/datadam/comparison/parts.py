@@ -136,4 +136,6 @@ def long_words(row: MethodRow, part: Piece, seconds: float) -> str:
     cure = "--iterations shortens it"
     if part.behind:
         cure = "most of it trains networks to choose by, unless the cache holds them; fewer epochs shorten it"
+    if row.recipe and row.recipe.method.samples:
+        cure = "it trains the generator, unless the cache holds it; fewer epochs, or a smaller width, shorten it"
     return f"{row.variant.word}, ipc {row.ipc}: about {duration(seconds)}{memory} a set; {cure}"
