@@ -14,9 +14,9 @@ import datadam
 from datadam.errors import InvalidInput, RunFailed
 from datadam.files.kept import cache_folder
 from datadam.methods import CGAN, DCVAE, GMMN, BigGAN, Generator
-from datadam.methods.generators.base import counted
 from datadam.methods.generators.biggan import augmented, follow, hinge
 from datadam.methods.generators.cgan import loss_of_critic, loss_of_generator
+from datadam.methods.generators.cost import counted
 from datadam.methods.generators.dcvae import TEMPERATURE, contrast, divergence, dual_hinge
 from datadam.methods.generators.gmmn import SIGMAS, discrepancy, mmd2
 from datadam.methods.generators.networks import ConditionalBatchNorm, Trunk, halvings, seeded

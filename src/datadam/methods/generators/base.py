@@ -5,16 +5,15 @@ Letters: K classes, B images of a batch, C channels, H x W pixels, Z numbers of 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from datadam.machine import images_at_once
 from datadam.methods.base import Method, State
 from datadam.methods.cost import Cost, Size
+from datadam.methods.generators.cost import counted
 from datadam.methods.generators.networks import NORMAL, Shape, seeded
 from datadam.rng import stream
 from datadam.settings import finite, refuse, require
@@ -23,7 +22,6 @@ from datadam.training.needs import Needs
 
 GENERATOR, AVERAGE = "generator", "average"  # the network that makes images, and its running mean where a method keeps one
 COPIES = 3  # of all maps of a turn that are alive at once, and of weights: gradients and Adam's two moments
-PROBED = 4  # images on which a turn is counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,6 @@ class Generator(Method):
     real_gradient: ClassVar[bool] = False
     samples: ClassVar[bool] = True
     first_weights: ClassVar[float | None] = NORMAL
-    turns: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         refuse(self.faults())
@@ -60,6 +57,11 @@ class Generator(Method):
             require(type(value) is int and value >= least, f"{name} is {value!r}; it must be a whole number >= {least}", faults)
         require(finite(self.lr) and self.lr > 0, f"lr is {self.lr!r}; it must be a number > 0", faults)
         return faults
+
+    @property
+    def turns(self) -> int:
+        """Turns until each network has been stepped."""
+        return 1
 
     @property
     def training_epochs(self) -> int:
@@ -125,27 +127,3 @@ class Generator(Method):
         return Cost(
             passes=0.0, bytes=needed, operations=self.epochs * sum(size.members) * operations, cure="lower batch or width"
         )
-
-
-@lru_cache(maxsize=8)
-def counted(method: Generator, shape: Shape, classes: int) -> tuple[float, float, float]:
-    """Operations for an image that a turn trains on, bytes of all maps that it makes of one, and bytes of the weights."""
-    networks = seeded(lambda: method.networks(shape, classes), stream(0, "cost"), method.first_weights)
-    made = 0
-
-    def add(module: nn.Module, inputs: object, output: object) -> None:
-        nonlocal made
-        made += output.numel() if isinstance(output, Tensor) else 0
-
-    for module in networks.modules():
-        if not list(module.children()):
-            module.register_forward_hook(add)
-    optimizers = {name: torch.optim.Adam(networks[name].parameters()) for name in method.rules()}
-    x = torch.zeros(PROBED, *shape)
-    turns = method.turns
-    with FlopCounterMode(display=False) as counter:
-        for number in range(turns):
-            y = torch.arange(PROBED) % classes
-            method.turn(Turn(networks, optimizers, x, y, stream(0, "cost", number), number, looks=False), classes)
-    weights = sum(p.nbytes for p in networks.parameters())
-    return counter.get_total_flops() / (turns * PROBED), 4 * made / (turns * PROBED), weights

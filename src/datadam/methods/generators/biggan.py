@@ -104,8 +104,7 @@ class BigGAN(Generator):
         return faults
 
     @property
-    def turns(self) -> int:  # type: ignore[override]
-        """Until each network has been stepped."""
+    def turns(self) -> int:
         return self.critic_steps
 
     def maker(self, shape: Shape, classes: int) -> nn.Module:
