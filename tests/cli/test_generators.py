@@ -1,16 +1,24 @@
 """Generators by the command line: told, made, judged, shown, exported, resumed and refused."""
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from datadam.cli import distill as verb
 from datadam.distillation import forecast
 from datadam.exchange.sidecar import NAME
 from datadam.sets.distilled import DistilledSet
 
 TINY = ("--set", "epochs=1", "--set", "batch=6", "--set", "width=4", "--set", "noise=4")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +59,21 @@ def test_time_is_told_first(cli: Any, pictures: Path, tmp_path: Path, monkeypatc
     assert made.code == 0
     assert "this takes about" in made.err
     assert "--set epochs=N shortens it" in made.err
+
+
+def test_a_long_training_is_asked_for_and_told_how_to_shorten(
+    cli: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "LONG", -1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", Terminal("n\n"))
+        patch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        outcome = cli("distill", pictures, "--ipc", 1, "--method", "dcvae", *TINY, "--out", tmp_path / "run")
+    assert outcome.code == 1
+    assert (
+        "nothing was begun. --set epochs=N shortens it, and a smaller --set width=N; --yes begins without asking" in outcome.err
+    )
+    assert not (tmp_path / "cache" / "generators").exists()
 
 
 def test_what_means_nothing_to_a_generator_is_refused(refused: Any, pictures: Path, tmp_path: Path) -> None:

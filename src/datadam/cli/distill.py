@@ -178,6 +178,9 @@ def _ask(
     told = forecast(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
     seconds = min(repeats * told.seconds / workers, most or math.inf)
     if seconds > LONG and not agreed(f"this takes about {duration(seconds)} here. Begin?"):
+        if recipe.method.at_once:
+            smaller = ", and a smaller --set width=N" if recipe.method.samples else ""
+            raise RunFailed(f"nothing was begun. --set epochs=N shortens it{smaller}; --yes begins without asking")
         raise RunFailed(
             "nothing was begun. --iterations and --batch-real shorten it, such as --iterations 300 --batch-real 64; a narrower "
             "--net, such as convnet3:width=32, does too; --time-limit ends it with what there is; --yes begins without asking"
