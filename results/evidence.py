@@ -33,12 +33,43 @@ class Row:
     random: int = 0  # students of random real images at the small scale; 0: not judged
     whole_epochs: int = 0  # also judge the whole set, with this many epochs at the small scale
     judged: str = ""  # more options of the evaluation at the small scale
+    experts: str = ""  # a name of EXPERTS, which the run follows at the small scale
+    also: tuple[str, ...] = ()  # protocols that it is judged by beside honest
 
+
+NARROWER = "convnet3:width=32"
+FASTER = "--set optimizer=adam --set lr_images=0.01 --set lr_labels=0.005"  # LAMB at the released rate takes 500 000 steps
+EXPERTS = {  # data, and the options of `datadam experts` at the small scale
+    "cifar10-short": ("cifar10", "--zca kornia --count 12 --epochs 3 --precision bfloat16"),
+    "mnist-pad": (
+        "mnist",
+        "--count 4 --epochs 6 --optimizer gsam --curriculum el2n --whole 2 --drop 3:0.1,4:0.2 --averaged 1 --looked 1 "
+        "--precision bfloat16",
+    ),
+}
+PAD = (
+    "--ipc 10 --method pad --no-zca --set epochs=6 --set max_start=4 --set first_max=2 --set left_out=depth --set share=0.25 "
+    "--set steps=20"
+)
 
 ROWS = {
     "mnist-ipc10": Row("mnist", "--ipc 10", "--iterations 1000 --batch-real 64", 5, random=2, whole_epochs=1),
     "mnist-ipc1": Row("mnist", "--ipc 1", "--iterations 500 --batch-real 64", 5, random=5),
     "cifar10-ipc10": Row("cifar10", "--ipc 10", "--iterations 1500 --batch-real 64", 3, random=2),
+    "mnist-ipc10-noise": Row("mnist", "--ipc 10 --start noise", "--iterations 1000 --batch-real 64", 2),
+    "mnist-ipc10-pad": Row("mnist", PAD, "--iterations 200 --precision bfloat16", 2, experts="mnist-pad", also=("mtt",)),
+    "mnist-ipc10-pad-noise": Row(
+        "mnist", f"{PAD} --start noise", "--iterations 200 --precision bfloat16", 2, experts="mnist-pad", also=("mtt",)
+    ),
+    "cifar10-ipc1-mtt": Row(
+        "cifar10",
+        "--ipc 1 --method mtt",
+        "--iterations 200 --precision bfloat16 --set lr_images=500 --set lr_rate=1e-6",
+        3,
+        judged="--precision bfloat16",
+        experts="cifar10-short",
+        also=("mtt",),
+    ),
     "cifar10-ipc10-256": Row("cifar10", "--ipc 10", "--iterations 2000 --precision bfloat16", 10, random=2),
     "cifar10-ipc10-paper": Row("cifar10", "--ipc 10 --preset paper", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-official": Row("cifar10", "--ipc 10 --preset official", "--iterations 1500 --batch-real 64"),
@@ -55,20 +86,56 @@ ROWS = {
     ),
     "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision bfloat16"),
     "cifar10-ipc10-calm-grid2": Row(
-        "cifar10", "--ipc 10 --preset calm --set decoder=grid:2", "--iterations 1500", 2, judged="--precision bfloat16"
+        "cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm-plain": Row(
-        "cifar10", "--ipc 10 --preset calm --set decoder=plain", "--iterations 1500", 3, judged="--precision bfloat16"
+        "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "--iterations 1500", 3, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision bfloat16 --epochs 250"),
-    "cifar10-ipc1-calm-quick": Row(
+    "cifar10-ipc1-calm-quick": Row("cifar10", "--ipc 1 --preset calm-quick", "", 3, judged="--precision bfloat16"),
+    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision bfloat16"),
+    "mnist-ipc10-kip": Row(
+        "mnist", "--ipc 10 --method kip", f"--net {NARROWER} --batch-real 200", 2, judged="--precision bfloat16 --epochs 300"
+    ),
+    "mnist-ipc10-frepo": Row(
+        "mnist",
+        "--ipc 10 --method frepo",
+        f"--net {NARROWER} --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set pool=5 --set lr_network=0.001",
+        2,
+        judged="--precision bfloat16 --epochs 300",
+    ),
+    "mnist-ipc10-dd": Row(
+        "mnist",
+        "--ipc 10 --method dd",
+        f"--net {NARROWER} --iterations 200 --batch-real 32 --set init=default --set rate=0.05 --set lr_rate=0.0005 "
+        "--set lr_images=0.03",
+        2,
+        judged="--precision bfloat16 --epochs 300",
+    ),
+    "mnist-ipc10-ld": Row(
+        "mnist",
+        "--ipc 10 --method ld",
+        f"--net {NARROWER} --iterations 600 --batch-real 32 --set lr_labels=0.05 --set inner_lr=0.05",
+        2,
+        judged="--precision bfloat16 --epochs 300",
+    ),
+    "cifar10-ipc1-frepo": Row(
         "cifar10",
-        "--ipc 1 --preset calm-quick --set decoder=grid:2 --set lr_images=2",
-        "",
-        5,
+        "--ipc 1 --method frepo",
+        f"--net convnet3 --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set lr_network=0.001",
+        2,
         judged="--precision bfloat16",
     ),
-    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision bfloat16"),
+    "cifar10-ipc10-frepo": Row(
+        "cifar10",
+        "--ipc 10 --method frepo",
+        f"--net convnet3 --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set lr_network=0.001",
+        2,
+        judged="--precision bfloat16 --epochs 300",
+    ),
+    "cifar10-ipc10-kip": Row(
+        "cifar10", "--ipc 10 --method kip", "--net convnet3 --batch-real 200", 2, judged="--precision bfloat16 --epochs 300"
+    ),
     "mnist-ipc10-calm": Row("mnist", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision bfloat16"),
     "mnist-ipc1-calm": Row("mnist", "--ipc 1 --preset calm-quick --set decoder=plain", "", 5, judged="--precision bfloat16"),
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
@@ -147,6 +214,13 @@ def datadam(*arguments: str) -> None:
         sys.exit(code)
 
 
+def make_experts(name: str, data: Path) -> Path:
+    """The folder of some experts, which are made, or gone on with, where they are not done."""
+    folder, (of, options) = Path("evidence") / "small" / "experts" / name, EXPERTS[name]
+    datadam("experts", of, "--root", str(data), *options.split(), "--out", str(folder))
+    return folder
+
+
 def make(name: str, row: Row, data: Path, scale: str) -> None:
     """Distil, judge, compare with random images, copy what a reader needs."""
     run = Path("evidence") / scale / name
@@ -161,6 +235,8 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
         datadam("distill", "--resume", str(run))
     elif not done:
         size = row.small.split() if scale == "small" else ["--repeats", str(SETS)]
+        if row.experts and scale == "small":
+            size += ["--set", f"networks=experts:{make_experts(row.experts, data)}"]
         datadam("distill", *source, *row.options.split(), *size, "--out", str(run))
     card = json.loads((folders[0] / "card.json").read_text())
     net = card["recipe"]["net"]
@@ -172,6 +248,9 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
     kept = {path.name.split("-")[0] for path in (run / "evaluations").glob("*.json")}
     if "distilled" not in kept:
         datadam("evaluate", str(run), *judged, *students(row.small_students))
+    for protocol in row.also:
+        if not any(f"-{protocol}" in path.name for path in (run / "evaluations").glob("distilled-*.json")):
+            datadam("evaluate", str(run), *judged, "--protocol", protocol, *students(row.small_students))
     ipc = row.options.split()[1]
     if row.random and "random" not in kept:
         datadam("baseline", *source, "--ipc", ipc, *judged, *students(row.random), "--beside", str(run))
@@ -214,6 +293,7 @@ def publish(run: Path, first: Path, to: Path, data: str) -> None:
         if path.exists():
             place = to / "evaluations" if path.parent.name == "evaluations" else to
             text = path.read_text().replace(data, "DATA").replace(str(cache_folder("pools").resolve()), "CACHE/pools")
+            text = text.replace(str(Path("evidence").resolve()), "evidence")
             (place / path.name).write_text(text)
     print("kept in", to, flush=True)
 

@@ -19,6 +19,8 @@ from typing import Any
 from comparisons import shown
 from words import EARLIER, NONE, TITLES, command, count, earlier, machine, markdown
 
+from datadam.sets.kind import Kind
+
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {  # document -> its tables of `datadam compare`, each between markers of its own
     "docs/choose.md": ("methods-mnist", "methods-cifar10", "precision-mnist", "precision-cifar10"),
@@ -29,13 +31,32 @@ SOURCES = {
     "1": "Sajedi et al., DataDAM, ICCV 2023, tables 1 and 2: means over 5 sets of 20 networks, ± standard deviation where copied",
     "2": "a course report on DataDAM (University of Toronto): ConvNet-3, 1 000 iterations, no intervals given",
     "3": "the page of VICO-UoE/DatasetCondensation, the released code of DC, DSA and DM",
+    "4": "Zhou et al., FRePo, NeurIPS 2022: learned labels, students without norm, squared error",
+    "5": "Cazenavette et al., MTT, CVPR 2022, with its learned rate and, in part, whitening",
 }
 PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # data -> ipc -> (what, accuracy in %, source)
     "cifar10": {
         None: (("whole set", "84.8", "1"),),
-        1: (("DataDAM", "32.0 ± 1.2", "1"), ("DM", "26.0 ± 0.8", "1"), ("random", "14.4", "1")),
-        10: (("DataDAM", "54.2 ± 0.8", "1"), ("DM", "48.9 ± 0.6", "1"), ("random", "26.0", "1")),
-        50: (("DataDAM", "67.0 ± 0.4", "1"), ("DM", "63.0 ± 0.4", "1"), ("random", "43.4", "1")),
+        1: (
+            ("DataDAM", "32.0 ± 1.2", "1"),
+            ("DM", "26.0 ± 0.8", "1"),
+            ("random", "14.4", "1"),
+            ("FRePo", "46.8", "4"),
+            ("MTT", "46.3", "5"),
+            ("KIP", "29.8 ± 1.0", "1"),
+            ("LD", "25.7 ± 0.7", "1"),
+        ),
+        10: (
+            ("DataDAM", "54.2 ± 0.8", "1"),
+            ("DM", "48.9 ± 0.6", "1"),
+            ("random", "26.0", "1"),
+            ("FRePo", "65.5", "4"),
+            ("MTT", "65.3", "5"),
+            ("KIP", "46.1 ± 0.7", "1"),
+            ("DD", "36.8 ± 1.2", "1"),
+            ("LD", "38.3 ± 0.4", "1"),
+        ),
+        50: (("DataDAM", "67.0 ± 0.4", "1"), ("DM", "63.0 ± 0.4", "1"), ("MTT", "71.6", "5"), ("random", "43.4", "1")),
     },
     "cifar100": {
         None: (("whole set", "56.2", "1"),),
@@ -57,7 +78,12 @@ PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # 
     "mnist": {
         None: (("whole set", "99.52", "2"),),
         1: (("DC", "91.7", "3"), ("DSA", "88.7", "3")),
-        10: (("DataDAM", "88.36", "2"), ("DC", "97.4", "3"), ("DSA", "97.8", "3")),
+        10: (
+            ("DataDAM", "88.36", "2"),
+            ("PAD", "90.55", "2"),
+            ("DC", "97.4", "3"),
+            ("DSA", "97.8", "3"),
+        ),
         50: (("DC", "98.8", "3"), ("DSA", "99.2", "3")),
     },
     "fashion-mnist": {
@@ -66,7 +92,10 @@ PUBLISHED: dict[str, dict[int | None, tuple[tuple[str, str, str], ...]]] = {  # 
         50: (("DC", "83.6", "3"), ("DSA", "88.7", "3")),
     },
 }
-METHODS = {"datadam": "DataDAM", "dm": "DM", "calm": "CALM"}
+METHODS = {
+    "datadam": "DataDAM", "dm": "DM", "calm": "CALM", "mtt": "MTT", "pad": "PAD",
+    "frepo": "FRePo", "kip": "KIP", "dd": "DD", "ld": "LD",
+}  # fmt: skip
 SCALES = {
     "full": "at the published sizes",
     "small": "at a small scale, which is not the published one: fewer iterations, fewer real images in each of them, fewer "
@@ -107,9 +136,17 @@ class Row:
         return self.recipe["method"]["name"] != "calm" or "trained_first_seconds" in self.card
 
     def judged(self, of: str) -> dict[str, Any] | None:
-        """The evaluation of the distilled, random or whole set on the run's network: the one of the longest training."""
+        """The evaluation of the distilled, random or whole set on the run's network: the one of the longest training, by the
+        protocol `honest` where there is one."""
         found = [e for e in self.evaluations if e["of"] == of and e["net"] == self.recipe["net"]]
-        return max(found, key=lambda e: e["protocol"]["epochs"], default=None)
+        return max(found, key=lambda e: (e["protocol"]["name"] == "honest", e["protocol"]["epochs"]), default=None)
+
+    @property
+    def otherwise(self) -> list[dict[str, Any]]:
+        """The evaluations of the distilled set on the run's network by other protocols than the one that stands in the table."""
+        first = self.judged("distilled")
+        return [e for e in self.evaluations if first and e["of"] == "distilled" and e["net"] == self.recipe["net"]
+                and e["protocol"]["name"] != first["protocol"]["name"]]  # fmt: skip
 
 
 def rows(results: Path) -> list[Row]:
@@ -247,7 +284,7 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
         zca = card["transform"]["zca"]
         other = [what for key, what in (("seed", "seed"), ("start", "start")) if str(recipe[key]) not in ("0", "real")]
         extra = "".join(f", {what} {recipe[what]}" for what in other) + (", ZCA" if zca else "")
-        extra += f", decoded by {recipe['decoder']}" if recipe.get("decoder", "plain") != "plain" else ""
+        extra += Kind.of_card({"decoder": recipe.get("decoder", "plain"), "labels": card.get("labels")}).words
         extra += ", earlier normalisation" if _earlier(row) else ""
         random, whole = (_accuracy(_shared(row, kept, of)) for of in ("random", "whole"))
         if zca:
@@ -257,11 +294,14 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
             f"{TITLES.get(data['name'], data['name'])}, {recipe['ipc']}",
             f"{name}: `{recipe['preset']}`, {recipe['net']}{extra}",
             f"{count(card['iterations_done'])} x {recipe['batch_real']}",
-            f"**{cell}**" if (cell := _accuracy(row.judged("distilled"))) != NONE else "not judged yet",
+            "; ".join((
+                f"**{cell}**" if (cell := _accuracy(row.judged("distilled"))) != NONE else "not judged yet",
+                *(f"by `{e['protocol']['name']}` {_accuracy(e)}" for e in row.otherwise),
+            )),
             random,
             whole,
             _joined(row),
-            f"{count(card['seconds'])} s, {_threads(card)}",
+            f"{count(card['seconds'])} s, {_threads(card)}" + _experts(card),
         ))  # fmt: skip
     return markdown(head, lines)
 
@@ -277,11 +317,11 @@ def _making(here: list[Row], up: str) -> str:
     lines: list[str] = []
     machines: dict[str, list[str]] = {}
     for row in here:
-        judged = [e for e in (row.judged(of) for of in ("distilled", "random", "whole")) if e]
+        judged = [e for e in (row.judged(of) for of in ("distilled", "random", "whole")) if e] + row.otherwise
         seconds = "; ".join(f"{e['of']}: {e['words']}, seed {e['seed']}, {count(_seconds(e))} s" for e in judged)
         lines.append(
-            f"- {row.name}, seed {row.recipe['seed']}: `{command(row.card)}`, {count(row.card['seconds'])} s. Judged: "
-            f"{seconds or 'not yet'}."
+            f"- {row.name}, seed {row.recipe['seed']}: `{command(row.card)}`, {count(row.card['seconds'])} s"
+            f"{_experts(row.card)}. Judged: {seconds or 'not yet'}."
         )
         machines.setdefault(machine(row.card), []).append(row.name)
     if before := [row.name for row in here if _earlier(row)]:
@@ -321,13 +361,21 @@ def _published(row: Row) -> list[tuple[str, str, str]]:
     """The published numbers for this data and ipc, save those of the method that this row is not."""
     table = PUBLISHED.get(row.card["data"]["name"], {})
     own = METHODS.get(row.recipe["method"]["name"], "")
-    others = set() if own == "CALM" else set(METHODS.values()) - {own}  # CALM has none of its own
+    others = set(METHODS.values()) - {own}
+    others -= {"DataDAM", "DM"} if own == "CALM" else set()  # which has none of its own
     found = (*table.get(row.recipe["ipc"], ()), *table.get(None, ()))
     return [entry for entry in found if entry[0] not in others]
 
 
 def _joined(row: Row) -> str:
     return "; ".join(f"{what} {number} [{source}]" for what, number, source in _published(row)) or "none"
+
+
+def _experts(card: dict[str, Any]) -> str:
+    """What of its seconds the experts took that a run has followed."""
+    if not (experts := card.get("experts")):
+        return ""
+    return f", {count(card['trained_first_seconds'])} of them for {experts['networks']} experts of {experts['epochs']} epochs"
 
 
 def _threads(card: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ LAYERS = [
     {"distillation"},
     {"report"},
     {"comparison", "exchange", "inspection", "privacy", "testing"},
+    {"applications"},
     {"cli"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

@@ -15,6 +15,7 @@ from datadam.distillation.start import first_images
 from datadam.methods import DataDAM
 from datadam.methods.draw import Draws
 from datadam.methods.matching import Engine
+from datadam.methods.ntk import KINDS
 from datadam.methods.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,3 +72,10 @@ def test_the_page_of_formats_says_what_was_measured() -> None:
 def spaced(number: int) -> str:
     """A number as the pages write it: 307 200."""
     return f"{number:_}".replace("_", " ")
+
+
+def test_the_kernels_of_kip_are_those_of_neural_tangents() -> None:
+    """As far as somebody has measured it who has that package (benchmarks/released/ntk.py)."""
+    apart = json.loads((ROOT / "results/benchmarks/ntk.json").read_text("utf-8"))["largest_relative_difference"]
+    assert {name.partition(":")[0] for name in apart} == set(KINDS)
+    assert max(apart.values()) < 1e-9

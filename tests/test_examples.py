@@ -163,7 +163,8 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_documents_show_every_verb() -> None:
-    shown = {shlex.split(line, comments=True)[1] for path, line in LINES if path.name == "README.md"}
+    first = [line for path, line in LINES if path.name == "README.md" or path.parent.name == "applications"]
+    shown = {shlex.split(line, comments=True)[1] for line in first}
     assert set(VERBS) <= shown
 
 

@@ -5,8 +5,9 @@
 Each case is a process of its own, so that its peak is its own: `ours` (compiled where a compiler works), `eager` (ours
 uncompiled), `tesla` (ours with the approximation), and `plain`, an unroll that keeps the graphs of all steps in the style of the
 field's code. Peaks are told above what the process held after its imports; `held` of it was there before the first timed
-iteration, the compiler among it. `apart` compares gradients on the same draws in float64, on a small
-network. --quick is a rehearsal in which no number means anything.
+iteration, the compiler among it. Where `plain` would need more memory than is free, by how it grew between the numbers of steps
+before, it is left out and that number told. `apart` compares gradients on the same draws in float64, on a small network.
+--repeats 0 measures memory alone, which is valid on a busy machine too. --quick is a rehearsal in which no number means anything.
 
 Letters: N steps, P weights, M images.
 """
@@ -30,11 +31,14 @@ from torch.func import functional_call
 from datadam import machine, nets
 from datadam.augment.siamese import STRATEGY, draw_augmentation
 from datadam.methods.mtt import normalised_distance
-from datadam.methods.trajectory import Step, Student, through
+from datadam.methods.student import Student, piece
+from datadam.methods.trajectory import Step, through
 from datadam.nets import Network
 
 CASES = ("ours", "eager", "tesla", "plain")
 SHAPE, CLASSES = (3, 32, 32), 10
+FREE = 0.7  # of the free memory that a case may take
+APART = ((10, 0.01), (50, 0.01), (50, 0.03), (50, 0.1))  # steps and rates
 
 
 def main() -> None:
@@ -42,8 +46,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--net", default="convnet3")
     parser.add_argument("--ipc", type=int, default=10)
-    parser.add_argument("--steps", default="10,80", help="N of the student, one case each")
-    parser.add_argument("--repeats", type=int, default=2, help="timed iterations of each case, after one that is not")
+    parser.add_argument("--steps", default="5,10,80", help="N of the student, one case each")
+    parser.add_argument("--repeats", type=int, default=2, help="timed iterations of each case, after one that is not; 0: none")
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -58,13 +62,27 @@ def main() -> None:
         "command": " ".join(["python", "benchmarks/speed/trajectory.py", *sys.argv[1:]]), "quick": given.quick,
         "hardware": machine.hardware(torch.device("cpu")), "threads": torch.get_num_threads(), "versions": machine.versions(),
         "commit": machine.commit(), "created": machine.now(), "net": given.net, "ipc": given.ipc, "classes": CLASSES,
-        "shape": SHAPE, "apart": apart(3 if given.quick else 10), "cases": {},
+        "shape": SHAPE, "apart": [apart(n, rate) for n, rate in (APART[:1] if given.quick else APART)], "cases": {},
     }  # fmt: skip
     for steps in map(int, given.steps.split(",")):
         for kind in given.cases.split(","):
-            result["cases"][f"{kind} N={steps}"] = alone(kind, steps)
+            met = {n: result["cases"].get(f"plain N={n}", {}).get("peak_mb_above_imports") for n in range(1, steps)}
+            foretold = grown({n: peak for n, peak in met.items() if peak}, steps) if kind == "plain" else 0.0
+            result["cases"][f"{kind} N={steps}"] = (
+                {"left_out": "more memory than is free", "foretold_mb_above_imports": round(foretold)}
+                if foretold > FREE * machine.available_memory() / 1e6
+                else alone(kind, steps)
+            )
             print(f"{kind} N={steps}: {result['cases'][f'{kind} N={steps}']}", file=sys.stderr, flush=True)
     interleave.write(result, given.out)
+
+
+def grown(peaks: dict[int, float], steps: int) -> float:
+    """The peak in MB after so many steps, on the line through the two that are nearest; 0.0 where fewer are known."""
+    if len(peaks) < 2:
+        return 0.0
+    (a, low), (b, high) = sorted(peaks.items())[-2:]
+    return high + (high - low) * (steps - b) / (b - a)
 
 
 def alone(kind: str, steps: int) -> dict[str, Any]:
@@ -134,7 +152,7 @@ def measured(kind: str, steps: int, given: argparse.Namespace) -> dict[str, Any]
     imported = machine.peak_memory_mb()
     draws = Draws(given.net, given.ipc, steps)
     compiles = kind in ("ours", "tesla") and machine.can_compile()
-    student = Student(draws.network, chunk=machine.images_at_once(SHAPE), compiled=compiles)
+    student = Student(draws.network, chunk=piece(machine.images_at_once(SHAPE)), compiled=compiles)
     call = draws.plain if kind == "plain" else lambda: draws.walked(student, exact=kind != "tesla")
     began = time.perf_counter()
     if kind != "plain":
@@ -147,7 +165,8 @@ def measured(kind: str, steps: int, given: argparse.Namespace) -> dict[str, Any]
         call()
         times.append(time.perf_counter() - began)
     return {
-        "seconds": round(median(times[1:]), 4), "first_seconds": round(times[0], 4), "compile_seconds": round(made, 1),
+        **({"seconds": round(median(times[1:]), 4), "first_seconds": round(times[0], 4), "compile_seconds": round(made, 1)}
+           if given.repeats else {}),
         "peak_mb_above_imports": round(machine.peak_memory_mb() - imported, 1),
         "held_mb_above_imports": round(held - imported, 1), "peak_is_its_own": reset,
         "compiled": compiles,
@@ -161,12 +180,13 @@ def few(draws: Draws) -> Draws:
     return one
 
 
-def apart(steps: int) -> dict[str, float]:
+def apart(steps: int, rate: float) -> dict[str, float]:
     """How far our two gradients of the images are from the plain unroll's, in parts of its norm, and the angle's cosine, in
     float64."""
     draws = Draws("convnet2:width=16", 1, steps, torch.float64, (3, 16, 16))
+    draws.rate.fill_(rate)
     plain, _ = draws.plain()
-    found = {}
+    found: dict[str, float] = {"steps": steps, "rate": rate}
     for name, exact in (("exact", True), ("tesla", False)):
         images, _ = draws.walked(Student(draws.network), exact=exact)
         found[f"{name}_relative"] = float((images - plain).norm() / plain.norm())

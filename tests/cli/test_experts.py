@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from cli.conftest import TINY
 
+from datadam import nets
 from datadam.training.experts import Experts
 
 NET = ("--net", "convnet1:width=4")
@@ -26,6 +28,27 @@ def test_experts_are_made_gone_on_with_and_followed(cli, pictures: Path, tmp_pat
     assert cli("evaluate", tmp_path / "run", "--students", 1, "--epochs", 1, "--protocol", "mtt").code == 0
 
 
+def test_experts_by_a_curriculum_towards_flat_minima_and_those_of_released_code(cli, pictures: Path, tmp_path: Path) -> None:
+    how = ("--optimizer", "gsam", "--rho", 0.02, "--curriculum", "el2n", "--whole", 1, "--drop", "1:0.3", "--averaged", 1,
+           "--looked", 1)  # fmt: skip
+    made = cli("experts", pictures, *NET, "--count", 1, "--epochs", 3, *how, "--out", tmp_path / "experts", "--json")
+    assert made.code == 0, made.err
+    assert made.json["optimizer"] == "gsam:rho=0.02:alpha=0.3"
+    assert made.json["curriculum"]["drops"] == [[1, 0.3]]
+    experts = Experts.read(tmp_path / "experts")
+    network = nets.build(NET[1], shape=tuple(experts.about["shape"]), classes=len(experts.about["classes"]))
+    sizes = [parameter.shape for parameter in network.parameters()]
+    stamps = [
+        [part.view(shape) for part, shape in zip(stamp.split([s.numel() for s in sizes]), sizes, strict=True)]
+        for stamp in experts.weights(0, 0, 1, 2, 3)
+    ]
+    torch.save([[[part.clone() for part in stamp] for stamp in stamps]], tmp_path / "replay_buffer_0.pt")
+    read = cli("experts", pictures, *NET, "--buffers", tmp_path, "--out", tmp_path / "again")
+    assert read.code == 0, read.err
+    assert "1 expert convnet1:width=4, weights after each of 3 epochs" in read.out
+    assert Experts.read(tmp_path / "again").digests == experts.digests
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -34,6 +57,12 @@ def test_experts_are_made_gone_on_with_and_followed(cli, pictures: Path, tmp_pat
         (("--net", "convnet1,mlp"), "2 were named"),
         (("--kept", "float8"), "float16"),
         (("--epochs", 0), "epochs is 0"),
+        (("--rho", 0.1), "rho: for --optimizer gsam alone"),
+        (("--first", 0.5), "first: for --curriculum el2n alone"),
+        (("--curriculum", "el2n", "--drop", "40"), "epochs with shares"),
+        (("--curriculum", "grand", "--drop", "10:0.1"), "from whole=20 on"),
+        (("--buffers", "nowhere"), "has no replay_buffer_N.pt"),
+        (("--buffers", "nowhere", "--epochs", 3, "--rho", 0.1), "epochs, rho belong to a training"),
     ],
 )
 def test_wrong_options_are_refused(refused, pictures: Path, tmp_path: Path, arguments: tuple[object, ...], told: str) -> None:

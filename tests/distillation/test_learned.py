@@ -368,3 +368,25 @@ def test_training_on_the_way_is_foreseen_in_memory(real, recipe) -> None:
     blocks = replace(size, blocks=(1000,), chunk=1)
     assert blocks.trains
     assert recipe("dm").method.cost(blocks).bytes > recipe("dm").method.cost(replace(blocks, trains=False, trained=0.0)).bytes
+
+
+def test_lamb_is_lamb() -> None:
+    """You et al.'s equations, written out, over five steps: Adam's way, as long as the tensor; a resumed optimiser goes on."""
+    generator = torch.Generator().manual_seed(3)
+    gradients = torch.randn(5, 4, generator=generator, dtype=torch.float64)
+    x = torch.randn(4, generator=generator, dtype=torch.float64)
+    expected, m, v = x.clone(), torch.zeros(4).double(), torch.zeros(4).double()
+    for t, g in enumerate(gradients, 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        way = (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-6)
+        expected -= 0.1 * expected.norm() / way.norm() * way
+    group = Group(tensors=("images",), rule="lamb", lr=0.1, momentum=0.9)
+    tensors, buffers = {"images": x}, {}
+    for done, g in enumerate(gradients):
+        optimisers = Optimisers([group], tensors, buffers, done)
+        optimisers.step({"images": g})
+        buffers = {name: value.clone() for name, value in optimisers.buffers().items()}
+    torch.testing.assert_close(x, expected, rtol=1e-12, atol=0)
+    zeros = {"images": torch.zeros(2).double()}  # has no length to go by
+    Optimisers([group], zeros, {}).step({"images": torch.ones(2).double()})
+    torch.testing.assert_close(zeros["images"], torch.full((2,), -0.1).double(), rtol=1e-5, atol=0)

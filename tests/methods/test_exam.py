@@ -5,7 +5,7 @@ What a method computes is the matter of its own test.
 
 import pytest
 
-from datadam.methods import CAFE, CALM, CGAN, DCVAE, GMMN, MTT, BigGAN, Forgetting, Method
+from datadam.methods import CAFE, CALM, CGAN, DATM, DCVAE, DD, GMMN, KIP, LD, MTT, PAD, BigGAN, Forgetting, FRePo, Method
 from datadam.methods.catalog import CATALOG
 from datadam.testing import PARTS, Candidate
 
@@ -18,7 +18,14 @@ RATES = {
     "cafe": {"lr_images": 0.02},
     "calm": {"start": "noise"},
     "mtt": {"lr_images": 10.0},
+    "frepo": {"lr_images": 0.05, "optimizer": "adam", "start": "noise"},
+    "kip": {"lr_images": 0.05},
+    "dd": {"lr_images": 0.1, "net": "convnet2:width=6"},
+    "datm": {"lr_images": 10.0, "start": "real"},
+    "pad": {"lr_images": 10.0, "start": "real"},
 }
+FOLLOWS = {"steps": 3, "expert_epochs": 2, "max_start": 2, "count": 3, "lr_rate": 1e-6}
+SOFT = FOLLOWS | {"first_max": 1, "widens_by": 2, "epochs": 3, "threshold": 1e9}
 QUICK: dict[str, Method] = {
     "biggan": BigGAN(epochs=1, batch=9, width=4, noise=4),
     "cafe": CAFE(most_epochs=3),
@@ -27,7 +34,13 @@ QUICK: dict[str, Method] = {
     "dcvae": DCVAE(epochs=1, batch=9, width=4, noise=4),
     "forgetting": Forgetting(epochs=2),
     "gmmn": GMMN(epochs=1, batch=9, width=32, noise=4),
-    "mtt": MTT(steps=3, expert_epochs=2, max_start=2, count=3, lr_rate=1e-9),  # held-out students learn at the first rate
+    "mtt": MTT(**FOLLOWS),
+    "datm": DATM(**SOFT),
+    "pad": PAD(**SOFT, share=0.34, curriculum="none"),
+    "frepo": FRePo(pool=3, most_steps=5, lr_labels=0.01),
+    "kip": KIP(lr_labels=0.02),
+    "dd": DD(rate=0.1, per_step=3),
+    "ld": LD(inner_lr=0.5, lr_labels=0.5, patience=3),
 }
 OTHERWISE: dict[tuple[str, str], Method] = {("cafe", "costs what it says"): CAFE(most_epochs=10)}
 SAT = [(name, part) for name, kind in CATALOG.items() for part, (fits, _) in PARTS.items() if not fits(kind())]

@@ -256,7 +256,7 @@ def test_cost_counts_the_operations_of_a_turn(name: str) -> None:
     from datadam.methods.cost import Size
 
     size = Size(real=(4,), synthetic=(2,), members=(12, 12, 12), shape=(3, 8, 8))
-    one, two = (tiny(name, epochs=epochs).cost(size).operations for epochs in (1, 2))
+    one, two = (tiny(name, epochs=epochs).cost(size).operations_before for epochs in (1, 2))
     assert two == 2 * one > 0
     narrow, wide = (counted(tiny(name, width=width), (3, 8, 8), 3)[0] for width in (8, 16))
     assert 1 < wide / narrow < 5

@@ -21,6 +21,7 @@ from datadam.distillation.recipe import Recipe
 from datadam.errors import ArtifactError, CannotDo, InvalidInput, NonFiniteLoss, RunFailed
 from datadam.evaluation.panel import protocol_named
 from datadam.methods import MTT, following
+from datadam.methods.window import window
 from datadam.rng import stream
 from datadam.sets.decoders import decoder_named
 from datadam.training.experts import Experts
@@ -97,7 +98,7 @@ def test_each_pass_follows_every_expert_once_from_all_starts(real, asked, monkey
     monkeypatch.setattr(Experts, "weights", weights)
     run = begun(real, asked)
     for iteration in range(60):
-        SMALL._window(run.draws.at(iteration))
+        window(run.draws.at(iteration), *SMALL.starts(iteration), SMALL.expert_epochs)
     assert all(sorted(e for e, _, _ in seen[i : i + 3]) == [0, 1, 2] for i in range(0, 60, 3))
     assert {(first, last) for _, first, last in seen} == {(0, 2), (1, 3), (2, 4)}
     assert len({tuple(e for e, _, _ in seen[i : i + 3]) for i in range(0, 60, 3)}) > 2  # in an order of its own
@@ -112,6 +113,8 @@ def test_the_distance_falls_and_the_rate_moves(real, asked) -> None:
     assert float(result.rate) != pytest.approx(0.05)
     assert result.card["recipe"]["networks"].startswith(asked.networks.replace("experts:", f"experts:{'/'}", 1)[:8])
     assert result.card["rate"] == float(result.rate)
+    assert result.card["experts"] == {"networks": 3, "epochs": 5}
+    assert result.card["seconds"] > result.card["trained_first_seconds"] > 0
 
 
 def test_the_rate_is_held_within_its_bounds(real, asked) -> None:

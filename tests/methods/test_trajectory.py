@@ -10,8 +10,9 @@ from torch.func import functional_call
 
 from datadam import nets
 from datadam.augment.siamese import STRATEGY, draw_augmentation
-from datadam.methods import trajectory
-from datadam.methods.trajectory import Step, Student, Through
+from datadam.methods import student, trajectory
+from datadam.methods.student import Student
+from datadam.methods.trajectory import Step, Through
 from datadam.nets import Network
 from datadam.sets.decoders import Grid
 
@@ -175,6 +176,35 @@ def test_the_approximation_is_teslas_formula() -> None:
     torch.testing.assert_close(found.images, expected[0], rtol=1e-9, atol=1e-13)
     torch.testing.assert_close(found.rate, expected[1], rtol=1e-9, atol=0)
     assert float(torch.cosine_similarity(found.images.flatten(), case.walked().images.flatten(), dim=0)) < 0.999
+
+
+def test_traced_it_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a resumed run, which traces later, ends as one that was not interrupted."""
+    case = Case(soft=True, steps=3)
+    plain = case.walked(0.3)
+    monkeypatch.setattr(student, "TRACING_PAYS", 1)  # in the middle of the training
+    traced, (loss, of) = case.walked(0.3), case.plain(0.3)
+    assert all(torch.equal(getattr(plain, name), getattr(traced, name)) for name in ("images", "labels", "rate"))
+    agree(traced, (loss, of))
+
+
+def test_in_bfloat16_it_is_nearly_the_same() -> None:
+    """With weights, norms and sums in float32: convolutions and products alone are rounded."""
+    case = Case("convnet2:width=8", steps=8)
+    for name in ("start", "target", "images", "rate"):
+        setattr(case, name, getattr(case, name).float())
+    case.net.float()
+    fine, coarse = (
+        trajectory.through(
+            Student(case.net, coarse=coarse), case.start, case.images, case.labels, case.rate, case.steps,
+            distance(case.target, case.start),
+        )
+        for coarse in (False, True)
+    )  # fmt: skip
+    assert coarse.images.dtype == coarse.rate.dtype == torch.float32
+    assert not torch.equal(fine.images, coarse.images)
+    assert float(torch.cosine_similarity(fine.images.flatten(), coarse.images.flatten(), dim=0)) > 0.98
+    torch.testing.assert_close(coarse.terms["distance"], fine.terms["distance"], rtol=0.02, atol=0)
 
 
 def test_one_step_is_the_same_either_way() -> None:

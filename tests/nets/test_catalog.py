@@ -7,6 +7,7 @@ import torch
 
 from datadam import nets
 from datadam.errors import InvalidInput, UnknownName
+from datadam.nets.catalog import Text
 
 CIFAR = (3, 32, 32)
 
@@ -62,13 +63,19 @@ def test_auto_always_fits() -> None:
         nets.build("auto:width=1", shape=(channels, height, width), classes=1)
 
 
+def ends_of(values: object) -> tuple[object, object]:
+    """The default of an option and another of its values."""
+    if isinstance(values, Text):
+        return values.default, "3sa1n3"
+    return (values[0], values[-1]) if isinstance(values, tuple) else (values, 8)
+
+
 @pytest.mark.parametrize("name", sorted(nets.CATALOG))
 def test_any_order_of_options_is_the_same_network(name: str) -> None:
     options = nets.CATALOG[name].options
     for count in range(len(options) + 1):
         for chosen in combinations(options, count):
-            known = (options[option] for option in chosen)
-            ends = [(values[0], values[-1]) if isinstance(values, tuple) else (values, 8) for values in known]
+            ends = [ends_of(options[option]) for option in chosen]
             for values in product(*ends):
                 parts = [f"{option}={value}" for option, value in zip(chosen, values, strict=True)]
                 specs = {nets.canonical(":".join((name, *order)), CIFAR) for order in permutations(parts)}
@@ -92,7 +99,7 @@ def test_every_option_changes_the_network() -> None:
         if name in ("vgg11", "resnet18"):
             continue  # large, and their one option is AlexNet's
         for option, values in row.options.items():
-            known = values if isinstance(values, tuple) else (4, 8)
+            known = values if isinstance(values, tuple) else ends_of(values) if isinstance(values, Text) else (4, 8)
             if option == "norm":  # fresh layer norm is group norm of one group
                 known = tuple(norm for norm in known if norm != "layer")
             shape = (1, 32, 32) if option == "widen" else CIFAR

@@ -13,15 +13,18 @@ from cyclopts import App, Parameter, Token
 
 from datadam.cli.audit import audit
 from datadam.cli.compare import compare
+from datadam.cli.continual import continual
 from datadam.cli.distill import distill
 from datadam.cli.evaluate import baseline, evaluate
 from datadam.cli.experts import experts
 from datadam.cli.export import export
 from datadam.cli.import_ import import_
+from datadam.cli.lossless import lossless
 from datadam.cli.pretrain import pretrain
 from datadam.cli.relabel import relabel
 from datadam.cli.report import report
 from datadam.cli.screen import complain
+from datadam.cli.search import search
 from datadam.cli.show import list_names, show
 from datadam.cli.train import train
 from datadam.cli.watch import watch
@@ -47,6 +50,7 @@ app = App(
 VERBS: dict[str, Callable[..., None]] = {
     "distill": distill, "watch": watch, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train,
     "pretrain": pretrain, "experts": experts, "relabel": relabel,
+    "search": search, "lossless": lossless, "continual": continual,
     "audit": audit, "report": report, "export": export, "import": import_, "show": show, "list": list_names,
 }  # fmt: skip
 for place, (name, verb) in enumerate(VERBS.items()):

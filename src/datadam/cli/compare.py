@@ -84,7 +84,7 @@ def compare(
         ray = engine_of(engine, gpus_per_worker, address)
         device = check_device(device, ray)
     with noting(faults):
-        counts = _numbers(ipc)
+        counts = numbers(ipc, "ipc")
     with noting(faults):
         limit = size_in_bytes(memory_limit)
     if workers is not None and workers < 1:
@@ -124,13 +124,14 @@ def _text(table: dict[str, object], terminal: bool) -> str:
     return text(table, width=get_terminal_size().columns if terminal else 0, colour=terminal)
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str, name: str) -> list[int]:
+    """Whole numbers with commas between them, of the option `name`. Raises `InvalidInput`."""
     from datadam.errors import InvalidInput
 
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise InvalidInput(f"ipc is {text!r}; write whole numbers such as 1,10") from None
+        raise InvalidInput(f"{name} is {text!r}; write whole numbers such as 1,10") from None
 
 
 @contextmanager

@@ -207,7 +207,7 @@ def _rows(
     wrong: list[str] = []
     for ipc in counts:
         try:
-            recipe = _recipe(one, real, ipc, settings)
+            recipe = recipe_of(one, real, ipc, settings)
         except InvalidInput as error:
             rows.append(MethodRow(one, ipc, None, refused=str(error)))
             wrong += () if isinstance(error, CannotDo) else error.faults
@@ -224,7 +224,7 @@ def _rows(
     return rows
 
 
-def _recipe(one: Variant, real: RealData, ipc: int, settings: dict[str, Any]) -> Recipe:
+def recipe_of(one: Variant, real: RealData, ipc: int, settings: dict[str, Any]) -> Recipe:
     """The recipe of a variant: its preset, in which "auto" stands for the comparison's network; then the settings of all; then
     its own."""
     recipe = preset(FOR_METHOD.get(one.base, one.base), real, ipc=ipc)

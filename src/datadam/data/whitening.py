@@ -146,6 +146,11 @@ class Transform:
         zca = None if self.zca is None else {"variant": self.zca.variant, "eps": self.zca.eps}
         return {"mean": list(self.mean), "std": list(self.std), "zca": zca}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: tensors as arrays, which need no shared memory."""
+        arrays = {name: tensor.numpy() for name, tensor in self.zca.tensors().items()} if self.zca else None
+        return _unpacked, (self.to_card(), arrays)
+
     @classmethod
     def from_card(cls, card: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> "Transform":
         """The reverse of `to_card`.
@@ -196,6 +201,11 @@ def check_dimension(d: int) -> None:
             f"each, and hours to decompose one; {LARGEST_D} is the most. Load smaller images (size=64 or less), or "
             "leave ZCA out."
         )
+
+
+def _unpacked(card: dict[str, Any], arrays: dict[str, Any] | None) -> Transform:
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()} if arrays else None
+    return Transform.from_card(card, tensors)
 
 
 def _zca_from(variant: Variant, eps: float, tensors: Mapping[str, Tensor] | None) -> ZCA:

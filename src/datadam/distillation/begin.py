@@ -26,7 +26,7 @@ from datadam.distillation.run import Run, spread_of
 from datadam.distillation.setup import Frame
 from datadam.distillation.shards.fit import require_separable
 from datadam.distillation.shards.run import Sharded, records_of
-from datadam.distillation.start import check_ipc, encoded, first_images, sampled
+from datadam.distillation.start import ASKING, check_ipc, encoded, first_images, sampled
 from datadam.errors import InvalidInput
 from datadam.files.lock import alone_in
 from datadam.files.whole import require_writable
@@ -114,8 +114,10 @@ def begin(
         facts = {"behind": [one._asdict() for one in workshop.met], "networks": workshop.sizes}
     else:
         trained = []
-        if recipe.start == "sure" and supply.bucket:
+        if recipe.start in ASKING and supply.bucket:
             trained = [network.eval() for network in supply.bucket.networks(supply.bucket.ends)]
+        if recipe.start in ASKING and isinstance(supply.given, Experts):
+            trained = list(supply.given.finished())
         start = first_images(real, recipe.ipc, recipe.start, recipe.seed, decoder=decoder, earlier=earlier, trained=trained).to(
             dtype
         )

@@ -70,9 +70,9 @@ def forecast(
     couples = network.couples_images and method.needs_network
     drawn = tuple(min(recipe.batch_real, len(members)) for members in real.by_class)
     a_pass, on_gpu = float(counter.get_total_flops()), torch.device(device).type == "cuda"
-    size = size_of(recipe, drawn, couples=couples, device=device)
-    passes = method.cost(size).passes
-    flops = a_pass * passes
+    size = replace(size_of(recipe, drawn, couples=couples, device=device), shape=real.shape)
+    passes, operations = (cost := method.cost(size)).passes, cost.operations
+    flops = a_pass * passes + operations
     work = flops + MAP_WORK * passes * sum(block.numel() for block in features.blocks)
     uniform = len(set(drawn)) == 1  # each new batch size would be compiled again
     ours = not nets.card_of(recipe.net)  # code of others may do what a compiler does not know
@@ -89,7 +89,7 @@ def forecast(
     size = replace(
         size, blocks=blocks, embedding=features.embedding.numel() * width, chunk=chunk,
         weights=sum(weight.nbytes for weight in network.parameters()), members=tuple(map(len, real.by_class)),
-        at_once=machine.images_at_once(real.shape), shape=real.shape,
+        at_once=machine.images_at_once(real.shape),
     )  # fmt: skip
     cost = method.cost(size)
     needed: float = FLOOR + 4 * width * len(drawn) * recipe.ipc * image.numel()  # images, start, momentum, gradient
@@ -109,7 +109,7 @@ def forecast(
     needed = max(needed, fitting if memory_limit is not None else 0)
     limit = machine.available_memory(device) if memory_limit is None else memory_limit
     kept = ""
-    if not method.at_once and precision != "float64":
+    if method.draws_real and not method.at_once and precision != "float64":
         kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(drawn), limit - needed)
     if kept:
         needed += kept_bytes(real, kept)
@@ -131,7 +131,7 @@ def forecast(
         missing = "Triton or C" if on_gpu else "C++"
         notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
     seconds = rate = 0.0
-    in_all = recipe.iterations * passes + cost.before + cost.operations / a_pass
+    in_all = recipe.iterations * (passes + operations / a_pass) + cost.before + cost.operations_before / a_pass
     in_all += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
@@ -139,7 +139,7 @@ def forecast(
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
 
 
-def seconds_of_training(real: RealData, net: str, epochs: int, device: str = "cpu") -> float:
+def seconds_of_training(real: RealData, net: str, epochs: float, device: str = "cpu") -> float:
     """About how long so many epochs over the training images take here, uncompiled; 0.0 for moments."""
     network = nets.build(net, shape=real.shape, classes=len(real.classes))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

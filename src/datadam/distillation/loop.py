@@ -30,7 +30,7 @@ from datadam.methods.gradient import Gradient
 from datadam.methods.plan import Plan
 from datadam.sets.decoders import decoder_named
 from datadam.sets.synthetic import SyntheticSet
-from datadam.training.experts import open_experts
+from datadam.training.experts import Experts, open_experts
 from datadam.training.needs import Progress, prepare, trained_seconds
 from datadam.training.pool import Bucket, open_bucket
 
@@ -88,6 +88,8 @@ class Distillation(Run):
         supply = supply or supply_of(real, recipe, str(device))
         if recipe.method.needs.training and (trained := trained_seconds(supply.given)) is not None:
             self.facts["trained_first_seconds"] = round(trained, 1)
+        if isinstance(supply.given, Experts):
+            self.facts["experts"] = supply.given.to_card()
         self._prepare(supply)
 
     def _prepare(self, supply: Supply) -> None:
@@ -157,7 +159,10 @@ class Distillation(Run):
         with machine.unbroken():  # Ctrl-C waits: these belong together
             self.torn = True
             self.kept = False
-            self.optimisers.step(gradient.of)
+            if gradient.skips:
+                self.optimisers.skip()
+            else:
+                self.optimisers.step(gradient.of)
             state.iteration += 1
             if log:
                 state.moved = self.moved()

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from datadam.distillation.recipe import Recipe
 
 SECOND = 0.999  # beta_2 of Adam and AdamW
-BUFFERS = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq")}
+ADAMS = ("exp_avg", "exp_avg_sq")
+BUFFERS = {"sgd": ("momentum_buffer",), "adam": ADAMS, "adamw": ADAMS, "lamb": ADAMS}
 
 
 class Optimisers:
@@ -63,12 +64,45 @@ class Optimisers:
                 if group.bounds is not None:
                     tensor.clamp_(*group.bounds)
 
+    def skip(self) -> None:
+        """A step that is not taken; Adam counts it, since a resumed run counts iterations."""
+        for group, rule in zip(self.groups, self.rules, strict=True):
+            for name in group.tensors if group.rule != "sgd" else ():
+                rule.state[self.tensors[name]]["step"] += 1
+
 
 def _rule(group: Group, tensors: list[Tensor]) -> torch.optim.Optimizer:
     if group.rule == "sgd":  # with a buffer also where the momentum is 0: a checkpoint holds the same whatever the settings
         return torch.optim.SGD(tensors, lr=group.lr, momentum=group.momentum, foreach=False)
     options: dict[str, Any] = {"lr": group.lr, "betas": (group.momentum, SECOND), "foreach": False, "weight_decay": group.decay}
+    if group.rule == "lamb":
+        return Lamb(tensors, **options, eps=1e-6)
     return torch.optim.Adam(tensors, **options) if group.rule == "adam" else torch.optim.AdamW(tensors, **options)
+
+
+class Lamb(torch.optim.Adam):
+    """LAMB (You et al., ICLR 2020): the step of Adam, as long as the tensor it moves, times the rate.
+
+    A tensor of zeros, or a step of zero length, keeps the length of Adam's. Arguments as torch's Adam; `weight_decay` is added to
+    the step, before its length is taken.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step of every tensor."""
+        for group in self.param_groups:
+            (first, second), rate, decay = group["betas"], group["lr"], group["weight_decay"]
+            for tensor in group["params"]:
+                state, gradient = self.state[tensor], tensor.grad
+                state["step"] += 1
+                state["exp_avg"].lerp_(gradient, 1 - first)
+                state["exp_avg_sq"].lerp_(gradient.square(), 1 - second)
+                steps = float(state["step"])
+                mean, square = state["exp_avg"] / (1 - first**steps), state["exp_avg_sq"] / (1 - second**steps)
+                way = mean / (square.sqrt() + group["eps"]) + decay * tensor
+                own, length = tensor.norm(), way.norm()
+                ratio = own / length if own > 0 and length > 0 else 1.0
+                tensor -= rate * ratio * way
 
 
 def require_learnable(recipe: Recipe, tensors: Mapping[str, Tensor]) -> None:

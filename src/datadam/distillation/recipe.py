@@ -44,17 +44,16 @@ class Recipe:
 
     Arguments (the paper's symbol): `method`; `ipc` (IPC), images per class; `net`, the matching network; `iterations` (I);
     `batch_real` (B), real images per class and iteration; `lr_images` (eta_S) and `momentum` (beta_1 of Adam) of the
-    `optimizer` ("sgd", "adam", "adamw") on the images; `decoder`, from stored to training images (sets/decoders.py); `start`,
-    the first images; `augment`, words of the Siamese augmentation; `normalisation` (data/field.py) and `zca`, whitening, of the
-    data; `init`, distribution of the weights; `networks`, "random", a bucket of trained ones, "POOL@20-40" (see
+    `optimizer` ("sgd", "adam", "adamw", "lamb") on the images; `decoder`, from stored to training images (sets/decoders.py);
+    `start`, the first images; `augment`, words of the Siamese augmentation; `normalisation` (data/field.py) and `zca`, whitening,
+    of the data; `init`, distribution of the weights; `networks`, "random", a bucket of trained ones, "POOL@20-40" (see
     training/pool.py), or for a method that follows experts "experts:FOLDER" (training/experts.py; "random": its own are made
-    first); `iterations_per_network`,
-    iterations that share a drawn network; `network_steps` training steps, or `network_epochs` passes, of the network over the
-    synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`), by SGD with `network_lr`,
-    `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`; `seed`; `precision`;
-    `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from ("" where that was a
-    preset of another method). Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one, when all is right
-    but for this method.
+    first); `iterations_per_network`, iterations that share a drawn network; `network_steps` training steps, or `network_epochs`
+    passes, of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`),
+    by SGD with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`;
+    `seed`; `precision`; `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from (""
+    where that was a preset of another method). Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one,
+    when all is right but for this method.
     """
 
     method: Method

@@ -81,7 +81,7 @@ class Run(ABC):
         if words := self.unfinished():
             warnings.append(words)
         state.moved = self.moved()
-        if state.iteration and state.moved < STILL * self.spread:
+        if state.iteration and state.moved < STILL * self.spread and "images" in self.recipe.method.learns:
             warnings.append(
                 f"the images hardly moved ({state.moved:.2g} a pixel; they spread by {self.spread:.2g}): this is "
                 "nearly the start; raise the method's scale or lr_images, or run longer"

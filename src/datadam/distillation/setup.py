@@ -62,6 +62,8 @@ class Frame:
         stored = {name: tensor.detach().float().cpu().contiguous().clone() for name, tensor in tensors.items()}
         images, labels, rate = stored["images"], stored.get("labels", numbers), stored.get("rate")
         card |= {} if rate is None else {"rate": float(rate)}
+        if "labels" in method.learns and method.label_temperature != 1:
+            card["temperature"] = method.label_temperature
         distilled = DistilledSet(images, labels, self.real.transform, card | {"digest": digest(images, labels, rate)}, rate)
         if out is not None:
             distilled.save(out)

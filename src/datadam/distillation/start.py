@@ -26,8 +26,10 @@ STARTS = {
     "kcenter": "real images that cover the class: greedy k-center in the features of a random network",
     "kmeans": "the real images nearest to the centres of N clusters of the class, in the same features",
     "sure": "random real images that the pool's trained networks are sure of, as they are stored",
+    "right": "random real images that one trained network gets right, as they are stored",
     "noise": "standard normal noise",
 }
+ASKING = ("sure", "right")  # ask trained networks
 SURE = 0.9  # probability of the right class, the geometric mean over networks
 
 
@@ -52,7 +54,7 @@ def first_images(
 
     Arguments: `start`, a name of `STARTS` or any text when `earlier` is given; `seed`, the run's seed; `earlier`, images [K*n,
     C, H, W] of another run with n <= N, as they are stored by the same decoder: they come first in each class and random real
-    images fill the rest; `trained`, networks that know the classes, in evaluation mode, which the start "sure" asks.
+    images fill the rest; `trained`, networks that know the classes, in evaluation mode, which the starts "sure" and "right" ask.
     Raises `UnknownName`, `InvalidInput`.
     """
     if earlier is not None:
@@ -61,8 +63,8 @@ def first_images(
     if start == "noise":
         return torch.cat([_noise(seed, name, ipc, real.shape) for name in real.classes])
     count = ipc * decoder.each
-    if start == "sure":
-        chosen = sure(real, count, seed, decoder, trained)
+    if start in ASKING:
+        chosen = (sure if start == "sure" else right)(real, count, seed, decoder, trained)
     else:
         chosen = random.select(real, count, seed) if start == "real" else _chosen(Insight(real, seed), count, start)
     return encoded(real, torch.cat(chosen), decoder)
@@ -106,8 +108,7 @@ def sure(real: RealData, count: int, seed: int, decoder: Decoder, trained: Seque
     """Training indices [N] of each class: in a random order, the first ones of which the networks are sure once they are stored
     and decoded. A class with too few of them gives those that they are surest of. Raises `InvalidInput` when no network comes.
     """
-    if not trained:
-        raise InvalidInput("start 'sure' asks trained networks; name a pool with networks=POOL@LOW-HIGH, or another start")
+    _require_networks("sure", trained)
     chosen, size = [], max(decoder.each, images_at_once(real.shape) // decoder.each * decoder.each)
     for k, members in enumerate(random.select(real, len(real.train), seed)):
         passed: list[Tensor] = []
@@ -121,6 +122,37 @@ def sure(real: RealData, count: int, seed: int, decoder: Decoder, trained: Seque
         best = scores.sort(descending=True, stable=True).indices  # the sure ones as they came, then the others
         chosen.append(torch.cat(passed)[best[:count]])
     return chosen
+
+
+@torch.no_grad()
+def right(real: RealData, count: int, seed: int, decoder: Decoder, trained: Sequence[Network]) -> list[Tensor]:
+    """Training indices [N] of each class: in a random order, the first ones that the first network gets right once they are
+    stored and decoded; then those that the next one does, and where no network is left any others. Raises as `sure`."""
+    _require_networks("right", trained)
+    chosen, size = [], max(decoder.each, images_at_once(real.shape) // decoder.each * decoder.each)
+    for k, members in enumerate(random.select(real, len(real.train), seed)):
+        usable = members[: len(members) // decoder.each * decoder.each]
+        taken = torch.zeros(len(usable), dtype=torch.bool)
+        order: list[int] = []
+        for network in trained:
+            for some in torch.arange(len(usable)).split(size):
+                if len(order) >= count:
+                    break
+                images = decoder(decoder.encode(real.images(usable[some])))
+                hits = some[(network(images).argmax(1) == k) & ~taken[some]]
+                taken[hits] = True
+                order += hits.tolist()
+        order += (~taken).nonzero().flatten().tolist()
+        chosen.append(usable[torch.tensor(order[:count])])
+    return chosen
+
+
+def _require_networks(start: str, trained: Sequence[Network]) -> None:
+    if not trained:
+        raise InvalidInput(
+            f"start {start!r} asks trained networks; name a pool with networks=POOL@LOW-HIGH, take a method that has some, or "
+            "name another start"
+        )
 
 
 def _noise(seed: int, name: str, ipc: int, shape: tuple[int, int, int]) -> Tensor:

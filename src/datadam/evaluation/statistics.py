@@ -112,7 +112,7 @@ def std(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Rate:
-    """A number of [0, 1] with its 95 % interval."""
+    """A number with its interval, of 95 % unless it is asked for otherwise."""
 
     value: float
     low: float
@@ -151,6 +151,52 @@ def auc(members: Scores, others: Scores) -> Rate:
     variance = sum(float(part.var(ddof=1)) / len(part) for part in (above_others, below_members) if len(part) > 1)
     half = Z * math.sqrt(variance)
     return Rate(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def unpaired(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Rate:
+    """The mean of one group of two or more less that of another, with its interval by Welch's t-test."""
+    value = math.fsum(first) / len(first) - math.fsum(second) / len(second)
+    if max(std(first), std(second)) < NO_SPREAD:
+        return Rate(value, value, value)
+    from scipy.stats import ttest_ind
+
+    interval = ttest_ind(first, second, equal_var=False).confidence_interval(confidence)
+    return Rate(value, float(interval.low), float(interval.high))
+
+
+def needed(spread: float, half: float, confidence: float = 0.95) -> int:
+    """How many values of each of two groups it takes, at least 2, for the interval of the difference of their means to reach at
+    most `half` to either side, where both have this standard deviation `spread`."""
+    from scipy.stats import t
+
+    def reaches(n: int) -> bool:
+        return float(t.ppf((1 + confidence) / 2, 2 * n - 2)) * spread * math.sqrt(2 / n) <= half
+
+    most = 2
+    while not reaches(most):
+        most *= 2
+    return next(n for n in range(max(2, most // 2), most + 1) if reaches(n))
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> Rate | None:
+    """Spearman's rank correlation r of two scores of n things, in [-1, 1], with its interval; None for fewer than five, or
+    where one of the scores is the same for all.
+
+    The interval is tanh(artanh(r) +- 1.96 sqrt((1 + r^2 / 2) / (n - 3))). Source: Bonett and Wright, Psychometrika 65, 2000.
+    Where all are in one order (1 or -1), which has no such interval, it begins at that of the nearest r that n ranks can have.
+    """
+    n = len(first)
+    if n < 5 or min(first) == max(first) or min(second) == max(second):
+        return None
+    from scipy.stats import spearmanr
+
+    value = float(spearmanr(first, second).statistic)
+    value = value if abs(value) < 1 - NO_SPREAD else math.copysign(1.0, value)
+    nearest = 1 - 12 / (n * (n * n - 1))  # two neighbours have changed their places
+    r = max(-nearest, min(nearest, value))
+    half = Z * math.sqrt((1 + r * r / 2) / (n - 3))
+    low, high = math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+    return Rate(value, min(low, value), max(high, value))
 
 
 def _share_below(lower: Scores, scores: Scores) -> Scores:

@@ -21,17 +21,18 @@ DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
 KEPT = ("data.pkl", "version", "byteorder")  # records besides data/*: what else torch writes is not needed to read
 
 
-def load(path: Path, most: int) -> Any:
+def load(path: Path, most: int, what: str = "images") -> Any:
     """What was saved: tensors, numbers, numpy's numbers and arrays, in lists, tuples and mappings.
 
-    Argument: `most`, bytes that the file may have. Raises ArtifactError for a file that is damaged, is something else, or needs
+    Arguments: `most`, bytes that the file may have; `what` is looked for, in words.
+    Raises ArtifactError for a file that is damaged, is something else, or needs
     anything beyond these to be loaded; NotEnoughMemory.
     """
     whole = read_whole(path, most)
 
     def refuse(name: str) -> ArtifactError:
         return ArtifactError(
-            f"{path} wants {name!r}, which images do not need, and which could run a program hidden in the file; only tensors of "
+            f"{path} wants {name!r}, which {what} do not need, and which could run a program hidden in the file; only tensors of "
             f"real numbers and numpy's numbers are read. {pickles.RESAVE}"
         )
 

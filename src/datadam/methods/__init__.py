@@ -13,15 +13,21 @@ from datadam.methods.coresets.kmeans import KMeans
 from datadam.methods.coresets.random import Random
 from datadam.methods.cost import Cost, Size
 from datadam.methods.datadam import DataDAM
+from datadam.methods.datm import DATM
 from datadam.methods.dc import DC
+from datadam.methods.dd import DD
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.frepo import FRePo
 from datadam.methods.generators.base import Generator
 from datadam.methods.generators.biggan import BigGAN
 from datadam.methods.generators.cgan import CGAN
 from datadam.methods.generators.dcvae import DCVAE
 from datadam.methods.generators.gmmn import GMMN
+from datadam.methods.kip import KIP
+from datadam.methods.ld import LD
 from datadam.methods.mtt import MTT
+from datadam.methods.pad import PAD
 from datadam.methods.pixel import Pixel
 
 __all__ = [
@@ -29,17 +35,23 @@ __all__ = [
     "CALM",
     "CATALOG",
     "CGAN",
+    "DATM",
     "DC",
     "DCVAE",
+    "DD",
     "DM",
     "DSA",
     "EL2N",
     "GMMN",
+    "KIP",
+    "LD",
     "MTT",
+    "PAD",
     "BigGAN",
     "Coreset",
     "Cost",
     "DataDAM",
+    "FRePo",
     "FeatureMatching",
     "Forgetting",
     "Generator",

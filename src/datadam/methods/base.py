@@ -31,13 +31,13 @@ Parts = Generator[dict[str, Tensor], None, None]
 class Group:
     """What one optimiser steps.
 
-    Arguments: `tensors`, names of learned tensors; `rule`; `lr`; `momentum` of SGD, beta_1 of Adam and AdamW (beta_2 is 0.999);
-    `decay`, weight decay of Adam and AdamW;
-    `clip`, the largest norm of the group's gradient (None: any); `bounds`, between which the tensors are held after a step.
+    Arguments: `tensors`, names of learned tensors; `rule`; `lr`; `momentum` of SGD, beta_1 of Adam, AdamW and LAMB (beta_2 is
+    0.999); `decay`, weight decay of these; `clip`, the largest norm of the group's gradient (None: any); `bounds`, between which
+    the tensors are held after a step.
     """
 
     tensors: tuple[str, ...]
-    rule: Literal["sgd", "adam", "adamw"] = "sgd"
+    rule: Literal["sgd", "adam", "adamw", "lamb"] = "sgd"
     lr: float
     momentum: float = 0.0
     decay: float = 0.0
@@ -54,10 +54,10 @@ class Method:
     class's images, and not its number (with a network that couples no images); `needs_network`, whether it reads more of an
     image than its pixels; `trains_networks`, whether it decides itself when its networks train, so that a recipe must not;
     `real_gradient`, whether gradients are taken on the real side, for which bfloat16 is too coarse; `streams`, whether real
-    images need no gradient, so that they go through compiled code in pieces of any size; `chooses`, whether it chooses real
-    images; `samples`, whether it trains a generator and samples it; `looks`, forward passes of each real image that every choice
-    makes anew; `compiles`, whether its own code can run compiled; `augments_each`, whether each synthetic image has an
-    augmentation of its own, by its place in a batch.
+    images need no gradient, so that they go through compiled code in pieces of any size; `draws_real`, whether its iterations
+    look at real images; `chooses`, whether it chooses real images; `samples`, whether it trains a generator and samples it;
+    `looks`, forward passes of each real image that every choice makes anew; `compiles`, whether its own code can run compiled;
+    `augments_each`, whether each synthetic image has an augmentation of its own, by its place in a batch.
     """
 
     name: ClassVar[str]
@@ -70,6 +70,7 @@ class Method:
     trains_networks: ClassVar[bool] = False
     real_gradient: ClassVar[bool] = True
     streams: ClassVar[bool] = False
+    draws_real: ClassVar[bool] = True
     chooses: ClassVar[bool] = False
     samples: ClassVar[bool] = False
     looks: ClassVar[float] = 0.0
@@ -100,6 +101,11 @@ class Method:
     def only_features(self) -> bool:
         """Whether it reads features alone, so that networks need no classifier."""
         return False
+
+    @property
+    def label_temperature(self) -> float:
+        """At which students learn the labels, of a method that learns them: softmax(labels / temperature)."""
+        return 1.0
 
     def groups(self, images: Group) -> Sequence[Group]:
         """What the optimisers step, from the recipe's group of the `images`; a method that learns more adds groups of its own."""

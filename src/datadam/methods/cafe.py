@@ -123,7 +123,7 @@ class CAFE(Method):
                 trainer.load(under_way)
             while trainer.done < trainer.steps:
                 trainer.step()
-                if trainer.done % trainer.steps_an_epoch == 0:
+                if trainer.ends_epoch:
                     inner = [*inner, accuracy(network, draw, count, "inner", trainer.done)][-WATCHED:]
                     if len(inner) == WATCHED and max(inner) - min(inner) > self.inner_change:
                         break

@@ -12,14 +12,20 @@ from datadam.methods.coresets.kcenter import KCenter
 from datadam.methods.coresets.kmeans import KMeans
 from datadam.methods.coresets.random import Random
 from datadam.methods.datadam import DataDAM
+from datadam.methods.datm import DATM
 from datadam.methods.dc import DC
+from datadam.methods.dd import DD
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
+from datadam.methods.frepo import FRePo
 from datadam.methods.generators.biggan import BigGAN
 from datadam.methods.generators.cgan import CGAN
 from datadam.methods.generators.dcvae import DCVAE
 from datadam.methods.generators.gmmn import GMMN
+from datadam.methods.kip import KIP
+from datadam.methods.ld import LD
 from datadam.methods.mtt import MTT
+from datadam.methods.pad import PAD
 from datadam.methods.pixel import Pixel
 
 CATALOG: dict[str, type[Method]] = {
@@ -31,6 +37,12 @@ CATALOG: dict[str, type[Method]] = {
     "dsa": DSA,
     "cafe": CAFE,
     "mtt": MTT,
+    "frepo": FRePo,
+    "kip": KIP,
+    "dd": DD,
+    "ld": LD,
+    "datm": DATM,
+    "pad": PAD,
     "random": Random,
     "kcenter": KCenter,
     "kmeans": KMeans,

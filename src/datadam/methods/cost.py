@@ -28,7 +28,8 @@ class Size:
     synthetic set; `trained`, images that networks train on, an iteration; `trains`, whether they do at all; `blocks` and
     `embedding`, bytes of one image's maps and last feature; `weights`, bytes of the network's weights; `chunk`, images a forward
     pass at most; `couples`, whether the network couples the images of a batch; `members`, real training images of each class;
-    `at_once`, images that go through a network together where memory must not grow; `shape` of an image; `device`.
+    `at_once`, images that go through a network together where memory must not grow; `device`; `shape` (C, H, W) of an image (():
+    not known).
     """
 
     real: tuple[int, ...]
@@ -42,20 +43,21 @@ class Size:
     couples: bool = False
     members: tuple[int, ...] = field(default=(), repr=False)
     at_once: int = 1
-    shape: tuple[int, int, int] = (0, 0, 0)
     device: str = "cpu"
+    shape: tuple[int, int, int] | tuple[()] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """`passes`, forward passes of one image an iteration; `before`, such passes before iteration 0 when nothing of it is kept,
-    and `operations`, those of networks of the method's own then; `bytes`, of memory beside images and data, at the peak; `cure`,
-    what a user who lacks memory may do about the method itself."""
+    """`passes`, forward passes of one image an iteration; `operations` beside them, of floating-point numbers; `before` and
+    `operations_before`, such passes and operations before iteration 0 when nothing of it is kept; `bytes`, of memory beside
+    images and data, at the peak; `cure`, what a user who lacks memory may do about the method itself."""
 
     passes: float
     bytes: float
-    before: float = 0.0
     operations: float = 0.0
+    before: float = 0.0
+    operations_before: float = 0.0
     cure: str = ""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from datadam import nets
@@ -22,7 +23,7 @@ from datadam.methods.plan import Plan
 from datadam.nets import Network
 from datadam.rng import carry, stream
 from datadam.training.pool import Bucket
-from datadam.training.trainer import Trainer
+from datadam.training.trainer import Loss, Rule, Trainer, Training, sgd
 
 
 @dataclass
@@ -140,17 +141,21 @@ class Draw:
         return list(self._images(torch.cat(chosen)).split([len(c) for c in chosen]))
 
     @contextmanager
-    def training(self, images: Tensor, labels: Tensor, epochs: int) -> Iterator[Trainer]:
-        """A training of the network that was drawn last, at its beginning, on synthetic images [N, C, H, W] and their labels.
+    def training(
+        self, images: Tensor, labels: Tensor, epochs: int, training: Training | None = None, rule: Rule = sgd,
+        loss: Loss = F.cross_entropy,
+    ) -> Iterator[Trainer]:  # fmt: skip
+        """A training of the network that was drawn last, at its beginning, on synthetic images [N, C, H, W] and their labels: as
+        the run says, or by a `training`, a `rule` and a `loss` of the method.
 
         The optimiser is a fresh one; after the block the weights are again without gradient.
         """
         source = self.source
         network = source.network.requires_grad_(True)
-        training = replace(source.on_the_way.training, epochs=epochs, drop_after=epochs)
+        training = replace(training or source.on_the_way.training, epochs=epochs, drop_after=epochs)
         what = (source.seed, "network", self.iteration)
         try:
-            yield Trainer(network, lambda i: images[carry(i, images.device)], labels, training, *what)
+            yield Trainer(network, lambda i: images[carry(i, images.device)], labels, training, *what, rule=rule, loss=loss)
         finally:
             network.requires_grad_(False).zero_grad(set_to_none=True)
 
@@ -166,6 +171,11 @@ class Draw:
     def real_count(self, k: int) -> int:
         """How many images `real(k)` gives."""
         return min(self.source.batch_real, len(self.source.real.by_class[k]))
+
+    def real_numbers(self) -> Tensor:
+        """Class numbers [B] of the real images of all classes, class after class."""
+        counts = [self.real_count(k) for k in range(len(self.source.real.classes))]
+        return carry(torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)), self.source.device)
 
     def _chosen(self, k: int) -> Tensor:
         ready = self.source.ready.get((self.iteration, k))

@@ -1,8 +1,8 @@
 """Methods that follow experts: trained on the synthetic set from an expert's weights, a student shall come where the expert came.
 
-An iteration draws an expert and an epoch s to start from, trains a student for N steps from the expert's weights theta_s on the
-synthetic set at its learned rate, and compares its last weights with those of the expert M epochs later (trajectory.py takes the
-gradient). mtt.py has the shortest such method.
+An iteration draws an expert and an epoch s to start from (window.py), trains a student for N steps from the expert's weights
+theta_s on the synthetic set at its learned rate, and compares its last weights with those of the expert M epochs later
+(trajectory.py takes the gradient). mtt.py has the shortest such method.
 
 Letters: N steps, M epochs, P weights of the network, K classes, B images of a batch.
 """
@@ -20,18 +20,20 @@ from datadam.methods.base import Group, Method, State
 from datadam.methods.cost import Cost, Size
 from datadam.methods.draw import Draw
 from datadam.methods.gradient import Gradient
-from datadam.methods.trajectory import Outcome, Step, Student, through
-from datadam.rng import carry, stream
+from datadam.methods.student import Student, piece
+from datadam.methods.trajectory import Outcome, through
+from datadam.methods.window import batches, window
 from datadam.sets.synthetic import SyntheticSet
 from datadam.settings import finite, refuse, require
-from datadam.training.experts import Experts
+from datadam.training.flat import Flat
 from datadam.training.needs import Needs
 from datadam.training.trainer import Training
 
 FORWARD, BACK, BACK_CUT = 3, 8, 6  # forward passes that a step counts for an image: on the way, and back
-MAPS, ROWS = 24, 12  # alive while one step is gone back through, about: copies of all blocks of an image, and of the weights
+MAPS, ROWS = 40, 12  # alive while one step is gone back through, about: copies of all blocks of an image, and of the weights
 HELD = 100  # the learned rate stays within its first value divided, and multiplied, by this
 BACKWARD = ("exact", "tesla")
+OPTIMIZERS = ("sgd", "gsam")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,8 @@ class Following(Method):
     Arguments (the paper's symbol): `steps` (N) of the student; `expert_epochs` (M) that it is compared over; `max_start` (T+),
     starts are drawn below it; `batch` (b), synthetic images a step (0: all); `rate` (alpha), the first value of the learned rate;
     `lr_rate`, the rate of its own SGD, with momentum 0.5; `student_momentum`; `backward`, the "exact" gradient or "tesla",
-    which takes the weights on the way for constants; `count`, experts that are made where none are named.
+    which takes the weights on the way for constants; `count`, experts that are made where none are named, by the `optimizer`
+    "sgd" or "gsam" (flat.py).
     The learned rate is held within a hundredth and a hundred times its first value: a rate that is negative trains no student.
     Raises `InvalidInput` with every wrong setting.
     """
@@ -55,10 +58,13 @@ class Following(Method):
     student_momentum: float = 0.0
     backward: str = "exact"
     count: int = 100
+    optimizer: str = "sgd"
 
     family: ClassVar[str] = "trajectory matching"
     separable: ClassVar[bool] = False
     learns: ClassVar[frozenset[str]] = frozenset({"images", "rate"})
+    draws_real: ClassVar[bool] = False
+    real_gradient: ClassVar[bool] = False
     compiles: ClassVar[bool] = False  # not before compiled code has been shown to give the same
     augments_each: ClassVar[bool] = True
 
@@ -72,7 +78,9 @@ class Following(Method):
             require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
         value = self.student_momentum
         require(finite(value) and 0 <= value < 1, f"student_momentum is {value!r}; it must lie in [0, 1)", faults)
-        require(self.backward in BACKWARD, f"backward is {self.backward!r}; allowed: {', '.join(BACKWARD)}", faults)
+        for name, allowed in (("backward", BACKWARD), ("optimizer", OPTIMIZERS)):
+            value = getattr(self, name)
+            require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
         faults += self.more_faults()
         refuse(faults)
 
@@ -87,10 +95,10 @@ class Following(Method):
 
     @property
     def needs(self) -> Needs:
-        """Experts: plain SGD at 0.01 with batches of 256, augmented, no fall of the rate."""
+        """Experts: SGD at 0.01 without momentum, batches of 256, augmented, no fall of the rate."""
         epochs = self.last_epoch
         plain = Training(epochs=epochs, lr=0.01, momentum=0.0, weight_decay=0.0, drop_after=epochs, augment="dsa")
-        return Needs("experts", plain, self.count)
+        return Needs("experts", plain, self.count, Flat() if self.optimizer == "gsam" else None)
 
     def groups(self, images: Group) -> Sequence[Group]:
         """The images, and the rate."""
@@ -105,19 +113,23 @@ class Following(Method):
         """The first and the last epoch that an iteration may start from."""
         return 0, self.max_start - 1
 
-    def compare(self, start: Tensor, target: Tensor) -> Outcome:
+    def compare(self, student: Student, start: Tensor, target: Tensor) -> Outcome:
         """What the student's last weights are compared by: of them the terms of the loss, and its gradient."""
         raise NotImplementedError
 
     def gradient(self, state: State, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
         """Through the training of the student. Raises `RunFailed` where it is not finite."""
         source, leaf = draw.source, synthetic.leaves(self.learns)
-        student: Student = source.once(lambda: Student(source.network, chunk=source.plan.chunk, compiled=source.plan.compiled))
+        plan, coarse = source.plan, source.precision == "bfloat16"
+        student: Student = source.once(
+            lambda: Student(source.network, chunk=piece(plan.chunk), compiled=plan.compiled, coarse=coarse)
+        )
         images, labels = leaf.images(), leaf.labels()
-        start, target = self._window(draw)
+        start, target = window(draw, *self.starts(draw.iteration), self.expert_epochs)
+        steps = batches(draw, self.steps, len(images), self.batch)
         found = through(
-            student, start, images.detach(), labels.detach(), leaf.tensors["rate"].detach(), self._batches(draw, len(images)),
-            self.compare(start, target), momentum=self.student_momentum, exact=self.backward == "exact",
+            student, start, images.detach(), labels.detach(), leaf.tensors["rate"].detach(), steps,
+            self.compare(student, start, target), momentum=self.student_momentum, exact=self.backward == "exact",
         )  # fmt: skip
         of = {"rate": found.rate, "images": torch.autograd.grad(images, leaf.stored, found.images)[0]}
         if found.labels is not None:
@@ -131,36 +143,11 @@ class Following(Method):
         whole = math.hypot(*(float(gradient.norm()) for gradient in of.values())) if norms else 0.0
         return Gradient(of, found.terms, dict.fromkeys(found.terms, whole) if norms else {})
 
-    def _window(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """The weights [P] of an expert at a drawn start, and M epochs later. Each pass follows every expert once."""
-        source, experts = draw.source, draw.source.given
-        assert isinstance(experts, Experts)
-        turn, place = divmod(draw.iteration, experts.networks)
-        order = torch.randperm(experts.networks, generator=stream(source.seed, "experts", turn))
-        first, last = self.starts(draw.iteration)
-        s = int(torch.randint(first, last + 1, (), generator=stream(source.seed, "start epoch", draw.iteration)))
-        start, target = experts.weights(int(order[place]), s, s + self.expert_epochs)
-        return carry(start.to(source.dtype), source.device), carry(target.to(source.dtype), source.device)
-
-    def _batches(self, draw: Draw, images: int) -> list[Step]:
-        """What each step trains on: all images, or batches of random orders, one order after another."""
-        source, size = draw.source, self.batch or images
-        each_pass = -(-images // size)
-        steps = []
-        for i in range(self.steps):
-            turn, place = divmod(i, each_pass)
-            chosen = torch.arange(images)
-            if each_pass > 1:
-                order = torch.randperm(images, generator=stream(source.seed, "batches", draw.iteration, turn))
-                chosen = order[place * size : (place + 1) * size]
-            steps.append(Step(carry(chosen, source.device), draw.batch_augmentation(i, len(chosen))))
-        return steps
-
     def cost(self, size: Size) -> Cost:
         """Forward and backward on the way, and a derivative of both on the way back; one step's maps, and all weights."""
         images = sum(size.synthetic)
         batch = min(self.batch or images, images)
-        together = batch if size.couples else min(batch, size.chunk)
+        together = batch if size.couples else min(batch, piece(size.chunk))
         passes = self.steps * batch * (FORWARD + (BACK if self.backward == "exact" else BACK_CUT))
         needed = MAPS * together * sum(size.blocks) + (self.steps + ROWS) * size.weights
         return Cost(passes=passes, bytes=needed, cure="lower batch")

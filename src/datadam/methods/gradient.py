@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 class Gradient:
     """`of`, the gradient of the loss with respect to each learned tensor, by name; `terms`, each term of the loss, one number a
     class [K] or [1]; `norms`, the norm of the gradient of each term alone (empty unless asked for; the last term's is
-    what the others leave of the whole)."""
+    what the others leave of the whole); `skips`, whether nothing is stepped this time."""
 
     of: dict[str, Tensor]
     terms: dict[str, Tensor]
     norms: dict[str, float]
+    skips: bool = False
 
     @property
     def images(self) -> Tensor:

@@ -13,12 +13,14 @@ and can go negative). TESLA's released code halves its gradient of the images; o
 1 000 is 500 here. The last set is kept (released code: the one that tested best).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from datadam.methods.following import Following
+from datadam.methods.student import Student
 from datadam.methods.trajectory import Outcome
 
 
@@ -29,7 +31,8 @@ class MTT(Following):
     Arguments (the paper's symbol): `steps` (N) of the student; `expert_epochs` (M) that it is compared over; `max_start` (T+),
     starts are drawn below it; `batch` (b), synthetic images a step (0: all); `rate` (alpha), the first value of the learned rate;
     `lr_rate`, the rate of its own SGD; `student_momentum`; `backward`, "exact" or "tesla"; `count`, experts
-    that are made where none are named. Raises `InvalidInput` with every wrong setting.
+    that are made where none are named, by the `optimizer` "sgd" or "gsam" (as FTD's).
+    Raises `InvalidInput` with every wrong setting.
     """
 
     name: ClassVar[str] = "mtt"
@@ -39,17 +42,21 @@ class MTT(Following):
   author={Cazenavette, George and Wang, Tongzhou and Torralba, Antonio and Efros, Alexei A. and Zhu, Jun-Yan},
   booktitle={CVPR}, year={2022}}"""
 
-    def compare(self, start: Tensor, target: Tensor) -> Outcome:
+    def compare(self, student: Student, start: Tensor, target: Tensor) -> Outcome:
         """distance [1], squared and in parts of the expert's own way."""
         return normalised_distance(start, target)
 
 
-def normalised_distance(start: Tensor, target: Tensor) -> Outcome:
-    """The squared distance of weights [P] to the target, in parts of that of the start."""
-    scale = (start - target).square().sum()
+def normalised_distance(start: Tensor, target: Tensor, among: Callable[[Tensor], Tensor] | None = None) -> Outcome:
+    """The squared distance of weights [P] to the target, in parts of that of the start; `among` which weights, given the squared
+    gap [P] of each (True where it counts; None: all of them)."""
 
     def outcome(weights: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        gap = weights - target
+        gap, whole = weights - target, start - target
+        if among is not None:
+            counts = among(gap.square())
+            gap, whole = gap * counts, whole * counts
+        scale = whole.square().sum()
         return {"distance": (gap.square().sum() / scale)[None]}, 2 * gap / scale
 
     return outcome

@@ -6,6 +6,7 @@ Letters: N training images of the synthetic set, K classes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -122,10 +123,31 @@ def tensor(accuracies: list[float]) -> Tensor:
     return torch.tensor(accuracies, dtype=torch.float64)
 
 
+def augmented(draw: Draw, k: int, images: Tensor) -> Tensor:
+    """Images of class k under its augmentation."""
+    augmentation = draw.augmentation(k)
+    return augmentation(images) if augmentation else images
+
+
 def features_of(network: Network, draw: Draw, k: int, images: Tensor) -> Features:
     """The features of images of class k under its augmentation."""
-    augmentation = draw.augmentation(k)
-    return network.features(augmentation(images) if augmentation else images)
+    return network.features(augmented(draw, k, images))
+
+
+@contextmanager
+def evaluating(network: Network) -> Iterator[Network]:
+    """The network in evaluation mode, inside the block."""
+    network.eval()
+    try:
+        yield network
+    finally:
+        network.train()
+
+
+def arithmetic(draw: Draw) -> AbstractContextManager[object]:
+    """Inside, networks compute in the number format of the run."""
+    source = draw.source
+    return torch.autocast(source.device.type, torch.bfloat16) if source.precision == "bfloat16" else nullcontext()
 
 
 @torch.no_grad()

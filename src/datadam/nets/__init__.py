@@ -1,7 +1,7 @@
 """Networks: what matching looks through and students are made of."""
 
 from datadam.nets.base import Features, Network, headless
-from datadam.nets.catalog import CATALOG, Architecture, build, canonical, spelled, takes
+from datadam.nets.catalog import CATALOG, Architecture, build, canonical, on_paper, spelled, takes
 from datadam.nets.initialise import INITS, initialise
 from datadam.nets.own import OwnNetwork, card_of, own
 
@@ -17,6 +17,7 @@ __all__ = [
     "card_of",
     "headless",
     "initialise",
+    "on_paper",
     "own",
     "spelled",
     "takes",

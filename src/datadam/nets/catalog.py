@@ -17,9 +17,10 @@ from datadam.nets.alexnet import AlexNet
 from datadam.nets.base import Network
 from datadam.nets.convnet import ConvNet
 from datadam.nets.initialise import initialise
-from datadam.nets.layers import ACTIVATIONS, NORMS, POOLS, SIZELESS, WIDENINGS
+from datadam.nets.layers import ACTIVATIONS, CHANNELS, NORMS, POOLS, SIZELESS, WIDENINGS
 from datadam.nets.lenet import LeNet
 from datadam.nets.mlp import MLP
+from datadam.nets.nasbench201 import ALL_3X3, NasBench201, cell_letters
 from datadam.nets.own import KNOWN, Factory, OwnNetwork, own, require_known
 from datadam.nets.resnet import ResNet18
 from datadam.nets.vgg import VGG11
@@ -30,25 +31,42 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
+class Text:
+    """An option that is neither a number nor one of a few words: its `default`, and `read`, which gives its one spelling or
+    raises `InvalidInput`."""
+
+    default: str
+    read: Callable[[str], str]
+
+    def __str__(self) -> str:
+        return self.default
+
+
+@dataclass(frozen=True)
 class Architecture:
-    """One architecture. `options`: each one's values, default first, or its default where any positive number does."""
+    """One architecture. `options`: each one's values, default first; its default where any positive number does; or a `Text`."""
 
     description: str
     make: Callable[..., Network]
-    options: Mapping[str, tuple[str, ...] | int]
+    options: Mapping[str, tuple[str, ...] | int | Text]
 
 
 CATALOG: dict[str, Architecture] = {
     "convnet3": Architecture(
         "ConvNet, the field's usual network; any depth: convnet1, convnet2, ...; auto chooses it by the image size",
         ConvNet,
-        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS, "widen": WIDENINGS},
+        {"width": 128, "norm": NORMS, "act": ACTIVATIONS, "pool": POOLS, "widen": WIDENINGS, "channels": CHANNELS},
     ),
     "mlp": Architecture("Three linear layers on the pixels; has no blocks to match", MLP, {"width": 128}),
     "lenet": Architecture("LeNet-5 with ReLU and max pooling", LeNet, {}),
     "alexnet": Architecture("AlexNet for small images", AlexNet, {"norm": ("none", *SIZELESS[:-1]), "widen": WIDENINGS}),
     "vgg11": Architecture("VGG-11 for small images", VGG11, {"norm": SIZELESS, "widen": WIDENINGS}),
     "resnet18": Architecture("ResNet-18 for small images", ResNet18, {"norm": SIZELESS}),
+    "nasbench201": Architecture(
+        "a network of NAS-Bench-201 by its cell, in six letters or in the published form",
+        NasBench201,
+        {"cell": Text(ALL_3X3, cell_letters)},
+    ),
     "vit": Architecture("small vision transformer", ViT, {"patch": 4, "width": 128, "depth": 6, "heads": 4}),
 }
 
@@ -65,20 +83,28 @@ def build(spec: str, *, shape: Shape, classes: int) -> Network:
     Its weights are always the same; `initialise` draws others. The global random state is neither read nor moved.
     Raises UnknownName (no such network, option or value) and InvalidInput (a misfit width, images too small).
     """
-    name, options = _parse(spec, shape)
-    if not _is_count(classes):
-        raise InvalidInput(f"classes must be a positive whole number, and {classes!r} came")
-    row, depth = _row(name)
+    name, _ = _parse(spec, shape)
     if name in KNOWN:
+        _require_count(classes)
         return OwnNetwork(KNOWN[name].factory, shape, classes)
+    net = on_paper(spec, shape=shape, classes=classes)
+    net.to_empty(device="cpu")
+    initialise(net, stream(0, "build"))
+    return net
+
+
+def on_paper(spec: str, *, shape: Shape, classes: int) -> Network:
+    """The network that `spec` says, on torch's device "meta": sizes without numbers, made in a moment. Arguments and errors as
+    `build`; of a program's own there is none."""
+    name, options = _parse(spec, shape)
+    _require_count(classes)
+    row, depth = _row(name)
     with torch.device("meta"):  # nothing is drawn there; PyTorch's constructors would draw from the global generator
         net = row.make(tuple(shape), classes, **depth, **options)
     if not isinstance(net, Network):
         raise InvalidInput(f"{name} makes a {type(net).__name__}, and every network is a datadam.nets.Network")
     if (numbers := sum(weights.numel() for weights in net.parameters())) > MOST_WEIGHTS:
         raise InvalidInput(f"{spec} would have {numbers:,} weights and {MOST_WEIGHTS:,} are allowed; take a narrower net")
-    net.to_empty(device="cpu")
-    initialise(net, stream(0, "build"))
     return net
 
 
@@ -94,7 +120,7 @@ def canonical(spec: str, shape: Shape) -> str:
     """
     name, options = _parse(spec, shape)
     row, _ = _row(name)
-    defaults = {option: values[0] if isinstance(values, tuple) else values for option, values in row.options.items()}
+    defaults = {option: _default(values) for option, values in row.options.items()}
     return name + "".join(f":{key}={value}" for key, value in sorted(options.items()) if value != defaults[key])
 
 
@@ -159,12 +185,18 @@ def _row(name: str) -> tuple[Architecture, dict[str, Any]]:
     return row, {}
 
 
+def _default(values: tuple[str, ...] | int | Text) -> str | int:
+    return values[0] if isinstance(values, tuple) else values.default if isinstance(values, Text) else values
+
+
 def _value(name: str, row: Architecture, option: str, text: str) -> str | int:
     """One option's value, checked."""
     if option not in row.options:
         cure = "Options are written name=value." if row.options else f"{name} has no options."
         raise UnknownName(f"option of {name}", option, row.options, cure)
     values = row.options[option]
+    if isinstance(values, Text):
+        return values.read(text)
     if isinstance(values, tuple):
         if text not in values:
             raise UnknownName(f"{option} of {name}", text, values)
@@ -174,6 +206,11 @@ def _value(name: str, row: Architecture, option: str, text: str) -> str | int:
     if option == "depth" and int(text) > DEEPEST:
         raise InvalidInput(f"depth of {name} must be at most {DEEPEST}, and {text} came")
     return int(text)
+
+
+def _require_count(classes: object) -> None:
+    if not _is_count(classes):
+        raise InvalidInput(f"classes must be a positive whole number, and {classes!r} came")
 
 
 def _is_count(number: object) -> bool:

@@ -18,7 +18,7 @@ class ConvNet(Network):
 
     For 32x32 images, depth 3 and width 128 the blocks are [N, 128, 32, 32], [N, 128, 16, 16] and [N, 128, 8, 8], the
     embedding is [N, 2048]. One-channel 28x28 images are padded to 32x32 by the first convolution, with `widen` "grey" one-channel
-    images of any size by as much.
+    images of any size by as much. With `channels` "doubled" each block has twice the channels of the one before.
     Raises InvalidInput where the images are too small for the depth.
     """
 
@@ -32,16 +32,19 @@ class ConvNet(Network):
         act: str = "relu",
         pool: str = "avg",
         widen: str = "28",
+        channels: str = "same",
     ) -> None:
         super().__init__()
         sizes = map_sizes(shape, depth, width, norm, pool, widen)
         self.body = nn.ModuleList()
+        before = shape[0]
         for index, size in enumerate(sizes[:-1]):
-            before, padding = (shape[0], 1 + widening(shape, widen)) if index == 0 else (width, 1)
-            conv = nn.Conv2d(before, width, kernel_size=3, padding=padding)
-            self.body.append(nn.Sequential(conv, norm_layer(norm, width, size), activation(act)))
+            padding, after = 1 + widening(shape, widen) * (index == 0), width * 2**index if channels == "doubled" else width
+            conv = nn.Conv2d(before, after, kernel_size=3, padding=padding)
+            self.body.append(nn.Sequential(conv, norm_layer(norm, after, size), activation(act)))
+            before = after
         self.pool = pool_layer(pool)
-        self.head = nn.Linear(width * prod(sizes[-1]), classes)
+        self.head = nn.Linear(before * prod(sizes[-1]), classes)
 
     def features(self, x: Tensor) -> Features:
         blocks = []

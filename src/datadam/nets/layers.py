@@ -11,6 +11,7 @@ NORMS = ("instance", "batch", "layer", "group", "group1", "none")
 SIZELESS = tuple(norm for norm in NORMS if norm != "layer")  # those that need not know how large their maps are
 ACTIVATIONS = ("relu", "sigmoid", "leakyrelu")
 POOLS = ("avg", "max", "avg3", "none")
+CHANNELS = ("same", "doubled")  # of a ConvNet's blocks: all alike, or twice as many with each
 
 WIDENINGS = ("28", "grey")  # which images the first convolution makes larger by 4 pixels a side
 

@@ -59,10 +59,11 @@ def page(runs: Sequence[Path], missing: Mapping[Path, str] | None = None) -> str
         for number, (name, run) in enumerate(zip(names, found, strict=True))
     ]
     overview = _overview(views, found, folders) if len(found) > 1 else None
-    return str(_environment().get_template("page.html.j2").render(views=views, overview=overview))
+    return str(environment().get_template("page.html.j2").render(views=views, overview=overview))
 
 
-def _environment() -> Any:  # jinja2 is imported only when a page is made
+def environment() -> Any:
+    """What templates are filled in by; jinja2 is imported only when a page is made."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 

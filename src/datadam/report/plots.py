@@ -85,7 +85,7 @@ def accuracy(rows: Sequence[Row], *, width: int = 680) -> str:
     ends = [end for row in rows if not is_cut(row.low, row.high) for end in (row.low, row.high) if end is not None]
     low, high = min(values + ends), max(values + ends)
     spare = max(0.06 * (high - low), 0.004)
-    with _figure(width, height) as figure:
+    with canvas(width, height) as figure:
         axes = figure.add_axes((left / width, foot / height, 1 - (left + right) / width, 1 - foot / height))
         axes.set_xlim(max(low - spare, 0), min(high + spare, 1))
         axes.set_ylim(0.5 - len(rows), 0.5)
@@ -95,14 +95,14 @@ def accuracy(rows: Sequence[Row], *, width: int = 680) -> str:
                 axes.axhline(0.5 - number, color=QUIET, linewidth=0.8, linestyle=(0, (4, 4)))
             _points(axes, row, -number if wide else -number - 0.16)
             _names(axes, row, -number, wide)
-        _bare(axes)
+        bare(axes)
         axes.spines["left"].set_visible(False)
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=max(3, width // 130), steps=[1, 2, 5, 10])
         step = float(axes.get_xticks()[1] - axes.get_xticks()[0])
         digits = 0 if step > 0.009 else 1 if step > 0.0009 else 2
         axes.xaxis.set_major_formatter(lambda value, _: percent(value, digits))
-        return _svg(figure, "Test accuracy: " + "; ".join(f"{row.label} {percent(row.mean)}" for row in rows))
+        return as_svg(figure, "Test accuracy: " + "; ".join(f"{row.label} {percent(row.mean)}" for row in rows))
 
 
 def _points(axes: "Axes", row: Row, y: float) -> None:
@@ -175,7 +175,7 @@ def bars(rows: Sequence[Bar], *, width: int = 680) -> str:
     height = row_height * len(rows) + foot
     ends = [value for row in rows for value in (row.value, *row.marks.values())]
     ends += [row.high for row in rows if row.high is not None and not is_cut(row.low, row.high)]
-    with _figure(width, height) as figure:
+    with canvas(width, height) as figure:
         axes = figure.add_axes((8 / width, foot / height, 1 - (8 + right) / width, 1 - foot / height))
         axes.set_xlim(0, max(min(1.0, max(ends) * 1.05), 0.01))
         axes.set_ylim(0.5 - len(rows), 0.5)
@@ -196,11 +196,11 @@ def bars(rows: Sequence[Bar], *, width: int = 680) -> str:
                 percent(row.value), xy=(1, -number - 0.18), xycoords=axes.get_yaxis_transform(), xytext=(right, 0),
                 textcoords="offset points", ha="right", va="center", fontsize=13, color=colour if row.own else INK, weight="bold",
             )  # fmt: skip
-        _bare(axes)
+        bare(axes)
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=max(3, width // 130), steps=[1, 2, 5, 10])
         axes.xaxis.set_major_formatter(lambda value, _: percent(value, 0))
-        return _svg(figure, "Accuracy by network: " + "; ".join(f"{row.label} {percent(row.value)}" for row in rows))
+        return as_svg(figure, "Accuracy by network: " + "; ".join(f"{row.label} {percent(row.value)}" for row in rows))
 
 
 def curves(lines: Sequence[Line], *, width: int = 340, height: int = 230, name: str = "") -> str:
@@ -218,45 +218,45 @@ def curves(lines: Sequence[Line], *, width: int = 340, height: int = 230, name: 
     values = [value for _, _, y in drawn for value in y]
     logarithmic = min(values) > 0 and max(values) > 30 * min(values)
     left, right, top, foot = 52, (14 if len(drawn) == 1 else 74), 8, 40
-    with _figure(width, height) as figure:
+    with canvas(width, height) as figure:
         axes = figure.add_axes((left / width, foot / height, 1 - (left + right) / width, 1 - (top + foot) / height))
         axes.grid(axis="y")
         axes.set_xlabel("iteration", labelpad=4)
         if logarithmic:
             axes.set_yscale("log")
             axes.minorticks_off()
-        for (_, x, y), (colour, dash) in zip(drawn, _looks(), strict=False):
+        for (_, x, y), (colour, dash) in zip(drawn, looks(), strict=False):
             means, lows, highs = _thinned(y)
             at = _thinned(x)[0]
             if len(x) > POINTS:
                 axes.fill_between(at, lows, highs, color=colour, alpha=0.18, linewidth=0)
             marker = "o" if len(x) < 3 else ""
             axes.plot(at, means, color=colour, linestyle=dash, linewidth=1.8, marker=marker, markersize=4)
-        _bare(axes)
+        bare(axes)
         axes.locator_params(axis="x", nbins=4, integer=True)
         if not logarithmic:
             axes.locator_params(axis="y", nbins=5)
             if min(values) >= 0:
                 axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
-        axes.yaxis.set_major_formatter(lambda value, _: _tick(value))
+        axes.xaxis.set_major_formatter(lambda value, _: tick(value))
+        axes.yaxis.set_major_formatter(lambda value, _: tick(value))
         if len(drawn) > 1:
-            _name_ends(axes, [(label, _thinned(y)[0][-1]) for label, _, y in drawn])
-        return _svg(figure, name or ", ".join(label for label, _, _ in drawn))
+            name_ends(axes, [(label, _thinned(y)[0][-1]) for label, _, y in drawn])
+        return as_svg(figure, name or ", ".join(label for label, _, _ in drawn))
 
 
-def _tick(value: float) -> str:
+def tick(value: float) -> str:
     """A number at an axis: 2 000 and not 2e+03; powers of ten only where nobody counts the zeros."""
     return count(round(value)) if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
-def _looks() -> Iterator[tuple[str, Any]]:
+def looks() -> Iterator[tuple[str, Any]]:
     """Colour and dashes: told apart without a rainbow."""
     dashes: list[Any] = ["-", (0, (4, 2)), (0, (1, 1.6)), (0, (6, 2, 1, 2))]
     yield from ((colour, dash) for dash in dashes for colour in (ACCENT, INK, QUIET))
 
 
-def _name_ends(axes: "Axes", ends: Sequence[tuple[str, float]]) -> None:
+def name_ends(axes: "Axes", ends: Sequence[tuple[str, float]], letters: int = 10) -> None:
     """Each curve's name right of its end, pushed apart where they would overlap."""
     axes.get_ylim()  # settles the limits
     places = sorted((axes.transData.transform((0, y))[1], number) for number, (_, y) in enumerate(ends))
@@ -266,12 +266,12 @@ def _name_ends(axes: "Axes", ends: Sequence[tuple[str, float]]) -> None:
         heights.append(max(place, heights[-1] + 15 if heights else bottom))
     if heights[-1] > top:
         heights = [min(height, top - 15 * (len(heights) - 1 - number)) for number, height in enumerate(heights)]
-    looks = list(zip(ends, _looks(), strict=False))
+    styles = list(zip(ends, looks(), strict=False))
     for (_, number), height in zip(places, heights, strict=True):
-        if number < len(looks):
-            (label, _), (colour, _) = looks[number]
+        if number < len(styles):
+            (label, _), (colour, _) = styles[number]
             y = (height - bottom) / (top - bottom)
-            axes.text(1.03, y, shorten(label, 10), transform=axes.transAxes, color=colour, va="center", fontsize=12)
+            axes.text(1.03, y, shorten(label, letters), transform=axes.transAxes, color=colour, va="center", fontsize=12)
 
 
 def _thinned(values: Sequence[float]) -> tuple[list[float], list[float], list[float]]:
@@ -282,14 +282,15 @@ def _thinned(values: Sequence[float]) -> tuple[list[float], list[float], list[fl
     return [sum(part) / len(part) for part in parts], [min(part) for part in parts], [max(part) for part in parts]
 
 
-def _bare(axes: "Axes") -> None:
+def bare(axes: "Axes") -> None:
+    """Without a frame above and right, and without strokes at the numbers."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0, pad=6)
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator["Figure"]:
+def canvas(width: float, height: float) -> Iterator["Figure"]:
     """An empty figure in the house style, which lasts no longer than the figure."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -298,7 +299,7 @@ def _figure(width: float, height: float) -> Iterator["Figure"]:
         yield Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none")
 
 
-def _svg(figure: "Figure", description: str) -> str:
+def as_svg(figure: "Figure", description: str) -> str:
     """The figure as an `<svg>` element that scales with its place and takes the page's colours and font."""
     for axes in figure.axes:
         axes.set_facecolor("none")

@@ -74,8 +74,8 @@ def everybody(method: Method) -> str:
 
 
 def learning(method: Method) -> str:
-    """For methods that learn images."""
-    return "" if "images" in method.learns else "it learns no images"
+    """For methods that learn something."""
+    return "" if method.learns else "it learns nothing"
 
 
 def choosing(method: Method) -> str:
@@ -100,6 +100,11 @@ def separable(method: Method) -> str:
     return learning(method) or ("" if method.separable else "it is not separable")
 
 
+def counted(method: Method) -> str:
+    """For methods whose arithmetic is that of a network."""
+    return learning(method) or ("" if method.needs_network or method.streams else "it looks through no network")
+
+
 def on_cuda(method: Method) -> str:
     """For methods that learn, where there is a GPU."""
     return learning(method) or ("" if torch.cuda.is_available() else "there is no CUDA device")
@@ -120,7 +125,7 @@ PARTS: dict[str, tuple[Callable[[Method], str], Callable[[Candidate], None]]] = 
     "resumes bit-equal": (learning, parts.resumes),
     "resumes bit-equal after an interruption anywhere": (learning, parts.survives_interruptions),
     "goes on after an error": (learning, parts.goes_on_after_an_error),
-    "costs what it says": (learning, parts.costs_what_it_says),
+    "costs what it says": (counted, parts.costs_what_it_says),
     "computes alike on CUDA": (on_cuda, parts.computes_alike_on_cuda),
 }
 

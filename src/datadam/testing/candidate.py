@@ -102,11 +102,14 @@ class Still:
         return run.gradient(run.state.method, run.synthetic, run.draws.at(0), False)
 
     def gradient(self, images: Tensor) -> Tensor:
-        """The gradient [K*N, C, H, W] of the loss at these images."""
-        return self.at("images", images).images
+        """The gradient of the loss at these images, with respect to them [K*N, C, H, W], or else to what is learned of them."""
+        found = self.at("images", images).of
+        return found["images"] if "images" in found else found["labels"]
 
-    def loss(self, images: Tensor) -> float:
-        """The loss at these images."""
+    def loss(self, images: Tensor, **others: Tensor) -> float:
+        """The loss at these images, and at these values of `others` that are learned."""
+        for name, values in others.items():
+            self.run.state.tensors[name].copy_(values)
         return total(self.at("images", images))
 
 

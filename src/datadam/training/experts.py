@@ -11,6 +11,7 @@ Letters: E epochs, P weights.
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.nn.utils import vector_to_parameters
 
+from datadam import nets
 from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.files.whole import read_json
+from datadam.nets import Network
 from datadam.training.pool import require_same
 
 FORMAT = "datadam-experts/1"
@@ -66,6 +70,11 @@ class Experts:
         """As kept in index.json."""
         return {"format": FORMAT, "about": self.about, "experts": list(self.digests)}
 
+    def to_card(self) -> dict[str, Any]:
+        """What a run that follows them says of them."""
+        how = {name: value for name in ("optimizer", "curriculum") if (value := self.about.get(name))}
+        return {"networks": self.networks, "epochs": self.epochs, **how}
+
     @property
     def networks(self) -> int:
         """How many there are."""
@@ -94,6 +103,14 @@ class Experts:
                 return tuple(rows[epoch].float() for epoch in epochs)
         except (OSError, SafetensorError, ValueError, IndexError) as error:
             raise self._damaged(expert, error) from error
+
+    def finished(self) -> Iterator[Network]:
+        """Each expert after its last epoch, as a network of its own in training mode, in which batch norm looks at its batch."""
+        about = self.about
+        for expert in range(self.networks):
+            network = nets.build(about["net"], shape=tuple(about["shape"]), classes=len(about["classes"]))
+            vector_to_parameters(self.weights(expert, self.epochs)[0], network.parameters())
+            yield network
 
     def check(self, *, deep: bool = False) -> None:
         """Raise `ArtifactError` unless every file is whole and has the right form; `deep`, unless each is what the index says."""

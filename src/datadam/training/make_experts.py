@@ -4,9 +4,11 @@ Letters: P weights.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,10 +20,13 @@ from datadam.data import RealData
 from datadam.errors import InvalidInput
 from datadam.files.whole import write_tensors
 from datadam.nets import Network
+from datadam.training.curriculum import Curriculum
 from datadam.training.experts import FORMS, STAMPS, Experts
-from datadam.training.making import AfterStep, Kind, grow
+from datadam.training.flat import Flat
+from datadam.training.insight import Insight
+from datadam.training.making import AfterStep, Kind, Lesson, grow
 from datadam.training.pool import about
-from datadam.training.trainer import Training, Watcher
+from datadam.training.trainer import Training, Watcher, ends_of
 
 FORMAT = "datadam-expert/1"  # of the state of a training
 
@@ -37,6 +42,8 @@ def make_experts(
     form: str = "float32",
     device: str = "cpu",
     precision: str = "float32",
+    flat: Flat | None = None,
+    curriculum: Curriculum | None = None,
     after_step: AfterStep | None = None,
 ) -> Experts:
     """Train `count` experts on the training part, and keep the weights of each before its first and after each epoch.
@@ -44,7 +51,8 @@ def make_experts(
     Arguments: `real`, whitened as the runs that will follow them; `folder`, where an earlier call with the same settings is gone
     on with; `net`; `training` of each (the augmentation "dsa" is what the data allow of it); `seed` names all randomness;
     `form`, "float32" or "float16", of the numbers on disk; `precision`, "float32" or "bfloat16" (with weights in float32), of
-    the trainings; `after_step(number, done, steps)`, called after each step of the expert of a number, from 0.
+    the trainings; `flat`, towards flat minima (None: plain SGD); `curriculum`, which images an epoch trains on (None: all);
+    `after_step(number, done, steps)`, called after each step of the expert of a number, from 0.
     Raises `InvalidInput` when the folder holds something else or has no room, `RunFailed` when a training fails.
     """
     net = nets.canonical(net, real.shape)
@@ -57,11 +65,32 @@ def make_experts(
     check_words(training.augment)
     weights = weights_of(real, net)
     settings = {**about(real, net), "training": asdict(training), "seed": seed, "form": form, "weights": weights}
+    settings |= {"optimizer": str(flat) if flat else None, "curriculum": as_kept(curriculum)}
+    ends = ends_of(training, images_of(real, training.epochs, curriculum))
     kind = Kind(
         "folder of experts", "expert", FORMAT, Experts.read, lambda folder, settings: Experts(folder, settings, ()),
-        part=lambda: real, watches=lambda network, part: _Stamps(network, len(part.train), training, FORMS[form]), add=_with,
+        part=lambda: real, watches=lambda network, _: _Stamps(network, ends, FORMS[form]), add=_with,
     )  # fmt: skip
-    return grow(kind, folder, settings, net, training, count, seed, device=device, precision=precision, after_step=after_step)
+
+    def lessons() -> Lesson:
+        assert curriculum
+        return partial(curriculum.lesson, ranked=curriculum.ranked(Insight(real, seed, net, device)))
+
+    return grow(
+        kind, folder, settings, net, training, count, seed, device=device, precision=precision, after_step=after_step,
+        flat=flat, lessons=lessons if curriculum else None,
+    )  # fmt: skip
+
+
+def as_kept(curriculum: Curriculum | None) -> dict[str, Any] | None:
+    """A curriculum as JSON knows it."""
+    return asdict(curriculum) | {"drops": [list(drop) for drop in curriculum.drops]} if curriculum else None
+
+
+def images_of(real: RealData, epochs: int, curriculum: Curriculum | None) -> list[int]:
+    """How many images each epoch trains on."""
+    sizes = [len(members) for members in real.by_class]
+    return [curriculum.count(epoch, sizes) if curriculum else sum(sizes) for epoch in range(epochs)]
 
 
 def weights_of(real: RealData, net: str) -> int:
@@ -78,11 +107,11 @@ def bytes_of(real: RealData, net: str, epochs: int, count: int, form: str = "flo
 class _Stamps(Watcher):
     """The weights of a network before its first epoch and after each.
 
-    Arguments: `network`, at its beginning; `images` that it trains on; `training`; `form` of what is kept.
+    Arguments: `network`, at its beginning; `ends`, the steps that are done after each epoch; `form` of what is kept.
     """
 
-    def __init__(self, network: Network, images: int, training: Training, form: torch.dtype) -> None:
-        self.network, self.form, self.an_epoch = network, form, -(-images // training.batch)
+    def __init__(self, network: Network, ends: Sequence[int], form: torch.dtype) -> None:
+        self.network, self.form, self.ends = network, form, frozenset(ends)
         self.stamps = [self._now()]
 
     def _now(self) -> Tensor:
@@ -91,7 +120,7 @@ class _Stamps(Watcher):
 
     def step(self, done: int) -> None:
         """Kept after each epoch."""
-        if done % self.an_epoch == 0:
+        if done in self.ends:
             self.stamps.append(self._now())
 
     def state(self) -> dict[str, Tensor]:

@@ -24,11 +24,13 @@ from datadam.files.partial import END
 from datadam.files.whole import read_json, require_writable, write_json
 from datadam.nets import Network
 from datadam.rng import stream
+from datadam.training.flat import Flat
 from datadam.training.resumable import train_on
 from datadam.training.trainer import Trainer, Training, Watcher, forward_of
 
 INDEX = "index.json"
 AfterStep = Callable[[int, int, int], None]
+Lesson = Callable[[int], torch.Tensor]
 
 
 class Made(Protocol):
@@ -89,19 +91,22 @@ class Kind(Generic[M, W]):
 def grow(
     kind: Kind[M, W], folder: Path, settings: dict[str, Any], net: str, training: Training, count: int, seed: int, *,
     device: str = "cpu", precision: str = "float32", after_step: AfterStep | None = None,
+    flat: Flat | None = None, lessons: Callable[[], Lesson] | None = None,
 ) -> M:  # fmt: skip
     """Train the networks that are missing of `count`, and keep them.
 
     Arguments: `kind`; `folder`; `settings`, what decides the networks, as JSON knows it; `net`, in its canonical spelling;
     `training`; `seed`; `precision` of `forward_of`; `after_step(number, done, steps)`, called after each step of the
-    network of a number, from 0. Raises `InvalidInput` when the folder holds something else, `RunFailed` when a training fails.
+    network of a number, from 0; `flat` of `Trainer`; `lessons`, makes its `lesson`, where there is something to train. Raises
+    `InvalidInput` when the folder holds something else, `RunFailed` when a training fails.
     """
     kind.begun(folder, settings)
     with alone_in(folder):
         made = kind.begun(folder, settings)  # as it stands now that nobody else is at work on it
         if made.networks >= count:
             return made
-        part, spent = kind.part(), _spent(folder, made.networks)
+        part, lesson = kind.part(), lessons() if lessons else None
+        spent = _spent(folder, made.networks)
         network = nets.build(net, shape=part.shape, classes=len(part.classes)).to(device)
         images, labels = partial(part.images, device=device), torch.from_numpy(part.train.labels)
         forward = forward_of(network, training.epochs * -(-len(labels) // training.batch), precision)
@@ -110,7 +115,7 @@ def grow(
             watcher = kind.watches(network, part)
             trainer = Trainer(
                 network, images, labels, training, seed, kind.name, number,
-                forward=forward, transform=part.transform, watchers={"passed": watcher},
+                forward=forward, transform=part.transform, watchers={"passed": watcher}, flat=flat, lesson=lesson,
             )  # fmt: skip
             key = settings | {"number": number, "on": [torch.device(device).type, torch.__version__]}
             entry = kind.unfinished(folder, key)

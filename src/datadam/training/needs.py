@@ -19,10 +19,12 @@ from datadam.data import RealData
 from datadam.errors import ArtifactError, InvalidInput, UnknownName
 from datadam.files.kept import cache_folder
 from datadam.files.lock import hold
+from datadam.training.curriculum import Curriculum
 from datadam.training.experts import Experts
+from datadam.training.flat import Flat
 from datadam.training.generators import Workshop
 from datadam.training.insight import Insight
-from datadam.training.make_experts import bytes_of, make_experts
+from datadam.training.make_experts import as_kept, bytes_of, make_experts
 from datadam.training.making import seconds_of
 from datadam.training.pool import Bucket, about, open_bucket
 from datadam.training.pretrain import make_pool
@@ -34,13 +36,14 @@ Progress = Callable[[str, int, int | None], None]
 TRAINED_FIRST = ("pool", "experts")
 MEASURED = 500  # held-out images that tell how far a network of a pool is: each measuring costs as much as a few steps
 PASSES = 3  # forward passes that a training step counts for an image
+LOOK = {"el2n": 1, "grand": PASSES}  # and a look at its difficulty
 
 
 @dataclass(frozen=True)
 class Needs:
     """Arguments: `networks`: "random" weights; a "pool" or "experts", trained on the real set; "insight", for choosing images;
     "generator", trained by the method itself; "own", trained on the way; "none"; `training` and `count`, how and how many are
-    trained first.
+    trained first; of experts also `flat` and `curriculum`, as `make_experts` has them.
 
     Raises `InvalidInput` where trainings are asked for and not said, or said and not asked for.
     """
@@ -48,6 +51,8 @@ class Needs:
     networks: Networks = "random"
     training: Training | None = None
     count: int = 0
+    flat: Flat | None = None
+    curriculum: Curriculum | None = None
 
     def __post_init__(self) -> None:
         if self.networks not in get_args(Networks):
@@ -58,6 +63,8 @@ class Needs:
             raise InvalidInput(f"networks is {self.networks!r}; say training and count, of at least 1")
         if self.networks not in TRAINED_FIRST and not idle:
             raise InvalidInput(f"networks is {self.networks!r}, for which none are trained first; leave training and count out")
+        if self.networks != "experts" and (self.flat or self.curriculum):
+            raise InvalidInput(f"networks is {self.networks!r}; flat and curriculum are of experts alone")
 
 
 def cost(needs: Needs, images: int) -> float:
@@ -65,7 +72,12 @@ def cost(needs: Needs, images: int) -> float:
 
     Of "insight" this is 0: a method says itself what its choice rests on (`Method.behind`), and only that is ever made.
     """
-    return float(PASSES * needs.training.epochs * images * needs.count) if needs.training else 0.0
+    if not needs.training:
+        return 0.0
+    curriculum, epochs = needs.curriculum, needs.training.epochs
+    seen = sum(curriculum.count(epoch, [images]) for epoch in range(epochs)) if curriculum else epochs * images
+    ranking = curriculum.averaged * (PASSES * curriculum.looked + LOOK[curriculum.by]) * images if curriculum else 0
+    return float(PASSES * seen * needs.count * (2 if needs.flat else 1) + ranking)
 
 
 def prepare(
@@ -116,6 +128,8 @@ def _trained(
     versions = {name: version for name, version in machine.versions().items() if name in ("datadam", "torch")}
     key = about(real, net) | {"training": dataclasses.asdict(training), "seed": seed, "count": count, "versions": versions}
     key |= {"device": torch.device(device).type, "precision": precision}
+    more = {"optimizer": str(needs.flat) if needs.flat else None, "curriculum": as_kept(needs.curriculum)}
+    key |= {name: value for name, value in more.items() if value}
     folder = (
         cache_folder("pools" if needs.networks == "pool" else "experts")
         / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
@@ -126,10 +140,10 @@ def _trained(
         raise InvalidInput(f"cannot write into {folder.parent}: {error.strerror}; set DATADAM_CACHE to another folder") from error
 
     if needs.networks == "experts":
-        room, more = shutil.disk_usage(folder.parent).free, bytes_of(real, net, training.epochs, count)
-        if more > room and not (folder / "index.json").exists():
+        room, bytes_ = shutil.disk_usage(folder.parent).free, bytes_of(real, net, training.epochs, count)
+        if bytes_ > room and not (folder / "index.json").exists():
             raise InvalidInput(
-                f"{count} experts of {training.epochs} epochs take {size(more)} on the disk, and {folder.parent} has "
+                f"{count} experts of {training.epochs} epochs take {size(bytes_)} on the disk, and {folder.parent} has "
                 f"{size(room)} free; ask for fewer (count), or set DATADAM_CACHE to another folder"
             )
 
@@ -140,8 +154,9 @@ def _trained(
     def made() -> Bucket | Experts:
         if needs.networks == "experts":
             experts = make_experts(
-                real, folder, net, training, count, seed, device=device, precision=precision, after_step=after_step
-            )
+                real, folder, net, training, count, seed, device=device, precision=precision, flat=needs.flat,
+                curriculum=needs.curriculum, after_step=after_step,
+            )  # fmt: skip
             experts.check(deep=True)
             return experts
         make_pool(real, folder, net, training, count, seed, device, after_step, precision, MEASURED)

@@ -166,16 +166,8 @@ class StudentTrainer:
             yield self.transform.bytes_to_network(pixels, dtype), torch.from_numpy(self.test.labels)[chosen]
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: tensors as arrays, which need no shared memory, and without what was made in this one."""
-        state = {name: value for name, value in vars(self).items() if name != "_made"}
-        zca = self.transform.zca
-        tensors = {name: tensor.numpy() for name, tensor in zca.tensors().items()} if zca else None
-        return state | {"transform": (self.transform.to_card(), tensors)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        card, arrays = state["transform"]
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()} if arrays else None
-        vars(self).update(state | {"transform": Transform.from_card(card, tensors)})
+        """For another process: without what was made in this one."""
+        return {name: value for name, value in vars(self).items() if name != "_made"}
 
 
 @torch.no_grad()

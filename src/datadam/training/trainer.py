@@ -3,9 +3,11 @@
 Letters: N images, B images of a batch.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,10 +20,14 @@ from datadam.data import Transform
 from datadam.errors import InvalidInput, RunFailed
 from datadam.nets import Network, OwnNetwork
 from datadam.rng import carry, stream
+from datadam.training.flat import Flat
 
 COMPILING_PAYS = 300  # steps of one training above which compiling is worth its half minute
 WARM = 0.15  # the part of a training of the schedule "cycle" in which the rate rises
+BUFFERS = {"momentum_buffer": "momentum", "exp_avg": "average", "exp_avg_sq": "square"}  # of a rule, and where a state has them
 LOOK_EVERY = 10  # epochs after which the loss is looked at on a GPU, which must finish all its work for that
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,14 @@ class Training:
         return self.lr * (0.1 if epoch >= self.drop else 1.0)
 
 
+def ends_of(training: Training, images: int | Iterable[int]) -> Sequence[int]:
+    """The steps that are done after each epoch, of so many `images` each, or so many in each."""
+    if isinstance(images, int):
+        steps = -(-images // training.batch)
+        return range(steps, steps * training.epochs + 1, steps)  # no list: a training that others end has epochs without number
+    return list(accumulate(-(-size // training.batch) for size in images))
+
+
 def train(
     network: Network,
     images: Callable[[Tensor], Tensor],
@@ -84,8 +98,11 @@ def train(
     trainer = Trainer(network, images, labels, training, seed, *what, forward=forward, transform=transform)
     while trainer.done < trainer.steps:
         trainer.step()
-        if trainer.done % trainer.steps_an_epoch == 0:
-            yield trainer.done // trainer.steps_an_epoch
+        if trainer.ends_epoch:
+            yield trainer.epoch
+
+
+Rule = Callable[[Network, Training], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)
@@ -133,7 +150,9 @@ class Trainer:
 
     Arguments: `network`, trained in place; `images`, gives the images [B, C, H, W] of some indices [B]; `labels`, class numbers
     [N] or probabilities [N, K]; `training`; `seed` and `what` name the random stream; `forward`, a compiled stand-in for calling
-    the network; `transform`, between the images' space and pixels, which an augmentation of pixels needs; `watchers`, by name.
+    the network; `transform`, between the images' space and pixels, which an augmentation of pixels needs; `watchers`, by name;
+    `flat`, what turns the gradient towards flat minima (None: nothing); `lesson`, of an epoch (from 0) the indices that it
+    trains on (None: all); `rule` and `loss`, where they are other than SGD and cross-entropy.
     """
 
     def __init__(
@@ -147,20 +166,41 @@ class Trainer:
         forward: "Forward | None" = None,
         transform: Transform | None = None,
         watchers: Mapping[str, Watcher] | None = None,
+        rule: Rule | None = None,
+        loss: Loss = F.cross_entropy,
+        flat: Flat | None = None,
+        lesson: Callable[[int], Tensor] | None = None,
     ) -> None:
         self.network, self.training, self.watchers, self.done = network, training, watchers or {}, 0
-        self.steps_an_epoch = -(-len(labels) // training.batch)
-        self.steps = training.epochs * self.steps_an_epoch
+        self._flat, self._lesson = flat, lesson
+        self.ends = ends_of(training, (len(lesson(e)) for e in range(training.epochs)) if lesson else len(labels))
+        self.steps = self.ends[-1]
         self._device = next(network.parameters()).device
         self._images, self._labels, self._transform = images, labels.to(self._device), transform
         self.forward = forward or Forward(network)
         self.seed, self._what = seed, what
-        self._optimizer: torch.optim.SGD | None = None
+        self._rule, self._loss = rule or sgd, loss
+        self._optimizer: torch.optim.Optimizer | None = None
         self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())  # of an epoch, by its number
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+        return bisect_right(self.ends, self.done)
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the last step was an epoch's last."""
+        return self.done == self._begins(self.epoch) and self.done > 0
+
+    def _begins(self, epoch: int) -> int:
+        """The steps before an epoch."""
+        return self.ends[epoch - 1] if epoch else 0
 
     def step(self) -> None:
         """One step more. Raises `RunFailed` when the loss is found to be no longer finite, at the end of an epoch."""
-        epoch, place = divmod(self.done, self.steps_an_epoch)
+        epoch = self.epoch
+        place = self.done - self._begins(epoch)
         optimizer, chosen = self._ready(epoch, place), self._batches[1][place]
         x, training = carry(self._images(chosen), self._device), self.training
         augmentation = student_augmentation(
@@ -168,11 +208,14 @@ class Trainer:
         )
         x = augmentation(x) if augmentation else x
         optimizer.zero_grad(set_to_none=True)  # before the forward pass: a replayed graph computes it where gradients lay
-        logits, loss = self._back(x, self._labels[carry(chosen, self._device)])
+        labels = self._labels[carry(chosen, self._device)]
+        logits, loss = self._back(x, labels)
         for watcher in self.watchers.values():
             watcher.batch(chosen, logits)
+        if self._flat:
+            self._flat.turn(self.network.parameters(), lambda: self._back(x, labels))
         optimizer.step()
-        if place + 1 == self.steps_an_epoch:
+        if self.done + 1 == self.ends[epoch]:
             looks = self._device.type == "cpu" or epoch + 1 == training.epochs or epoch % LOOK_EVERY == 0
             if looks and not torch.isfinite(loss):
                 raise RunFailed(f"the training loss is {loss.item()} after epoch {epoch + 1}; lower the rate (now {training.lr})")
@@ -186,23 +229,25 @@ class Trainer:
         logits, losses = [], []
         for images, truth in zip(x.split(size), labels.split(size), strict=True):
             logits.append(self.forward(images))
-            loss = F.cross_entropy(logits[-1], truth) * (len(images) / len(x))
+            loss = self._loss(logits[-1], truth) * (len(images) / len(x))
             loss.backward()
             losses.append(loss.detach())
         return torch.cat([part.detach() for part in logits]), torch.stack(losses).sum()
 
-    def _ready(self, epoch: int, place: int) -> torch.optim.SGD:
+    def _ready(self, epoch: int, place: int) -> torch.optim.Optimizer:
         """The optimiser, all set for a step of this epoch."""
         if self._optimizer is None:
             self.network.train()
-            self._optimizer = _sgd(self.network, self.training)
+            self._optimizer = self._rule(self.network, self.training)
         if self._batches[0] != epoch:
             if self.training.fresh_optimizer and (epoch, place) == (self.training.drop, 0):
-                self._optimizer = _sgd(self.network, self.training)
-            order = torch.randperm(len(self._labels), generator=stream(self.seed, *self._what, "order", epoch))
-            self._batches = epoch, order.split(self.training.batch)
+                self._optimizer = self._rule(self.network, self.training)
+            lesson = self._lesson(epoch) if self._lesson else None
+            size = len(self._labels if lesson is None else lesson)
+            order = torch.randperm(size, generator=stream(self.seed, *self._what, "order", epoch))
+            self._batches = epoch, (order if lesson is None else lesson[order]).split(self.training.batch)
         for group in self._optimizer.param_groups:
-            group["lr"] = self.training.lr_at(epoch + (place + 0.5) / self.steps_an_epoch)
+            group["lr"] = self.training.lr_at(epoch + (place + 0.5) / (self.ends[epoch] - self._begins(epoch)))
         return self._optimizer
 
     def result(self) -> dict[str, Tensor]:
@@ -215,9 +260,10 @@ class Trainer:
         """All that a training goes on from: the result so far, the steps done, and the optimiser's memory of gradients."""
         memory = self._optimizer.state if self._optimizer else {}
         buffers = {
-            f"momentum/{name}": _copy(memory[p]["momentum_buffer"])
+            f"{BUFFERS[buffer]}/{name}": _copy(value)
             for name, p in self.network.named_parameters()
-            if p in memory and memory[p].get("momentum_buffer") is not None
+            for buffer, value in memory.get(p, {}).items()
+            if buffer in BUFFERS and value is not None
         }
         return self.result() | buffers | {"done": torch.tensor(self.done)}
 
@@ -233,10 +279,15 @@ class Trainer:
         for name, watcher in self.watchers.items():
             watcher.load(inside(name, state))
         self.network.train()
-        self._optimizer, buffers = _sgd(self.network, self.training), inside("momentum", state)
-        for name, p in self.network.named_parameters():
-            if name in buffers:
-                self._optimizer.state[p]["momentum_buffer"] = torch.empty_like(p).copy_(buffers[name])
+        self._optimizer = self._rule(self.network, self.training)
+        for buffer, place in BUFFERS.items():
+            buffers = inside(place, state)
+            for name, p in self.network.named_parameters():
+                if name in buffers:
+                    self._optimizer.state[p][buffer] = torch.empty_like(p).copy_(buffers[name])
+        if isinstance(self._optimizer, torch.optim.Adam):
+            for memory in self._optimizer.state.values():
+                memory["step"] = torch.tensor(float(done))
         self._batches, self.done = (-1, ()), done
 
 
@@ -285,9 +336,16 @@ def forward_of(network: Network, steps: int, precision: str = "float32", compile
     return Forward(forward, channels * (2 if precision == "bfloat16" else wide.itemsize))
 
 
-def _sgd(network: Network, training: Training) -> torch.optim.SGD:
+def sgd(network: Network, training: Training) -> torch.optim.Optimizer:
+    """The rule of every training that names no other."""
     options: dict[str, Any] = {"momentum": training.momentum, "weight_decay": training.weight_decay}
     return torch.optim.SGD(network.parameters(), lr=training.lr, **options)
+
+
+def adam(network: Network, training: Training) -> torch.optim.Optimizer:
+    """Adam, whose beta_1 is the training's momentum."""
+    options: dict[str, Any] = {"betas": (training.momentum, 0.999), "weight_decay": training.weight_decay}
+    return torch.optim.Adam(network.parameters(), lr=training.lr, **options)
 
 
 @torch.no_grad()

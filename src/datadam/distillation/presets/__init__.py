@@ -6,9 +6,9 @@ Each takes the data (of which it reads name and shape only) and ipc, since publi
 
 from collections.abc import Callable
 
-from datadam.distillation.presets import cafe, calm, datadam, dc, dm, generators, mtt
+from datadam.distillation.presets import cafe, calm, datadam, datm, dc, dd, dm, frepo, generators, kip, ld, mtt, pad
 from datadam.distillation.presets.kind import Kind, Sketch, strategy
-from datadam.distillation.recipe import Recipe
+from datadam.distillation.recipe import PRESETS_OF, Recipe
 from datadam.errors import UnknownName
 from datadam.methods import Method
 from datadam.methods.catalog import method_named
@@ -28,15 +28,19 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "dsa": dc.dsa,
     "cafe": cafe.cafe,
     "mtt": mtt.mtt,
+    "datm": datm.datm,
+    "pad": pad.pad,
+    "frepo": frepo.frepo,
+    "kip": kip.kip,
+    "dd": dd.dd,
+    "ld": ld.ld,
     "gmmn": generators.gmmn,
     "cgan": generators.cgan,
     "biggan": generators.biggan,
     "dcvae": generators.dcvae,
 }
 
-FOR_METHOD = {
-    name: name for name in ("calm", "datadam", "dm", "pixel", "dc", "dsa", "cafe", "mtt", "gmmn", "cgan", "biggan", "dcvae")
-}
+FOR_METHOD = {name: name for name in CATALOG if name not in PRESETS_OF}
 """The preset that a method's bare name stands for; coresets and the methods of other packages need none."""
 
 

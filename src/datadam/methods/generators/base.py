@@ -119,11 +119,11 @@ class Generator(Method):
 
     def cost(self, size: Size) -> Cost:
         """The training, in operations of its own networks."""
-        if not size.members:  # asked for an iteration alone, before the data are known
+        if not size.shape or not size.members:  # asked for an iteration alone, before the data are known
             return Cost(passes=0.0, bytes=0.0)
         operations, maps, weights = counted(self, size.shape, len(size.members))
         together = min(self.batch, sum(size.members))
         needed = COPIES * together * maps + (1 + COPIES) * weights
         return Cost(
-            passes=0.0, bytes=needed, operations=self.epochs * sum(size.members) * operations, cure="lower batch or width"
+            passes=0.0, bytes=needed, operations_before=self.epochs * sum(size.members) * operations, cure="lower batch or width"
         )
