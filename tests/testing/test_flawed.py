@@ -174,7 +174,7 @@ def test_what_was_examined_is_told() -> None:
     told = exam(Random())
     assert told.passed == ("describes itself", "same seed, same images", "chooses real images of the right class")
     assert {*told.passed, *told.left_out} == set(PARTS)
-    assert "resumes bit-equal: left out, it learns no images" in str(told)
+    assert "resumes bit-equal: left out, it learns nothing" in str(told)
 
 
 def test_what_cannot_sit_it_is_refused() -> None:

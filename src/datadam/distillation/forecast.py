@@ -71,7 +71,8 @@ def forecast(
     drawn = tuple(min(recipe.batch_real, len(members)) for members in real.by_class)
     a_pass, on_gpu = float(counter.get_total_flops()), torch.device(device).type == "cuda"
     size = replace(size_of(recipe, drawn, couples=couples, device=device), shape=real.shape)
-    passes, operations = (cost := method.cost(size)).passes, cost.operations
+    cost = method.cost(size)
+    passes, operations = cost.passes, cost.operations
     flops = a_pass * passes + operations
     work = flops + MAP_WORK * passes * sum(block.numel() for block in features.blocks)
     uniform = len(set(drawn)) == 1  # each new batch size would be compiled again

@@ -120,10 +120,8 @@ class Following(Method):
     def gradient(self, state: State, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
         """Through the training of the student. Raises `RunFailed` where it is not finite."""
         source, leaf = draw.source, synthetic.leaves(self.learns)
-        plan, coarse = source.plan, source.precision == "bfloat16"
-        student: Student = source.once(
-            lambda: Student(source.network, chunk=piece(plan.chunk), compiled=plan.compiled, coarse=coarse)
-        )
+        chunk, compiled, coarse = piece(source.plan.chunk), source.plan.compiled, source.precision == "bfloat16"
+        student: Student = source.once(lambda: Student(source.network, chunk=chunk, compiled=compiled, coarse=coarse))
         images, labels = leaf.images(), leaf.labels()
         start, target = window(draw, *self.starts(draw.iteration), self.expert_epochs)
         steps = batches(draw, self.steps, len(images), self.batch)

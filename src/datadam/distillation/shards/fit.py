@@ -29,6 +29,11 @@ def require_separable(recipe: Recipe, real: RealData) -> None:
         raise InvalidInput(
             f"{method.name} cuts the gradient of all classes together to a norm, so these cannot be spread over workers; {alone}"
         )
+    if any(group.rule == "lamb" for group in method.groups(recipe.group)):
+        raise InvalidInput(
+            "LAMB goes by the length of all images together, so classes cannot be spread over workers; take optimizer=adam, "
+            f"or {alone}"
+        )
     if "rate" in method.learns:
         raise InvalidInput(
             f"{method.name} learns one rate of students for all classes, so they cannot be spread over workers; {alone}"
