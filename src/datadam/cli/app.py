@@ -20,6 +20,7 @@ from datadam.cli.experts import experts
 from datadam.cli.export import export
 from datadam.cli.import_ import import_
 from datadam.cli.lossless import lossless
+from datadam.cli.merge import merge
 from datadam.cli.pretrain import pretrain
 from datadam.cli.relabel import relabel
 from datadam.cli.report import report
@@ -49,7 +50,7 @@ app = App(
 )
 VERBS: dict[str, Callable[..., None]] = {
     "distill": distill, "watch": watch, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train,
-    "pretrain": pretrain, "experts": experts, "relabel": relabel,
+    "pretrain": pretrain, "experts": experts, "relabel": relabel, "merge": merge,
     "search": search, "lossless": lossless, "continual": continual,
     "audit": audit, "report": report, "export": export, "import": import_, "show": show, "list": list_names,
 }  # fmt: skip

@@ -46,13 +46,16 @@ def read_mnist(folder: Path, classes: Sequence[str]) -> Raw:
     """The four idx files of MNIST, or of a set in its format; `classes` names the labels 0 .. K - 1."""
     parts = {}
     for part in ("train", "t10k"):
-        images, labels = (read_idx(_plain_or_gz(folder / f"{part}-{end}")) for end in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-        if images.ndim != 3 or labels.shape != images.shape[:1]:
-            raise DataError(
-                f"{folder}: {part} needs images [N, H, W] and as many labels; {images.shape} and {labels.shape} came."
-            )
-        parts[part] = Split(images[:, None], labels.astype(np.int64))
+        images, labels = (read_idx(plain_or_gz(folder / f"{part}-{end}")) for end in ("images-idx3-ubyte", "labels-idx1-ubyte"))
+        parts[part] = gray(images, labels, where=f"{folder}: {part}")
     return Raw(tuple(classes), parts["train"], parts["t10k"])
+
+
+def gray(images: npt.NDArray[Any], labels: npt.NDArray[Any], *, where: str) -> Split:
+    """The part of gray images [N, H, W] of bytes and their labels [N]. Raises DataError, which begins with `where`."""
+    if images.dtype != np.uint8 or images.ndim != 3 or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+        raise DataError(f"{where} needs images [N, H, W] of bytes and as many labels; {images.shape} and {labels.shape} came.")
+    return Split(images[:, None], labels.astype(np.int64))
 
 
 def read_cifar10(folder: Path) -> Raw:
@@ -154,7 +157,8 @@ def _lines(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
 
 
-def _plain_or_gz(path: Path) -> Path:
+def plain_or_gz(path: Path) -> Path:
+    """The file as it is or, where that is missing, its gzipped form. Raises DataError where both are."""
     for candidate in (path, path.with_name(path.name + ".gz")):
         if candidate.exists():
             return candidate

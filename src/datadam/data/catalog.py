@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datadam import plugins
-from datadam.data import arrays, binary, four_files, hub_objects, official
+from datadam.data import arrays, binary, cifar101, four_files, hub_objects, letters, medmnist, official, stl10, svhn, usps
 from datadam.data.arrangement import CLASSES
 from datadam.data.field import Normalisation, check_normalisation
 from datadam.data.named import (
@@ -46,6 +46,10 @@ ASK_IMAGENET = (
 ASK_MHIST = (
     "MHIST is given on request at https://bmirds.github.io/MHIST. Put annotations.csv and the folder images (unpacked) "
     "into {root}/mhist"
+)
+ASK_CINIC = (
+    "Fetch CINIC-10.tar.gz (md5 6ee4d0c996905fe93221de577967a372) from https://datashare.ed.ac.uk/handle/10283/3192 and unpack "
+    "it into {root}/CINIC-10, so that {root}/CINIC-10/train/CLASS/*.png is there, and test and valid beside train"
 )
 
 
@@ -98,6 +102,7 @@ CATALOG: dict[str, NamedData] = {
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
         downloads=(Download(f"{TORONTO}/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530"),),
+        read_test=cifar101.read,
     ),
     "cifar100": NamedData(
         title="CIFAR-100: 100 classes (the fine labels), 3 x 32 x 32, 50 000 + 10 000",
@@ -172,6 +177,20 @@ CATALOG: dict[str, NamedData] = {
         image_files=True,
         ask=ASK_MHIST,
     ),
+    "cinic10": NamedData(
+        title="CINIC-10: the classes of CIFAR-10, 3 x 32 x 32, 90 000 + 90 000 (the validation part is left alone)",
+        shape=(3, 32, 32),
+        layouts=tuple(Layout(folder, "valid/airplane", official.read_cinic10) for folder in ("CINIC-10", "cinic-10", "cinic10")),
+        image_files=True,
+        size=32,
+        fit="squash",
+        ask=ASK_CINIC,
+    ),
+    "svhn": svhn.SVHN,
+    "stl10": stl10.STL10,
+    "usps": usps.USPS,
+    **letters.ROWS,
+    **medmnist.ROWS,
 }
 
 
@@ -236,6 +255,8 @@ def load(
             if not isinstance(source, str) or path.suffix[1:].isalpha() or any(mark in source for mark in PATH_MARKS):
                 sets = f"or the name of a data set ({', '.join(CATALOG)})"
                 raise DataError(f"no such file or folder: {path}; give the path of data that are there, {sets}")
+            if source in medmnist.REFUSED:
+                raise DataError(f"{medmnist.REFUSED[source]}. Those that can: {', '.join(medmnist.ROWS)}.")
             raise UnknownName(
                 "data set", source, [*CATALOG, *plugins.names("data")], f"No folder or file of that name exists either: {path}."
             )
@@ -255,7 +276,7 @@ def load(
         name, kept = "arrays", ""
         raw = _read_object(source, asked)
     train, test_part, notes = hold_out(raw)
-    options = _options(kept, root, asked, background, row) | ({} if flip else {"flip": False})
+    options = _options(kept, root, asked, background, row) | ({} if flip and (row is None or row.flips) else {"flip": False})
     real = RealData(name, kept, options, raw.classes, train, test_part, _normalisation(row, train), notes)
     real = real.with_normalisation(normalisation)
     return real.with_zca(zca) if zca else real
@@ -372,7 +393,8 @@ def _options(
     if asked.test is not None:
         options["test"] = str(asked.test) if kept.startswith("hf:") else str(absolute(asked.test))
     if asked.size:  # how they were resized is said also where nobody asked
-        options |= {"size": asked.size, "fit": asked.fit or (row.fit if row else None) or "crop"}
+        fit = asked.fit or (row.fit if row else None) or "crop"
+        options |= {"size": asked.size} | ({} if row and row.sizes else {"fit": fit})
     options |= {key: True for key in ("labels_as_numbers", "skip_unlabelled") if getattr(asked, key)}
     given = {"skip_bad": asked.skip_bad or None, "bits": asked.rendered.bits, "background": background, "layout": asked.layout}
     return options | {key: value for key, value in given.items() if value is not None}

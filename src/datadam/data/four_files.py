@@ -67,7 +67,7 @@ def read(place: Path, *, labels_as_numbers: bool = False, skip_unlabelled: bool 
         named = ", ".join(f"{files.name or 'without a name'} ({files.paths[0].name})" for files in sets)
         raise DataError(f"{place} holds {len(sets)} sets: {named}. Give the file of training images of one of them.")
     (files,) = sets
-    arrays = [_array(path) for path in files.paths]
+    arrays = [only_array(path) for path in files.paths]
     notes = []
     if ON_THEIR_SIDE in files.name.lower() and all(images.ndim == 3 for images in arrays[::2]):
         arrays[::2] = [images.transpose(0, 2, 1) for images in arrays[::2]]
@@ -79,8 +79,8 @@ def read(place: Path, *, labels_as_numbers: bool = False, skip_unlabelled: bool 
     return Raw(raw.classes, raw.train, raw.test, (*notes, *raw.notes))
 
 
-def _array(path: Path) -> npt.NDArray[Any]:
-    """The only array in a file."""
+def only_array(path: Path) -> npt.NDArray[Any]:
+    """The only array in an idx file or an .npz. Raises DataError."""
     if path.suffix.lower() != ".npz":
         return read_idx(path)
     from datadam.data.tables import load_npz

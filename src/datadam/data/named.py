@@ -4,12 +4,12 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from datadam.data.official import Asked
-from datadam.data.real import Raw
+from datadam.data.real import Raw, Split
 from datadam.errors import DataError, DownloadError, InvalidInput
 from datadam.files.lock import hold
 
@@ -38,7 +38,8 @@ class Download:
 @dataclass(frozen=True, kw_only=True)
 class NamedData:
     """A named data set; `shape`, (C, H, W) of an image. `size` and `fit` apply to image files only; `mean` None: computed on
-    the training pixels."""
+    the training pixels; `flips`, whether a mirror leaves an image in its class; `sizes`, by their side, the same set as it is
+    published in other sizes; `read_test`, who reads another test part, where one is published."""
 
     title: str
     shape: tuple[int, int, int]
@@ -51,6 +52,9 @@ class NamedData:
     downloads: tuple[Download, ...] = field(default=())
     ask: str = ""
     packaged: Path | None = None
+    flips: bool = True
+    sizes: Mapping[int, "NamedData"] = field(default_factory=dict)
+    read_test: Callable[[Path], Split] | None = None
 
 
 def default_root() -> Path:
@@ -59,10 +63,16 @@ def default_root() -> Path:
 
 
 def read_named(name: str, row: NamedData, root: Path, asked: Asked, download: bool) -> Raw:
-    refuse(name, {"test": asked.test}, "It has a test part of its own.")
+    if row.read_test is None:
+        refuse(name, {"test": asked.test}, "It has a test part of its own.")
     labels = {"labels_as_numbers": asked.labels_as_numbers, "skip_unlabelled": asked.skip_unlabelled}
     refuse(name, labels, "All of its images have labels, and both parts the same names.")
     refuse(name, {"layout": asked.layout}, "Its layout is known.")
+    if row.sizes and asked.size is not None:
+        if asked.size not in row.sizes:
+            known = ", ".join(map(str, sorted(row.sizes)))
+            raise InvalidInput(f"{name} is published in the sizes {known}, and size={asked.size} came. Choose one of them.")
+        row, asked = row.sizes[asked.size], replace(asked, size=None)
     if not row.image_files:
         refuse(
             name,
@@ -81,7 +91,8 @@ def read_named(name: str, row: NamedData, root: Path, asked: Asked, download: bo
         raise DataError(f"{name} is not there (looked in {places}, and in {root} itself). {cure}; or give root=.")
     _tidy(row, root)
     layout, place = found
-    return layout.read(place, asked)
+    raw = layout.read(place, asked)
+    return raw if row.read_test is None or asked.test is None else replace(raw, test=row.read_test(absolute(asked.test)))
 
 
 def _tidy(row: NamedData, root: Path) -> None:

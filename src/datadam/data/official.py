@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from datadam.data.binary import CIFAR10_CLASSES
 from datadam.data.real import Raw
 from datadam.data.rendering import USUALLY, Rendering
 from datadam.errors import DataError
@@ -117,6 +118,11 @@ def read_imagenet(folder: Path, asked: Asked, *, classes: Mapping[str, str] | No
     """train/WNID and val/WNID; `classes` says which folders are wanted and their names. None: all of them."""
     names = classes if classes is not None else _named(folder / "LOC_synset_mapping.txt", folder / "train", " ")
     return read_folder(folder, asked, classes=names)
+
+
+def read_cinic10(folder: Path, asked: Asked) -> Raw:
+    """train/CLASS and test/CLASS; valid/CLASS is left alone."""
+    return read_folder(folder, asked, classes={name: name for name in CIFAR10_CLASSES})
 
 
 def read_tiny_imagenet(folder: Path, asked: Asked) -> Raw:

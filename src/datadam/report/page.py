@@ -237,6 +237,8 @@ def _surroundings(card: Json) -> Iterator[tuple[str, str]]:
     yield "loaded from", data["source"]
     for key, value in _flat({name: value for name, value in data["options"].items() if value is not None}):
         yield f"loaded with {key}", value
+    for part in card.get("merged") or []:
+        yield "merged from", f"{plural(sum(part['counts']), 'image')} of {part['data']['name']} by {part['method']}"
     if card["transform"]["zca"] is not None:
         yield "whitening", f"ZCA, {card['transform']['zca']['variant']}"
     if card.get("moved") is not None:

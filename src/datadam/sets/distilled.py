@@ -3,6 +3,7 @@
 Letters: M stored images, N training images that they decode to, C channels, H rows, W columns, K classes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from datadam.data import Transform
+from datadam.data import RealData, Transform
 from datadam.data.shown import html
 from datadam.errors import ArtifactError
 from datadam.files.whole import all_finite, read_tensors, replacing, write_json, write_tensors, write_text
@@ -136,6 +137,15 @@ class DistilledSet:
         counts = {"counts": [n * each for n in self.counts]} if "counts" in self.card else {}
         plain = {"decoder": PLAIN.word, "digest": digest(images, labels, self.rate)}
         return DistilledSet(images, labels, self.transform, self.card | plain | counts | {"recipe": recipe}, self.rate)
+
+    @staticmethod
+    def merge(
+        sets: "Sequence[DistilledSet]", real: RealData | None = None, *, note: str = "", command: str = ""
+    ) -> "DistilledSet":
+        """Several sets as one, of other classes or with more images of the same; see `datadam.sets.merging.merge`."""
+        from datadam.sets.merging import merge
+
+        return merge(sets, real, note=note, command=command)
 
     def dataset(self) -> TensorDataset:
         """A torch `Dataset` of (training image in network space, class number or logits)."""

@@ -47,6 +47,7 @@ def run_readme(card: dict[str, Any]) -> str:
         "`report.html`, where there is one, shows every image, the way to them, and how well networks learn from them.",
         "## How they were made",
         _origin(card) if imported else _making(card),
+        *_merged(card),
         *([_fence(card["command"], "sh")] if card.get("command") else []),
         "`card.json` holds every setting, the versions, the seed and the checksum of the data.",
     ]
@@ -103,6 +104,16 @@ def _making(card: dict[str, Any]) -> str:
     version = (card.get("versions") or {}).get("datadam")
     made = f", with datadam {_plain(version)}" if version else ""
     return ", ".join(words) + made + "."
+
+
+def _merged(card: dict[str, Any]) -> list[str]:
+    """What a merged set was put together from."""
+    parts = card.get("merged") or []
+    told = [
+        f"- {plural(sum(part['counts']), 'image')} of {_plain(part['data']['name'])} by {_plain(part['method'])}"
+        for part in parts
+    ]
+    return ["Merged from:\n\n" + "\n".join(told)] if told else []
 
 
 def _origin(card: dict[str, Any]) -> str:
