@@ -97,14 +97,15 @@ def reproduce(table: Table, scale: Scale, out: Path, load: Callable[[str], RealD
             "format": FORMAT, "name": table.name, "scale": scale.name, "scale_words": scale.words, "title": table.title,
             "source": table.source, "spread": table.spread, "notes": list(table.notes), "rows": list(rows.values()),
             "skipped": skipped, "protocols": protocols, "command": how.command,
-            "hardware": machine.hardware(torch.device(device)), "versions": machine.versions(), "commit": machine.commit(), "created": machine.now(),
+            "hardware": machine.hardware(torch.device(device)), "versions": machine.versions(),
+            "commit": machine.commit(), "created": machine.now(),
         }  # fmt: skip
         write_json(folder / FILE, found)
         return found
 
     save()
     loaded: dict[str, RealData | str] = {}
-    for name, part in table.parts.items():
+    for name, part in (table.fewest() if scale.fewest else table).parts.items():
         if part.data not in loaded:
             loaded[part.data] = _loaded(part.data, scale, load)
         real = loaded[part.data]

@@ -23,7 +23,8 @@ class Scale:
     protocol's); `whole_epochs` on the whole set; `iterations` and `batch_real` of methods that learn (None: their presets');
     `nets`, what a name of a network stands for; `narrow`, which network stands for all that have no name there, presets' own
     included; `settings`, of a method by its name; `pool`, how many networks a pool has, and epochs of each; `part`, training and
-    test images of each class of MNIST that stand for every data set (None: the data themselves).
+    test images of each class of MNIST that stand for every data set (None: the data themselves); `fewest`, whether of each part
+    of a table only the fewest images per class are made.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scale:
     settings: Mapping[str, str] = field(default_factory=dict)
     pool: tuple[int, int] = (1000, 30)
     part: tuple[int, int] | None = None
+    fewest: bool = False
 
     def net(self, name: str) -> str:
         """The network that a name stands for, NET@AUGMENT too."""
@@ -77,12 +79,14 @@ SCALES = {
     "tiny": Scale(
         name="tiny",
         words="shows that the command works and says nothing of the published numbers: a few images of MNIST stand for all data, "
-        "networks are a few channels wide and trained for two epochs, other architectures are small ones of other kinds",
-        repeats=1, students=2, epochs=2, whole_epochs=1, iterations=2, batch_real=4, pool=(1, 1), part=(60, 10),
+        "of each part the fewest images per class; networks are a few channels wide and trained for two epochs, other "
+        "architectures are small ones of other kinds",
+        repeats=1, students=2, epochs=2, whole_epochs=1, iterations=2, batch_real=4, pool=(1, 1), part=(60, 10), fewest=True,
         nets={"convnet": "convnet3:width=4", "alexnet": "convnet2:width=4", "vgg11": "convnet1:width=4", "resnet18": "lenet",
               "mlp": "mlp:width=8"},
         narrow="convnet3:width=4",
-        settings={"mtt": "count=1:steps=2:expert_epochs=1:max_start=1", "pad": "count=1:steps=2:expert_epochs=1:max_start=1"},
+        settings={"mtt": "count=1:steps=2:expert_epochs=1:max_start=1",
+                  "pad": "count=1:steps=2:expert_epochs=1:first_max=0:max_start=1:batch=0"},
     ),
 }  # fmt: skip
 

@@ -106,17 +106,23 @@ class Table:
         }  # fmt: skip
         return replace(self, parts=parts)
 
+    def fewest(self) -> "Table":
+        """Of each part the fewest images per class."""
+        return replace(self, parts={name: _with_ipc(part, part.ipc[:1], whole=part.whole) for name, part in self.parts.items()})
+
     @property
     def names(self) -> list[str]:
         """What `only` may be asked for: "cifar10:ipc1", ..."""
         return list(dict.fromkeys(f"{part.data}:ipc{ipc}" for part in self.parts.values() for ipc in part.ipc))
 
 
-def _with_ipc(part: Part, ipc: tuple[int, ...]) -> Part:
-    """The same part with these images per class alone, and without the whole set."""
-    published = {row: tuple(part.printed(row, one, net) for one in ipc for net in part.nets) for row in part.published}
-    published.pop(WHOLE_SET, None)
-    return replace(part, ipc=ipc, published=published, whole=False)
+def _with_ipc(part: Part, ipc: tuple[int, ...], *, whole: bool = False) -> Part:
+    """The same part with these images per class alone, and with the whole set or without."""
+    published = {
+        row: numbers if row == WHOLE_SET else tuple(part.printed(row, one, net) for one in ipc for net in part.nets)
+        for row, numbers in part.published.items() if whole or row != WHOLE_SET
+    }  # fmt: skip
+    return replace(part, ipc=ipc, published=published, whole=whole)
 
 
 @cache
