@@ -42,6 +42,9 @@ COMMANDS = {
         "--net convnet3:width=16 --epochs 50 --iterations 50 --batch-real 32 --out continual",
     ),
 }
+SMALL = (
+    " This is a small run, of minutes, which shows the command more than an answer; `results/applications.py` has a larger one."
+)
 MADE = {"distill": "card.json"}  # what a finished step leaves, where the command does not go on by itself
 BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
 
@@ -54,9 +57,20 @@ def told(name: str, found: dict[str, Any]) -> str:
     machine = found["hardware"]
     made = f"`{found['command']}`, seed {found['seed']}, {machine['cpu']}, {plural(machine['cores'], 'core')}"
     version = found["versions"]
-    made += f", datadam {version['datadam']}, torch {version['torch']}."
+    made += f", datadam {version['datadam']}, torch {version['torch']}; seconds on a machine that may have had other work to do."
     note = f" {found['note']}" if found.get("note") else ""
-    return f"**Measured:** {PAGES[name].sentence(found)}{note}\n\n" + "\n".join(lines) + f"\n\nMade by {made}"
+    size = "" if _words(found["command"]) == _words(COMMANDS[name][-1]) else SMALL
+    return f"**Measured:** {PAGES[name].sentence(found)}{note}{size}\n\n" + "\n".join(lines) + f"\n\nMade by {made}"
+
+
+def _words(line: str) -> list[str]:
+    """The words of a command, but for folders and processes."""
+    words = shlex.split(line)
+    for option in ("--out", "--workers", "--root"):
+        if option in words:
+            place = words.index(option)
+            words = words[:place] + words[place + 2 :]
+    return [word.replace("runs/", "") for word in words]
 
 
 def page(name: str, found: dict[str, Any]) -> tuple[Path, str]:

@@ -7,7 +7,7 @@ import pytest
 from small import make_real
 
 from datadam import nets
-from datadam.applications.spaces import space_of, table_of
+from datadam.applications.spaces import DRAWN, space_of, table_of
 from datadam.data import RealData
 from datadam.errors import InvalidInput
 from datadam.nets.nasbench201 import cell_word
@@ -41,7 +41,8 @@ def test_a_draw_is_named_by_its_seed(cifar: RealData) -> None:
     first, again, other = (space_of("convnet720", cifar, 40, seed) for seed in (0, 0, 1))
     assert first == again != other
     assert len(set(first)) == 40
-    assert len(space_of("nasbench201", cifar)) == 100
+    assert len(space_of("nasbench201", cifar, 4)) == 4
+    assert DRAWN == 100  # of the benchmark's cells, where nobody says how many
     with pytest.raises(InvalidInput, match="count is 721, and convnet720 has 720"):
         space_of("convnet720", cifar, 721)
     with pytest.raises(InvalidInput, match="three networks are the fewest"):

@@ -205,6 +205,8 @@ def test_what_is_of_all_classes_is_not_spread(real, everything) -> None:
     for method, words in ((Rated(), "one rate of students for all classes"), (Stateful(), "a state of its own")):
         with pytest.raises(InvalidInput, match=words):
             datadam.begin(real, everything(method), spread=Spread(workers=1))
+    with pytest.raises(InvalidInput, match=r"length of all images together.*take optimizer=adam"):
+        datadam.begin(real, everything(Apart(), optimizer="lamb"), spread=Spread(workers=1))
 
 
 def test_a_damaged_tensor_is_refused_by_its_name(real, everything, tmp_path: Path) -> None:

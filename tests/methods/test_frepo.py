@@ -10,6 +10,7 @@ from torch import Tensor
 
 import datadam
 from datadam.distillation.loop import Distillation
+from datadam.distillation.presets import Sketch
 from datadam.errors import CannotDo, InvalidInput
 from datadam.methods import FRePo, online, ridge
 from datadam.nets import Network
@@ -139,5 +140,5 @@ def test_the_preset_is_the_released_script(real) -> None:
     assert ten.method == FRePo()
     assert ten.net == "auto:channels=doubled:norm=batch"
     assert (hundred.method, hundred.batch_real) == (FRePo(mirror=0), 10)
-    digits = datadam.preset("frepo", replace(real, name="mnist"), ipc=1)
+    digits = datadam.preset("frepo", Sketch("mnist", (1, 28, 28)), ipc=1)
     assert (digits.method, digits.zca) == (FRePo(mirror=0), "none")

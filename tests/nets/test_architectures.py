@@ -137,7 +137,7 @@ def test_couples_images_says_what_is_measured(spec: str) -> None:
     assert gap > 1e-6 if net.couples_images else gap < 1e-12
 
 
-@pytest.mark.parametrize("spec", sorted(nets.CATALOG))
+@pytest.mark.parametrize("spec", sorted(set(nets.CATALOG) - {"nasbench201"}))  # whose batch norm couples images
 def test_an_image_does_not_depend_on_its_place_in_the_batch(spec: str) -> None:
     net = nets.build(spec, shape=CIFAR, classes=3).double()
     x = images(3)

@@ -38,10 +38,10 @@ from datadam.rng import stream
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.joined import joined, of_classes
 from datadam.settings import refuse
+from datadam.training.needs import PASSES
 from datadam.where import Where
 
 FORMAT = "datadam-continual/1"
-PASSES = 3  # forward passes that a training step counts for an image
 Json = dict[str, Any]
 
 

@@ -34,6 +34,7 @@ from datadam.evaluation.statistics import spearman
 from datadam.rng import stream
 from datadam.sets.distilled import DistilledSet
 from datadam.settings import refuse
+from datadam.training.needs import PASSES
 from datadam.training.students import PRECISIONS
 
 FORMAT = "datadam-search/1"
@@ -41,7 +42,6 @@ HELD_OUT, TEST = "held out", "test"
 RANDOM, EARLY, WHOLE = "random", "early", "whole"
 MEASURED = 5000  # images held out that networks are ranked by, at most
 TOP = 0.2  # the best networks, of which rank correlation is told by itself
-PASSES = 3  # forward passes that a training step counts for an image
 Json = dict[str, Any]
 
 

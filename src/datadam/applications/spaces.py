@@ -5,7 +5,7 @@ max pooling alone, which makes 480 of them; with the average pooling of Zhao et 
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -146,9 +146,3 @@ def _share(text: str | None, path: Path, line: int) -> float:
     if not 0 <= share <= 1:
         raise InvalidInput(f"line {line} of {path} has {text!r} where an accuracy in percent is needed")
     return share
-
-
-def summary(networks: Sequence[str]) -> Mapping[str, int]:
-    """How many networks of each architecture there are."""
-    names = [spec.partition(":")[0] for spec in networks]
-    return {name: names.count(name) for name in dict.fromkeys(names)}

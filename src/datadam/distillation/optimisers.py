@@ -14,7 +14,7 @@ from datadam.methods.base import Group
 if TYPE_CHECKING:
     from datadam.distillation.recipe import Recipe
 
-SECOND = 0.999  # beta_2 of Adam and AdamW
+SECOND = 0.999  # beta_2 of Adam, AdamW and LAMB
 ADAMS = ("exp_avg", "exp_avg_sq")
 BUFFERS = {"sgd": ("momentum_buffer",), "adam": ADAMS, "adamw": ADAMS, "lamb": ADAMS}
 

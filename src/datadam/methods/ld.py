@@ -143,7 +143,7 @@ class LD(Method):
 
     def cost(self, size: Size) -> Cost:
         """A batch on the way and back, or forward and back; real images; the training; and the accuracy."""
-        share = min(1.0, self.inner_batch / (count := sum(size.synthetic)))
+        share = min(1.0, self.inner_batch / max(1, count := sum(size.synthetic)))
         through, real = (lookahead.FORWARD + lookahead.BACK, lookahead.REAL) if self.way == "lookahead" else (3, 1)
         cost = general(size, real=real, synthetic=share * (through + 3), each_class=QUERY, trains=True)
         maps = MAPS * min(count, self.inner_batch, count if size.couples else size.chunk) * sum(size.blocks)

@@ -1,11 +1,10 @@
 """DD as its authors released it (Wang et al., 2018)."""
 
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import Kind, of_each
 from datadam.distillation.recipe import Recipe
 from datadam.methods import DD
 
 REAL = 1024  # real images of an iteration, of all classes
-CLASSES = {"cifar100": 100, "tiny-imagenet": 200}  # of data whose names are known; all others have ten here
 ITERATIONS = 400 * 49  # 400 passes over 50 000 real images
 
 
@@ -18,6 +17,6 @@ def dd(real: Kind, ipc: int) -> Recipe:
     grey = real.shape[0] == 1
     return Recipe(
         method=DD(rate=0.02 if grey else 0.001, lr_rate=2e-4 if grey else 1e-5), ipc=ipc, net="lenet" if grey else "alexnet",
-        iterations=ITERATIONS, batch_real=max(1, REAL // CLASSES.get(real.name, 10)), lr_images=0.01, momentum=0.5,
+        iterations=ITERATIONS, batch_real=of_each(REAL, real), lr_images=0.01, momentum=0.5,
         optimizer="adam", start="noise", augment="none", normalisation="field", init="xavier", preset="dd",
     )  # fmt: skip

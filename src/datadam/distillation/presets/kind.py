@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 from datadam.augment.siamese import strategy_for
 
+CLASSES = {"cifar100": 100, "tiny-imagenet": 200}  # of data that released code knows; its others have ten
+
 
 class Kind(Protocol):
     """Anything with a name and a shape; `RealData` has both."""
@@ -32,6 +34,12 @@ class Sketch(NamedTuple):
 def strategy(real: Kind) -> str:
     """The Siamese augmentation of these data: all operations, but no mirror where that would be another class."""
     return strategy_for(real.name, flips=real.flips)
+
+
+def of_each(images: int, real: Kind) -> int:
+    """Real images of a class, where an iteration of released code draws so many of all: by the classes of the data it knows, and
+    else as of ten."""
+    return max(1, images // CLASSES.get(real.name, 10))
 
 
 def as_released(norm: str, real: Kind, net: str = "auto") -> str:

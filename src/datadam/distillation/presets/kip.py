@@ -1,11 +1,10 @@
 """KIP as its authors released it (Nguyen, Chen and Lee, ICLR 2021)."""
 
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import Kind, of_each
 from datadam.distillation.recipe import Recipe
 from datadam.methods import KIP
 
 REAL = 5000  # real images of an iteration, of all classes
-CLASSES = {"cifar100": 100, "tiny-imagenet": 200}  # of data whose names are known; all others have ten here
 
 
 def kip(real: Kind, ipc: int) -> Recipe:
@@ -16,6 +15,6 @@ def kip(real: Kind, ipc: int) -> Recipe:
     and students of 1 024 channels, CIFAR-10 ipc 1 / 10 / 50: 49.9 / 62.7 / 68.6 %; with students of 128: 29.8 / 46.1 / 53.2 %.
     """
     return Recipe(
-        method=KIP(), ipc=ipc, iterations=300, batch_real=max(1, REAL // CLASSES.get(real.name, 10)), lr_images=0.04,
+        method=KIP(), ipc=ipc, iterations=300, batch_real=of_each(REAL, real), lr_images=0.04,
         momentum=0.9, optimizer="adam", augment="none", preset="kip",
     )  # fmt: skip

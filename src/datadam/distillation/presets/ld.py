@@ -1,12 +1,11 @@
 """LD as its authors released it (Bohdal, Yang and Hospedales, 2020)."""
 
-from datadam.distillation.presets.kind import Kind
+from datadam.distillation.presets.kind import CLASSES, Kind, of_each
 from datadam.distillation.recipe import Recipe
 from datadam.methods import LD
 
 REAL = 1024  # real images of an iteration, of all classes
-CLASSES = {"cifar100": 100, "tiny-imagenet": 200}  # of data whose names are known; all others have ten here
-BATCH = {1: 10, 2: 10, 5: 25}  # of the synthetic images, for ten classes; above, 50
+BATCH = {1: 10, 2: 10, 5: 25}  # of the synthetic images, by ipc, for ten classes; above, 50
 ITERATIONS = 400 * 44  # 400 passes over 45 000 real images
 
 
@@ -15,10 +14,9 @@ def ld(real: Kind, ipc: int) -> Recipe:
 
     Published, ipc 1 / 10 / 50: MNIST 60.9 / 87.3 / 93.3 %, CIFAR-10 25.7 / 38.3 / 42.5 %, by LeNet and AlexNet without norm.
     """
-    classes = CLASSES.get(real.name, 10)
-    inner = BATCH.get(ipc, 50) if classes == 10 else 50 * classes // 50
+    inner = CLASSES.get(real.name) or BATCH.get(ipc, 50)
     return Recipe(
         method=LD(inner_batch=inner), ipc=ipc, net="lenet" if real.shape[0] == 1 else "alexnet", iterations=ITERATIONS,
-        batch_real=max(1, REAL // classes), lr_images=0.001, momentum=0.9, optimizer="adam", augment="none",
+        batch_real=of_each(REAL, real), lr_images=0.001, momentum=0.9, optimizer="adam", augment="none",
         normalisation="field", preset="ld",
     )  # fmt: skip

@@ -15,6 +15,8 @@ def require_separable(recipe: Recipe, real: RealData) -> None:
     method, alone = recipe.method, "leave out --workers, --shards and --engine"
     if method.chooses:
         raise InvalidInput(f"{method.name} chooses real images and learns nothing, so there is nothing to spread; {alone}")
+    if method.samples:
+        raise InvalidInput(f"{method.name} trains one generator for all classes, so there is nothing to spread; {alone}")
     if not method.separable:
         raise InvalidInput(
             f"{method.name} looks at all classes together, so they cannot be spread over workers; {alone}, or spread what judges "
@@ -28,6 +30,11 @@ def require_separable(recipe: Recipe, real: RealData) -> None:
     if any(group.clip is not None for group in method.groups(recipe.group)):
         raise InvalidInput(
             f"{method.name} cuts the gradient of all classes together to a norm, so these cannot be spread over workers; {alone}"
+        )
+    if any(group.rule == "lamb" for group in method.groups(recipe.group)):
+        raise InvalidInput(
+            "LAMB goes by the length of all images together, so classes cannot be spread over workers; take optimizer=adam, "
+            f"or {alone}"
         )
     if "rate" in method.learns:
         raise InvalidInput(
