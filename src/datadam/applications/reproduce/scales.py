@@ -68,13 +68,15 @@ def _bracketed(net: str) -> str:
 
 
 AUTO = {"convnet": "auto"}
+GENERATORS = ("dcvae", "cgan", "biggan", "gmmn")
 SCALES = {
     "full": Scale(name="full", words="as published but for what the notes say", repeats=5, students=None, nets=AUTO),
     "small": Scale(
         name="small",
         words="smaller than published: one set of three students, ConvNets of width 64, 1 000 iterations of 64 real images",
         repeats=1, students=3, whole_epochs=20, iterations=1000, batch_real=64, pool=(10, 10),
-        nets={"convnet": "auto:width=64"}, settings={"mtt": "count=10", "pad": "count=10"},
+        nets={"convnet": "auto:width=64"},
+        settings={"mtt": "count=10", "pad": "count=10"} | dict.fromkeys(GENERATORS, "epochs=20"),
     ),
     "tiny": Scale(
         name="tiny",
@@ -85,8 +87,11 @@ SCALES = {
         nets={"convnet": "convnet3:width=4", "alexnet": "convnet2:width=4", "vgg11": "convnet1:width=4", "resnet18": "lenet",
               "mlp": "mlp:width=8"},
         narrow="convnet3:width=4",
-        settings={"mtt": "count=1:steps=2:expert_epochs=1:max_start=1",
-                  "pad": "count=1:steps=2:expert_epochs=1:first_max=0:max_start=1:batch=0"},
+        settings={
+            "mtt": "count=1:steps=2:expert_epochs=1:max_start=1",
+            "pad": "count=1:steps=2:expert_epochs=1:first_max=0:max_start=1:batch=0",
+            **dict.fromkeys(GENERATORS, "epochs=1:width=4:noise=4"),
+        },
     ),
 }  # fmt: skip
 

@@ -39,7 +39,6 @@ NOT_AVAILABLE: dict[str, str] = {
     "figure14": "the points of table8: the page of datadam search shows them",
     "figure15": "the points of table12: the page of datadam search shows them",
     "course2": "settings and no results: they are the presets course-mnist and course-mhist",
-    "course7": "accuracy by size: datadam lossless makes it, and is not yet put beside the published numbers",
 }
 """What is asked for by name and is not made here, and why."""
 
