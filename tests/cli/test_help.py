@@ -30,7 +30,7 @@ def test_help_lists_the_verbs_in_order_each_with_the_first_line_of_its_docstring
     told = {name: words.strip() for name, words in rows}
     assert list(told) == [
         "distill", "watch", "evaluate", "baseline", "compare", "train", "pretrain", "experts", "relabel", "search", "lossless",
-        "continual", "audit", "report",
+        "continual", "reproduce", "audit", "report",
         "export", "import", "show", "list",
     ]  # fmt: skip
     assert told == {name: (inspect.getdoc(verb) or "").splitlines()[0] for name, verb in VERBS.items()}

@@ -24,6 +24,7 @@ from datadam.cli.merge import merge
 from datadam.cli.pretrain import pretrain
 from datadam.cli.relabel import relabel
 from datadam.cli.report import report
+from datadam.cli.reproduce import reproduce
 from datadam.cli.screen import complain
 from datadam.cli.search import search
 from datadam.cli.show import list_names, show
@@ -51,7 +52,7 @@ app = App(
 VERBS: dict[str, Callable[..., None]] = {
     "distill": distill, "watch": watch, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train,
     "pretrain": pretrain, "experts": experts, "relabel": relabel, "merge": merge,
-    "search": search, "lossless": lossless, "continual": continual,
+    "search": search, "lossless": lossless, "continual": continual, "reproduce": reproduce,
     "audit": audit, "report": report, "export": export, "import": import_, "show": show, "list": list_names,
 }  # fmt: skip
 for place, (name, verb) in enumerate(VERBS.items()):

@@ -98,7 +98,7 @@ def compare(
         raise InvalidInput(*faults)
     real = reading.load(data, **data_limit(limit))
     try:
-        with _shown() as progress:
+        with grid_progress() as progress:
             made = run(
                 real, words, ipc=counts, nets=nets, repeats=repeats, iterations=iterations, batch_real=batch_real,
                 precision=precision, net=net, normalisation=normalisation, zca=zca, protocol=rule, students=each, whole=whole,
@@ -135,7 +135,7 @@ def numbers(text: str, name: str) -> list[int]:
 
 
 @contextmanager
-def _shown() -> "Iterator[Callable[[GridProgress], None]]":
+def grid_progress() -> "Iterator[Callable[[GridProgress], None]]":
     """The whole grid as one bar, which knows the time left by what the parts took; remarks on lines of their own."""
     import time
 
