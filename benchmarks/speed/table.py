@@ -116,6 +116,17 @@ def students(result: dict[str, Any]) -> str:
     return "\n\n".join([rows(head, body), f"{result['shape']}.", made(result)])
 
 
+def builds(result: dict[str, Any]) -> str:
+    """This build beside an earlier one."""
+    body = [
+        [name, seconds(case["then"]["seconds"]), seconds(case["now"]["seconds"]), f"{case['times_as_fast']:.2f}",
+         f"{case['then']['peak_mb_above_imports']:.0f}", f"{case['now']['peak_mb_above_imports']:.0f}"]
+        for name, case in result["cases"].items() if "left_out" not in case
+    ]  # fmt: skip
+    head = ["work", f"seconds at {result['then']}", "seconds now", "times as fast", "peak then, MB", "peak now, MB"]
+    return "\n\n".join([rows(head, body), made(result)])
+
+
 def precision(result: dict[str, Any]) -> str:
     """Cosines of gradients."""
     body = [
@@ -136,6 +147,7 @@ PARTS = {
     "memory": ("speed.json", memory),
     "start": ("speed.json", start),
     "students": ("students.json", students),
+    "builds": ("builds.json", builds),
     "precision": ("precision.json", precision),
 }
 

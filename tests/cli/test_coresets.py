@@ -52,7 +52,7 @@ def test_seconds_and_memory_of_a_choice_are_told_before_it(cli, pictures: Path, 
     options = ("--ipc", 2, "--method", "herding", "--net", "convnet1:width=4", "--set", "epochs=10")
     outcome = cli("distill", pictures, *options, "--out", tmp_path / "run")
     assert outcome.code == 0
-    told = r"this takes about 9 s here and about 50\d\u202fMB of memory, if they are not there yet; --set epochs=N shortens it"
+    told = r"this takes about 9 s here and about 50\d\u202fMB of memory, if it is not there yet; --set epochs=N shortens it"
     assert re.search(told, outcome.err)  # (3 * 10 + 1) passes of 30 images, 100 a second
 
 

@@ -7,6 +7,7 @@ import pytest
 from cli.conftest import QUICK, TINY
 
 from datadam import methods, nets
+from datadam.cli.config import AT_ONCE
 from datadam.data.catalog import CATALOG as DATA
 from datadam.distillation import presets, start
 from datadam.evaluation import protocols
@@ -76,11 +77,13 @@ def test_show_tells_every_setting_of_a_preset_as_it_would_run(cli, preset: str, 
     recipe = presets.preset(preset, presets.Sketch(data, DATA[data].shape), ipc=60)
     assert told["method"] == recipe.method.name
     assert told["net"].split()[0] == recipe.net
-    if recipe.method.family != "coreset":
+    if not recipe.method.at_once:
         settings = {name: value for name, value in told.items() if name != "method"}
         assert set(settings) == set(recipe.to_card()) - {"method", "ipc", "preset"} | set(recipe.method.settings())
         plain = {name: value.split(" (")[0] for name, value in settings.items()}
         assert recipe.change(plain) == recipe  # each is shown as one would write it
+    elif recipe.method.samples:
+        assert set(told) == {"method", *recipe.method.settings(), *AT_ONCE, "precision"}
     assert cli("show", preset, "--data", data, "--ipc", 60, "--json").json == json.loads(json.dumps(recipe.to_card()))
 
 

@@ -5,7 +5,7 @@ What a method computes is the matter of its own test.
 
 import pytest
 
-from datadam.methods import CAFE, CALM, DATM, DD, KIP, LD, MTT, PAD, Forgetting, FRePo, Method
+from datadam.methods import CAFE, CALM, CGAN, DATM, DCVAE, DD, GMMN, KIP, LD, MTT, PAD, BigGAN, Forgetting, FRePo, Method
 from datadam.methods.catalog import CATALOG
 from datadam.testing import PARTS, Candidate
 
@@ -27,9 +27,13 @@ RATES = {
 FOLLOWS = {"steps": 3, "expert_epochs": 2, "max_start": 2, "count": 3, "lr_rate": 1e-6}
 SOFT = FOLLOWS | {"first_max": 1, "widens_by": 2, "epochs": 3, "lr_labels": 20.0, "threshold": 1e9}
 QUICK: dict[str, Method] = {
+    "biggan": BigGAN(epochs=1, batch=9, width=4, noise=4),
     "cafe": CAFE(most_epochs=3),
     "calm": CALM(count=3, epochs=20),
+    "cgan": CGAN(epochs=1, batch=9, width=4, noise=4),
+    "dcvae": DCVAE(epochs=1, batch=9, width=4, noise=4),
     "forgetting": Forgetting(epochs=2),
+    "gmmn": GMMN(epochs=1, batch=9, width=32, noise=4),
     "mtt": MTT(**FOLLOWS),
     "datm": DATM(**SOFT),
     "pad": PAD(**SOFT, share=0.34, curriculum="none"),

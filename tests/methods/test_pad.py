@@ -88,7 +88,7 @@ def test_its_own_experts_have_a_curriculum_and_flat_minima(real: RealData, recip
     monkeypatch.setenv("DATADAM_CACHE", str(tmp_path))
     needs = PAD(**SMALL).needs
     assert (needs.flat, needs.curriculum) == (Flat(), Curriculum(by="el2n"))
-    assert PAD(**SMALL, curriculum="none", optimizer="sgd").needs == DATM(**SMALL, optimizer="sgd").needs
+    assert PAD(**SMALL, curriculum="none", expert_optimizer="sgd").needs == DATM(**SMALL, expert_optimizer="sgd").needs
     asked = replace(recipe("pad", ipc=1, lr_images=1.0, zca="none", start="real"), method=PAD(**SMALL, curriculum="grand"))
     experts = datadam.begin(real, asked).draws.given  # type: ignore[attr-defined]
     assert isinstance(experts, Experts)

@@ -11,7 +11,7 @@ from torch import Tensor
 import datadam
 from datadam.data import RealData
 from datadam.errors import ExamFailed, InvalidInput
-from datadam.methods import Cost, FeatureMatching, Group, Method, Random, Size, State
+from datadam.methods import GMMN, Cost, FeatureMatching, Group, Method, Random, Size, State
 from datadam.methods.base import Parts
 from datadam.methods.catalog import CATALOG
 from datadam.methods.coresets.base import Coreset
@@ -120,6 +120,20 @@ class Anywhere(Coreset):
         return [torch.arange(ipc) for _ in insight.real.classes]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Repeats(GMMN):
+    """Samples that are one image, whatever the noise."""
+
+    epochs: int = 1
+    batch: int = 9
+    width: int = 8
+
+    name: ClassVar[str] = "repeats"
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.zeros(count, self.noise)
+
+
 FLAWED = [
     (Careless, "describes itself", "strength may be NaN"),
     (Still, "lowers its loss on held-out networks", "at the end and"),
@@ -136,6 +150,7 @@ FLAWED = [
     (Remembers, "goes on after an error", "after an error it ends with other images"),
     (Cheap, "costs what it says", "forward passes, and its cost says 3"),
     (Anywhere, "chooses real images of the right class", "is none of its real images"),
+    (Repeats, "samples images of each class", "two samples of a class are the same"),
 ]
 
 

@@ -28,8 +28,8 @@ KINDS: dict[str, tuple[type, ...]] = {
 SETTINGS = ("iterations", "batch_real", "net", "start", "seed", "precision", "normalisation", "zca")
 """Settings of a recipe that are options of their own; the others go by --set."""
 
-CORESET = ("net", "seed", "normalisation", "zca", "protocol", "decoder")
-"""The settings that mean something to a method that learns nothing."""
+AT_ONCE = ("net", "seed", "normalisation", "zca", "protocol", "decoder")
+"""The settings that mean something to a method whose images are there at once."""
 
 
 def merge(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
@@ -84,8 +84,10 @@ def recipe_for(asked: dict[str, Any], real: "Kind") -> "Recipe":
         own = "official" if recipe is not None and recipe.preset == "official" else "kornia"
         settings["zca"] = own if settings["zca"] else "none"
     if recipe is not None:
-        if recipe.method.family == "coreset" and (wrong := sorted((_fields(recipe) - set(CORESET)) & set(settings))):
-            faults.append(f"{recipe.method.name} chooses real images and learns nothing; leave out {', '.join(wrong)}")
+        known = {f.name for f in fields(recipe.method)} | set(AT_ONCE) | ({"precision"} if recipe.method.samples else set())
+        if recipe.method.at_once and (wrong := sorted((_fields(recipe) - known) & set(settings))):
+            does = "samples a generator" if recipe.method.samples else "chooses real images and learns nothing"
+            faults.append(f"{recipe.method.name} {does}; leave out {', '.join(wrong)}")
         with noting(faults):
             recipe = recipe.change(settings)
     with noting(faults):

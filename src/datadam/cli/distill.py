@@ -178,6 +178,9 @@ def _ask(
     told = forecast(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
     seconds = min(repeats * told.seconds / workers, most or math.inf)
     if seconds > LONG and not agreed(f"this takes about {duration(seconds)} here. Begin?"):
+        if recipe.method.at_once:
+            smaller = ", and a smaller --set width=N" if recipe.method.samples else ""
+            raise RunFailed(f"nothing was begun. --set epochs=N shortens it{smaller}; --yes begins without asking")
         raise RunFailed(
             "nothing was begun. --iterations and --batch-real shorten it, such as --iterations 300 --batch-real 64; a narrower "
             "--net, such as convnet3:width=32, does too; --time-limit ends it with what there is; --yes begins without asking"
@@ -205,20 +208,22 @@ def _choosing(
     from datadam import nets
     from datadam.cli.screen import bar, duration, say
     from datadam.distillation.begin import check
-    from datadam.wording import size
+    from datadam.wording import plural, size
 
     epochs, needs = recipe.method.training_epochs, recipe.method.needs
     if needs.training:
         what = f"matches in {needs.count} networks on their way through {needs.training.epochs} epochs of the training set"
+    elif recipe.method.samples:
+        what = f"samples a generator that is trained for {plural(epochs, 'epoch')} on the whole training set"
     elif epochs:
-        what = f"chooses by what networks learn in {epochs} epochs on the whole training set"
+        what = f"chooses by what networks learn in {plural(epochs, 'epoch')} on the whole training set"
     else:
         return contextlib.nullcontext()
-    say(f"{recipe.method.name} {what}; they are trained first, unless an earlier run has left them in the cache")
+    say(f"{recipe.method.name} {what}; that comes first, unless an earlier run has left it in the cache")
     told = check(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
     if told.seconds > TELL:
         words = f"about {duration(told.seconds)} here and about {size(told.whole)} of memory"
-        say(f"this takes {words}, if they are not there yet; --set epochs=N shortens it")
+        say(f"this takes {words}, if it is not there yet; --set epochs=N shortens it")
     return bar(recipe.method.name)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 What = Literal["data", "methods", "presets", "nets", "starts", "decoders", "protocols", "formats"]
 EXAMPLE = "cifar10"  # the data for which a preset is shown unless told otherwise
 EXAMPLE_IPC = 10
-ORIGIN = {"distilled": "distilled", "coreset": "chosen", "imported": "imported"}
+ORIGIN = {"distilled": "distilled", "coreset": "chosen", "generated": "sampled from a generator", "imported": "imported"}
 WIDTH = 100  # letters of a line about a method
 
 
@@ -131,9 +131,9 @@ def _cost(name: str, method: "type[Method]") -> dict[str, Any]:
     from datadam.distillation.presets import FOR_METHOD, Sketch, preset
     from datadam.methods.cost import Size
 
-    if method.chooses:
-        epochs = method().training_epochs
-        words = f"{epochs} epochs of training on the whole real set, before the choice" if epochs else "none"
+    if method.chooses or method.samples:
+        epochs, before = method().training_epochs, "the choice" if method.chooses else "samples are taken"
+        words = f"{epochs} epochs of training on the whole real set, before {before}" if epochs else "none"
         return {"epochs_on_real": epochs, "passes": None, "cost": words}
 
     def passes_of(size: Size) -> float:
@@ -156,7 +156,9 @@ def _sources(citation: str) -> str:
     """BibTeX entries in a few words: Zhao and Bilen, WACV 2023; "" without one."""
     found = []
     for entry in re.split(r"^@", citation, flags=re.MULTILINE)[1:]:
-        authors, place, year = (re.search(rf"{key}=\{{(.*?)\}}", entry, re.DOTALL) for key in ("author", "booktitle", "year"))
+        authors, place, year = (
+            re.search(rf"{key}=\{{(.*?)\}}", entry, re.DOTALL) for key in ("author", "(?:booktitle|journal)", "year")
+        )
         if authors and place and year:
             names = [one.split(",")[0].strip() for one in re.split(r"\s+and\s+", authors[1])]
             who = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
@@ -215,11 +217,13 @@ def _preset(name: str, data: str, ipc: int) -> tuple[str, Any]:
 def _settings(recipe: "Recipe", shape: tuple[int, int, int]) -> list[tuple[str, Any]]:
     """The method with its settings, then those of the recipe that mean something to it."""
     from datadam import nets
-    from datadam.cli.config import CORESET
+    from datadam.cli.config import AT_ONCE
 
     card = recipe.to_card()
     method = card.pop("method")
-    left = set(CORESET) if recipe.method.family == "coreset" else set(card) - {"ipc", "preset"}
+    left = set(card) - {"ipc", "preset"}
+    if recipe.method.at_once:
+        left = {*AT_ONCE, *(("precision",) if recipe.method.samples else ())}
     card = {key: value for key, value in card.items() if key in left}
     if card["net"].startswith("auto"):
         card["net"] += f" ({nets.canonical(card['net'], shape)})"

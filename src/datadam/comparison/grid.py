@@ -238,7 +238,7 @@ def recipe_of(one: Variant, real: RealData, ipc: int, settings: dict[str, Any]) 
     if settings["zca"] is not None:
         own = "official" if recipe.preset == "official" else "kornia"
         given["zca"] = own if settings["zca"] else "none"
-    if not recipe.method.chooses:
+    if not recipe.method.at_once:
         given |= {name: settings[name] for name in ("iterations", "batch_real", "precision") if settings[name] is not None}
     recipe = changed(recipe, one, given)
     return replace(recipe, net=nets.canonical(recipe.net, real.shape))

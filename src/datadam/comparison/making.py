@@ -221,7 +221,7 @@ class Making:
         recipe, folder = row.of_repeat(part.repeat), self.store.run(row.folder, part.repeat)
         if not machine.forget_peak() and len(self.results.cards):
             self.results.remarks.append("peak memory may hold that of runs made before in the same process")
-        learns = not recipe.method.chooses
+        learns = not recipe.method.at_once
         if learns and self.store.state(folder, recipe):  # a choice is made anew, by what the cache holds
             run = resume(folder, self.real, device=self.where.device)
         else:

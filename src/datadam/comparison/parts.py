@@ -77,7 +77,7 @@ def parts_of(grid: Grid, real: RealData, device: str) -> list[Piece]:
 def _making(row: MethodRow, i: int, r: int, word: str, real: RealData, device: str) -> Piece:
     recipe, foreseen, train = row.of_repeat(r), row.forecast, len(real.train)
     if not recipe.method.chooses:
-        units = 1.0 if foreseen is None else foreseen.flops * max(1, recipe.iterations)
+        units = 1.0 if foreseen is None or recipe.method.samples else foreseen.flops * max(1, recipe.iterations)
         seconds = foreseen.seconds if foreseen else 0.0
         return Piece("make", i, r, -1, word, ("make", row.variant.word), units, seconds or None)
     rate, a_pass = (foreseen.rate, foreseen.a_pass) if foreseen else (0.0, 0.0)
@@ -136,4 +136,6 @@ def long_words(row: MethodRow, part: Piece, seconds: float) -> str:
     cure = "--iterations shortens it"
     if part.behind:
         cure = "most of it trains networks to choose by, unless the cache holds them; fewer epochs shorten it"
+    if row.recipe and row.recipe.method.samples:
+        cure = "it trains the generator, unless the cache holds it; fewer epochs, or a smaller width, shorten it"
     return f"{row.variant.word}, ipc {row.ipc}: about {duration(seconds)}{memory} a set; {cure}"

@@ -150,7 +150,7 @@ def assemble(
 def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
     row = grid.rows[i]
     recipe, cards = row.recipe, {r: card for (j, r), card in results.cards.items() if j == i}
-    learns = recipe is not None and not recipe.method.chooses
+    learns = recipe is not None and not recipe.method.at_once
     keys = ("digest", "seconds", "peak_memory_mb", "moved", "warnings", "hardware", "versions", "commit", "created")
     return {
         "method": row.variant.word, "ipc": row.ipc, "images": row.ipc * len(real.classes),

@@ -25,7 +25,7 @@ from datadam.settings import refuse
 FOR_ALL = ("ipc", "seed", "protocol", "method", "preset")
 """What no single method of a comparison may set."""
 OF_CORESETS = ("net", "normalisation", "zca", "decoder")
-"""The settings of a recipe that mean something to a method that learns nothing."""
+"""The settings of a recipe that mean something to a method whose images are there at once."""
 LONGEST = 80  # letters of a folder's name
 
 
@@ -126,10 +126,12 @@ def changed(recipe: Recipe, variant: Variant, settings: dict[str, Any]) -> Recip
         for name, value in own.items()
         if name in options - known
     ]
-    if recipe.method.chooses:
-        wrong = sorted(set(own) & {f.name for f in fields(recipe)} - set(OF_CORESETS))
+    if recipe.method.at_once:
+        meant = {*OF_CORESETS, *(("precision",) if recipe.method.samples else ())}
+        wrong = sorted(set(own) & {f.name for f in fields(recipe)} - meant)
         if wrong:
-            faults.append(f"{variant.word!r} chooses real images and learns nothing; leave out {', '.join(wrong)}")
+            does = "samples a generator" if recipe.method.samples else "chooses real images and learns nothing"
+            faults.append(f"{variant.word!r} {does}; leave out {', '.join(wrong)}")
     if own.get("start", "real") not in STARTS:
         cure = "A comparison starts from nothing that an earlier run has left; datadam distill --start RUN does."
         faults += UnknownName("start", own["start"], STARTS, cure).faults

@@ -26,7 +26,7 @@ from datadam.distillation.run import Run, spread_of
 from datadam.distillation.setup import Frame
 from datadam.distillation.shards.fit import require_separable
 from datadam.distillation.shards.run import Sharded, records_of
-from datadam.distillation.start import ASKING, check_ipc, encoded, first_images
+from datadam.distillation.start import ASKING, check_ipc, encoded, first_images, sampled
 from datadam.errors import InvalidInput
 from datadam.files.lock import alone_in
 from datadam.files.whole import require_writable
@@ -37,6 +37,7 @@ from datadam.sets.decoders import decoder_named
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
 from datadam.training.experts import Experts
+from datadam.training.generators import Workshop
 from datadam.training.insight import Insight, Progress
 from datadam.training.needs import trained_seconds
 from datadam.training.pool import RANDOM
@@ -98,7 +99,8 @@ def begin(
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
     frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
-    decoder, seconds, facts = decoder_named(recipe.decoder), 0.0, {}
+    decoder, seconds = decoder_named(recipe.decoder), 0.0
+    facts: dict[str, Any] = {}
     began = time.monotonic()
     if isinstance(insight := supply.given, Insight):
         chosen = recipe.method.choose(insight, recipe.ipc * decoder.each)
@@ -106,6 +108,10 @@ def begin(
         start = encoded(real, torch.cat(chosen), decoder).to(dtype)
         seconds = time.monotonic() - began + insight.past  # choosing is all its work, also where an earlier run had trained
         facts = {"behind": [one._asdict() for one in insight.met]} if insight.met else {}
+    elif isinstance(workshop := supply.given, Workshop):
+        start = sampled(workshop, recipe, decoder).to(dtype)
+        seconds = time.monotonic() - began + workshop.past
+        facts = {"behind": [one._asdict() for one in workshop.met], "networks": workshop.sizes}
     else:
         trained = []
         if recipe.start in ASKING and supply.bucket:
@@ -153,7 +159,11 @@ def check(
 
 def _check_start(real: RealData, recipe: Recipe, earlier: Tensor | None) -> None:
     """Raise `InvalidInput` unless the data can give the first images."""
-    if recipe.method.chooses:
+    if recipe.method.samples and earlier is not None:
+        raise InvalidInput(f"{recipe.method.name} samples a generator; it cannot start from images of an earlier run")
+    if recipe.method.samples:
+        decoder_named(recipe.decoder).require_fit(real.shape)
+    elif recipe.method.chooses:
         decoder_named(recipe.decoder).require_fit(real.shape)
         require_members(real, recipe.ipc, recipe.each)
         if earlier is not None:

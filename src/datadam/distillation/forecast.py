@@ -110,14 +110,14 @@ def forecast(
     needed = max(needed, fitting if memory_limit is not None else 0)
     limit = machine.available_memory(device) if memory_limit is None else memory_limit
     kept = ""
-    if method.draws_real and not method.chooses and precision != "float64":
+    if method.draws_real and not method.at_once and precision != "float64":
         kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(drawn), limit - needed)
     if kept:
         needed += kept_bytes(real, kept)
     whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
     if needed > limit:
         cure = cost.cure or ("use instance norm (norm=instance)" if couples and method.streams else "lower ipc")
-        if not method.chooses:
+        if not method.at_once:
             cure += f", lower --batch-real (now {recipe.batch_real})"
             cure += f", use fewer --workers (now {workers})" if workers else ""
         another = f"raise --memory-limit ({smallest_limit(int(whole), real, 1 + SENT * bool(workers))} is the smallest that does)"
@@ -132,7 +132,7 @@ def forecast(
         missing = "Triton or C" if on_gpu else "C++"
         notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
     seconds = rate = 0.0
-    in_all = recipe.iterations * (passes + operations / a_pass) + cost.before
+    in_all = recipe.iterations * (passes + operations / a_pass) + cost.before + cost.operations_before / a_pass
     in_all += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)

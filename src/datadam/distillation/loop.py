@@ -63,7 +63,7 @@ def supply_of(real: RealData, recipe: Recipe, device: str = "cpu", progress: Pro
     if given is None:
         given = prepare(
             needs, real, net=recipe.net, seed=recipe.seed, device=device, progress=progress,
-            precision="bfloat16" if recipe.precision == "bfloat16" else "float32",
+            precision=recipe.precision if recipe.precision == "bfloat16" or recipe.method.samples else "float32",
         )  # fmt: skip
     return Supply(len(real.classes), given if isinstance(given, Bucket) else None, given)
 

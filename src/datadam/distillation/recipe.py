@@ -165,10 +165,11 @@ class Recipe:
             "raise iterations_per_network, or say network_when=drawn",
             faults,
         )
-        if self.method.chooses:
+        if self.method.at_once:
+            does = "samples a generator" if self.method.samples else "chooses real images"
             require(
                 self.iterations == 0 and self.start == "real",
-                f"{self.method.name} chooses real images and learns nothing: it needs iterations=0 and start='real'",
+                f"{self.method.name} {does} and learns nothing on the way: it needs iterations=0 and start='real'",
                 unfit,
             )
         refuse(faults, unfit)

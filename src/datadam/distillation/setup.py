@@ -49,7 +49,7 @@ class Frame:
         method = self.recipe.method
         card = {
             "format": FORMAT,
-            "kind": "coreset" if method.chooses else "distilled",
+            "kind": "coreset" if method.chooses else "generated" if method.samples else "distilled",
             **self.to_card(),
             **measured,
             "hardware": machine.hardware(device),

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from datadam.data import RealData
 from datadam.data.real import require_members
+from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput, UnknownName
 from datadam.machine import images_at_once
 from datadam.methods.coresets import kcenter, kmeans, random
 from datadam.nets import Network
 from datadam.rng import stream
 from datadam.sets.decoders import PLAIN, Decoder
+from datadam.training.generators import Workshop
 from datadam.training.insight import Insight
 
 STARTS = {
@@ -76,6 +78,18 @@ def encoded(real: RealData, chosen: Tensor, decoder: Decoder) -> Tensor:
     for piece, rows in zip(images.split(size), chosen.split(size * decoder.each), strict=True):
         piece.copy_(decoder.encode(real.images(rows)))
     return images
+
+
+def sampled(workshop: Workshop, recipe: Recipe, decoder: Decoder) -> Tensor:
+    """Samples of the generator that a method trains, as they are stored, in network space: [K*N, C, H, W], float32."""
+    real, method = workshop.real, recipe.method
+    state, images = method.train(workshop), []
+    assert state is not None
+    for k, name in enumerate(real.classes):
+        made = method.sample(state, k, recipe.ipc * decoder.each, stream(recipe.seed, "sample", name))
+        assert made is not None
+        images.append(decoder.encode(real.transform.to_network(made)))
+    return torch.cat(images)
 
 
 def _chosen(insight: Insight, ipc: int, start: str) -> list[Tensor]:

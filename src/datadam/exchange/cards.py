@@ -160,7 +160,8 @@ def _numbers(target: Transform | None) -> str:
 
 
 def _verb(card: dict[str, Any]) -> str:
-    return {"coreset": "chosen", "distilled": "distilled"}.get(card["kind"], "made by others,")
+    verbs = {"coreset": "chosen", "distilled": "distilled", "generated": "sampled from a generator"}
+    return verbs.get(card["kind"], "made by others,")
 
 
 def _plain(text: object) -> str:

@@ -19,6 +19,11 @@ from datadam.methods.dd import DD
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
 from datadam.methods.frepo import FRePo
+from datadam.methods.generators.base import Generator
+from datadam.methods.generators.biggan import BigGAN
+from datadam.methods.generators.cgan import CGAN
+from datadam.methods.generators.dcvae import DCVAE
+from datadam.methods.generators.gmmn import GMMN
 from datadam.methods.kip import KIP
 from datadam.methods.ld import LD
 from datadam.methods.mtt import MTT
@@ -29,22 +34,27 @@ __all__ = [
     "CAFE",
     "CALM",
     "CATALOG",
+    "CGAN",
     "DATM",
     "DC",
+    "DCVAE",
     "DD",
     "DM",
     "DSA",
     "EL2N",
+    "GMMN",
     "KIP",
     "LD",
     "MTT",
     "PAD",
+    "BigGAN",
     "Coreset",
     "Cost",
     "DataDAM",
     "FRePo",
     "FeatureMatching",
     "Forgetting",
+    "Generator",
     "GraNd",
     "Group",
     "Herding",

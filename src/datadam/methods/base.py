@@ -19,6 +19,7 @@ from datadam.methods.gradient import Gradient, differentiate
 from datadam.methods.matching import Engine
 from datadam.nets import Features
 from datadam.sets.synthetic import SyntheticSet
+from datadam.training.generators import Workshop
 from datadam.training.insight import TRAINING, Insight, Requirement
 from datadam.training.needs import Needs
 
@@ -54,9 +55,9 @@ class Method:
     image than its pixels; `trains_networks`, whether it decides itself when its networks train, so that a recipe must not;
     `real_gradient`, whether gradients are taken on the real side, for which bfloat16 is too coarse; `streams`, whether real
     images need no gradient, so that they go through compiled code in pieces of any size; `draws_real`, whether its iterations
-    look at real images; `chooses`, whether it chooses real images and so has no iterations; `looks`, forward passes of each real
-    image that every choice makes anew; `compiles`, whether its own code can run compiled; `augments_each`, whether each synthetic
-    image has an augmentation of its own, by its place in a batch.
+    look at real images; `chooses`, whether it chooses real images; `samples`, whether it trains a generator and samples it;
+    `looks`, forward passes of each real image that every choice makes anew; `compiles`, whether its own code can run compiled;
+    `augments_each`, whether each synthetic image has an augmentation of its own, by its place in a batch.
     """
 
     name: ClassVar[str]
@@ -71,9 +72,15 @@ class Method:
     streams: ClassVar[bool] = False
     draws_real: ClassVar[bool] = True
     chooses: ClassVar[bool] = False
+    samples: ClassVar[bool] = False
     looks: ClassVar[float] = 0.0
     compiles: ClassVar[bool] = False
     augments_each: ClassVar[bool] = False
+
+    @property
+    def at_once(self) -> bool:
+        """Whether its images are there before the first iteration, so that a run has none."""
+        return self.chooses or self.samples
 
     @property
     def behind(self) -> tuple[Requirement, ...]:
@@ -144,8 +151,12 @@ class Method:
         """Training indices [ipc] of each class, of a method that chooses real images; None of all others."""
         return None
 
+    def train(self, workshop: Workshop) -> State | None:
+        """The state from which `sample` draws, of a method that trains a generator; None of all others."""
+        return None
+
     def sample(self, state: State, k: int, count: int, generator: torch.Generator) -> Tensor | None:
-        """`count` images of class k, of a method that trains a generator; None of all others."""
+        """`count` images of class k in true colours [count, C, H, W], of a method that trains a generator; None of all others."""
         return None
 
     def remark(self, features: Features) -> str:

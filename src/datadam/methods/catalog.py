@@ -18,6 +18,10 @@ from datadam.methods.dd import DD
 from datadam.methods.dm import DM
 from datadam.methods.dsa import DSA
 from datadam.methods.frepo import FRePo
+from datadam.methods.generators.biggan import BigGAN
+from datadam.methods.generators.cgan import CGAN
+from datadam.methods.generators.dcvae import DCVAE
+from datadam.methods.generators.gmmn import GMMN
 from datadam.methods.kip import KIP
 from datadam.methods.ld import LD
 from datadam.methods.mtt import MTT
@@ -46,6 +50,10 @@ CATALOG: dict[str, type[Method]] = {
     "forgetting": Forgetting,
     "el2n": EL2N,
     "grand": GraNd,
+    "gmmn": GMMN,
+    "cgan": CGAN,
+    "biggan": BigGAN,
+    "dcvae": DCVAE,
 }
 
 

@@ -49,14 +49,15 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """`passes`, forward passes of one image an iteration; `operations` beside them, of floating-point numbers; `before`, such
-    passes before iteration 0 when nothing of it is kept; `bytes`, of memory beside images and data, at the peak; `cure`, what a
-    user who lacks memory may do about the method itself."""
+    """`passes`, forward passes of one image an iteration; `operations` beside them, of floating-point numbers; `before` and
+    `operations_before`, such passes and operations before iteration 0 when nothing of it is kept; `bytes`, of memory beside
+    images and data, at the peak; `cure`, what a user who lacks memory may do about the method itself."""
 
     passes: float
     bytes: float
     operations: float = 0.0
     before: float = 0.0
+    operations_before: float = 0.0
     cure: str = ""
 
 

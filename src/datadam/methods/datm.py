@@ -55,7 +55,7 @@ class DATM(Following):
     lr_labels: float = 2.0
     threshold: float = 1.0
     epochs: int = 100
-    optimizer: str = "gsam"
+    expert_optimizer: str = "gsam"
 
     name: ClassVar[str] = "datm"
     description: ClassVar[str] = "as MTT, with soft labels, from starts that suit the size of the set"

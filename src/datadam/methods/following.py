@@ -43,8 +43,8 @@ class Following(Method):
     Arguments (the paper's symbol): `steps` (N) of the student; `expert_epochs` (M) that it is compared over; `max_start` (T+),
     starts are drawn below it; `batch` (b), synthetic images a step (0: all); `rate` (alpha), the first value of the learned rate;
     `lr_rate`, the rate of its own SGD, with momentum 0.5; `student_momentum`; `backward`, the "exact" gradient or "tesla",
-    which takes the weights on the way for constants; `count`, experts that are made where none are named, by the `optimizer`
-    "sgd" or "gsam" (flat.py).
+    which takes the weights on the way for constants; `count`, experts that are made where none are named, by the
+    `expert_optimizer` "sgd" or "gsam" (flat.py).
     The learned rate is held within a hundredth and a hundred times its first value: a rate that is negative trains no student.
     Raises `InvalidInput` with every wrong setting.
     """
@@ -58,7 +58,7 @@ class Following(Method):
     student_momentum: float = 0.0
     backward: str = "exact"
     count: int = 100
-    optimizer: str = "sgd"
+    expert_optimizer: str = "sgd"
 
     family: ClassVar[str] = "trajectory matching"
     separable: ClassVar[bool] = False
@@ -78,7 +78,7 @@ class Following(Method):
             require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
         value = self.student_momentum
         require(finite(value) and 0 <= value < 1, f"student_momentum is {value!r}; it must lie in [0, 1)", faults)
-        for name, allowed in (("backward", BACKWARD), ("optimizer", OPTIMIZERS)):
+        for name, allowed in (("backward", BACKWARD), ("expert_optimizer", OPTIMIZERS)):
             value = getattr(self, name)
             require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}", faults)
         faults += self.more_faults()
@@ -98,7 +98,7 @@ class Following(Method):
         """Experts: SGD at 0.01 without momentum, batches of 256, augmented, no fall of the rate."""
         epochs = self.last_epoch
         plain = Training(epochs=epochs, lr=0.01, momentum=0.0, weight_decay=0.0, drop_after=epochs, augment="dsa")
-        return Needs("experts", plain, self.count, Flat() if self.optimizer == "gsam" else None)
+        return Needs("experts", plain, self.count, Flat() if self.expert_optimizer == "gsam" else None)
 
     def groups(self, images: Group) -> Sequence[Group]:
         """The images, and the rate."""

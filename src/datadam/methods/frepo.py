@@ -121,9 +121,8 @@ class FRePo(Regressing):
     def cost(self, size: Size) -> Cost:
         """Real images once, synthetic ones forward and back with their copies, and a training step; all graphs at once."""
         copies, count = 1 + self.mirror, sum(size.synthetic)
-        cost = general(
-            size, synthetic=2 * copies + 3 * min(1, BATCH / max(1, count)), whole=True, synthetic_maps=5 * copies, trains=True
-        )
+        passes = 2 * copies + 3 * min(1, BATCH / max(1, count))
+        cost = general(size, synthetic=passes, whole=True, synthetic_maps=5 * copies, trains=True)
         kernels = 8 * copies * count * (copies * count + sum(size.real)) * 3 + 2 * size.embedding * sum(size.real)
         return Cost(passes=cost.passes, bytes=cost.bytes + kernels + 6 * self.pool * size.weights)
 

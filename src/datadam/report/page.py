@@ -88,6 +88,7 @@ def _view(key: str, name: str, run: Run, budget: int, missing: str) -> Json:
         "data": card["data"]["name"],
         "method": method_name(card),
         "chosen": card["kind"] == "coreset",
+        "sampled": card["kind"] == "generated",
         "ipc": f"{per_class(card).replace('image', 'stored image' if run.each > 1 else 'image')} per class",
         "images": plural(len(run.labels), "image"),
         "kind": run.kind.short,

@@ -89,7 +89,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         and type(recipe.get("ipc")) is int
         and isinstance(recipe.get("net"), str)
         and {"mean", "std", "zca"} <= set(transform)
-        and card.get("kind") in ("distilled", "coreset", "imported")
+        and card.get("kind") in ("distilled", "coreset", "generated", "imported")
         and card.get("labels", HARD) in (HARD, SOFT)
         and isinstance(card.get("decoder", PLAIN.word), str)
         and recipe["ipc"] > 0

@@ -10,6 +10,10 @@ from datadam.wording import size as in_bytes
 
 MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&])")  # what Markdown or HTML would read as more than itself
 LISTED = 30  # class names in the text
+VERBS = {
+    "distilled": "distilled from", "coreset": "chosen from", "generated": "sampled from a generator trained on",
+    "imported": "imported; made from",
+}  # fmt: skip
 
 
 def run_readme(card: dict[str, Any]) -> str:
@@ -18,15 +22,14 @@ def run_readme(card: dict[str, Any]) -> str:
     Argument: `card`, the content of card.json. Names and notes in it appear as plain text, whatever they hold.
     """
     data = card["data"]
-    chosen, imported = card["kind"] == "coreset", card["kind"] == "imported"
+    imported = card["kind"] == "imported"
     classes = [_plain(name) for name in data["classes"]]
     kind, stored = Kind.of_card(card), plural(sum(counts_of(card)), "image")
     channels, height, width = data["shape"]
     real = f"{count(data['train'])} " if data.get("train") else ""
-    verb = "chosen" if chosen else "imported; made" if imported else "distilled"
-    origin = f"{verb} from the {real}training images of {_plain(data['name'])}" + (
+    origin = f"{VERBS[card['kind']]} the {real}training images of {_plain(data['name'])}" + (
         "."
-        if chosen or imported
+        if card["kind"] != "distilled"
         else ", so that a network trained on them alone learns as much as it can of what all of those teach."
     )
     colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
@@ -43,7 +46,7 @@ def run_readme(card: dict[str, Any]) -> str:
         _fence(_load(kind), "python"),
         "`report.html`, where there is one, shows every image, the way to them, and how well networks learn from them.",
         "## How they were made",
-        _origin(card) if imported else _making(card, chosen),
+        _origin(card) if imported else _making(card),
         *_merged(card),
         *([_fence(card["command"], "sh")] if card.get("command") else []),
         "`card.json` holds every setting, the versions, the seed and the checksum of the data.",
@@ -86,11 +89,13 @@ def _kept(card: dict[str, Any], kind: Kind) -> list[str]:
     return [" ".join(words)]
 
 
-def _making(card: dict[str, Any], chosen: bool) -> str:
+def _making(card: dict[str, Any]) -> str:
     """Method, network, seed, time and program in one sentence."""
-    recipe = card["recipe"]
-    words = [f"Images chosen with {_plain(method_name(card))}" if chosen else f"Method {_plain(method_name(card))}"]
-    if not chosen:
+    recipe, learned = card["recipe"], card["kind"] == "distilled"
+    words = [f"{'Images chosen with' if card['kind'] == 'coreset' else 'Method'} {_plain(method_name(card))}"]
+    if networks := card.get("networks"):
+        words.append(" and ".join(f"{_plain(name)} of {plural(size, 'weight')}" for name, size in networks.items()))
+    if learned:
         words.append(f"network {_plain(recipe['net'])}")
         words.append(plural(card.get("iterations_done") or 0, "iteration"))
     words.append(f"seed {recipe.get('seed', 0)}")

@@ -83,6 +83,11 @@ def choosing(method: Method) -> str:
     return "" if method.chooses else "it chooses no real images"
 
 
+def sampling(method: Method) -> str:
+    """For generators."""
+    return "" if method.samples else "it samples no generator"
+
+
 def matching(method: Method) -> str:
     """For methods that compare class means and nothing else."""
     if not isinstance(method, FeatureMatching):
@@ -110,6 +115,7 @@ PARTS: dict[str, tuple[Callable[[Method], str], Callable[[Candidate], None]]] = 
     "lowers its loss on held-out networks": (learning, parts.lowers_its_loss),
     "same seed, same images": (everybody, parts.obeys_its_seed),
     "chooses real images of the right class": (choosing, parts.chooses_real_images),
+    "samples images of each class": (sampling, parts.samples_images),
     "a class alone gives the same images": (separable, parts.parts_its_classes),
     "the gradient is finite and right": (learning, parts.has_the_right_gradient),
     "order within a class does not matter": (learning, parts.heeds_no_order),

@@ -47,7 +47,7 @@ class Candidate:
         method, real = self.method, small_data()
         asked = replace(preset(FOR_METHOD[method.name], real, ipc=ipc), method=method) if method.name in FOR_METHOD else None
         asked = asked or bare(method, real, ipc=ipc)
-        return asked.change({"net": "convnet1:width=4"} if method.chooses else TINY | settings)
+        return asked.change({"net": "convnet1:width=4"} if method.at_once else TINY | settings)
 
 
 def small_data(

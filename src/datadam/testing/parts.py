@@ -95,6 +95,16 @@ def chooses_real_images(candidate: Candidate) -> None:
         expect(equal.any(0).sum() == 2, f"two images of class {k} are the same")
 
 
+def samples_images(candidate: Candidate) -> None:
+    """As many as asked for, in true colours, and no two of a class alike."""
+    made = distill(small_data(), candidate.recipe())
+    back = made.transform.to_network(made.pixels())  # clamped to colours on the way
+    expect(torch.isfinite(made.images).all(), "samples hold NaN or infinite numbers")
+    expect_close(back, made.images, "samples lie outside of what colours can be", rtol=1e-4, atol=1e-4)
+    pixels = made.images.unflatten(0, (K, 2))
+    expect(not (pixels[:, 0] == pixels[:, 1]).flatten(1).all(1).any(), "two samples of a class are the same")
+
+
 def parts_its_classes(candidate: Candidate) -> None:
     """A class alone gives the same images, as `separable` says."""
     real, asked = small_data(), candidate.recipe()

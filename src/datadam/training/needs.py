@@ -22,6 +22,7 @@ from datadam.files.lock import hold
 from datadam.training.curriculum import Curriculum
 from datadam.training.experts import Experts
 from datadam.training.flat import Flat
+from datadam.training.generators import Workshop
 from datadam.training.insight import Insight
 from datadam.training.make_experts import as_kept, bytes_of, make_experts
 from datadam.training.making import seconds_of
@@ -30,7 +31,7 @@ from datadam.training.pretrain import make_pool
 from datadam.training.trainer import Training
 from datadam.wording import size
 
-Networks = Literal["random", "pool", "own", "experts", "insight", "none"]
+Networks = Literal["random", "pool", "own", "experts", "insight", "generator", "none"]
 Progress = Callable[[str, int, int | None], None]
 TRAINED_FIRST = ("pool", "experts")
 MEASURED = 500  # held-out images that tell how far a network of a pool is: each measuring costs as much as a few steps
@@ -41,8 +42,8 @@ LOOK = {"el2n": 1, "grand": PASSES}  # and a look at its difficulty
 @dataclass(frozen=True)
 class Needs:
     """Arguments: `networks`: "random" weights; a "pool" or "experts", trained on the real set; "insight", for choosing images;
-    "own", trained on the way; "none"; `training` and `count`, how and how many are trained first; of experts also `flat` and
-    `curriculum`, as `make_experts` has them.
+    "generator", trained by the method itself; "own", trained on the way; "none"; `training` and `count`, how and how many are
+    trained first; of experts also `flat` and `curriculum`, as `make_experts` has them.
 
     Raises `InvalidInput` where trainings are asked for and not said, or said and not asked for.
     """
@@ -82,7 +83,7 @@ def cost(needs: Needs, images: int) -> float:
 def prepare(
     needs: Needs, real: RealData, *, net: str, seed: int, precision: str = "float32", device: str = "cpu",
     progress: Progress | None = None,
-) -> Bucket | Experts | Insight | None:  # fmt: skip
+) -> Bucket | Experts | Insight | Workshop | None:  # fmt: skip
     """What a run needs before its first iteration, made now or found.
 
     Arguments: `real`, the data, whitened as the run will see them; `net`; `seed`, the run's; `precision` of a pool's trainings,
@@ -95,6 +96,7 @@ def prepare(
       the data allow of it.
     - "experts": `Experts`, of `count` networks with their weights after each epoch, kept, gone on with and mended likewise.
     - "insight": an `Insight`, which trains nothing before it is asked something.
+    - "generator": a `Workshop`, in which the method trains one, of this `precision` ("float64" too).
     - all others: None.
 
     Raises `InvalidInput` when the cache cannot be written or the data give no pool, `RunFailed` when a training fails.
@@ -102,6 +104,8 @@ def prepare(
     net = nets.canonical(net, real.shape)
     if needs.networks == "insight":
         return Insight(real, seed, net, device, progress)
+    if needs.networks == "generator":
+        return Workshop(real, seed, device, precision, progress)
     if needs.networks in TRAINED_FIRST:
         return _trained(needs, real, net, seed, precision, device, progress)
     return None

@@ -6,10 +6,11 @@ same bits as if nothing had happened.
 """
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 from datadam.errors import RunFailed
 from datadam.files.kept import Entry, Record
@@ -19,6 +20,22 @@ COPY_EVERY = 2.0  # seconds: what an interruption within a step costs
 WRITE_EVERY = 30.0  # seconds: what a kill costs
 
 AfterStep = Callable[[int], None]
+
+
+class Resumable(Protocol):
+    """A training under way, of whatever networks; its state goes on as it would have done."""
+
+    done: int
+    steps: int
+
+    def step(self) -> None:
+        """One step more. Raises `RunFailed`."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that it goes on from, the weights as "weight/NAME"."""
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Be as the one of this state. Raises `KeyError`, `ValueError`, `RuntimeError` for that of another training."""
 
 
 class Spent(NamedTuple):
@@ -58,7 +75,7 @@ def train_kept(
     return spent[0]
 
 
-def train_on(trainer: Trainer, entry: Entry, after_step: AfterStep | None = None) -> Spent:
+def train_on(trainer: Resumable, entry: Entry, after_step: AfterStep | None = None) -> Spent:
     """Train a network to its end, from where the disk has its state.
 
     Arguments as `train_kept`, but for `entry`, where the state is kept: under everything that decides it, written by one process
@@ -95,7 +112,7 @@ def train_on(trainer: Trainer, entry: Entry, after_step: AfterStep | None = None
     return Spent(earlier + time.monotonic() - began, earlier, False)
 
 
-def _gone_on_with(trainer: Trainer, entry: Entry) -> float:
+def _gone_on_with(trainer: Resumable, entry: Entry) -> float:
     """Let the trainer go on from a state, if there is a whole one; returns the seconds that it took."""
     beginning = trainer.state()
     record = entry.read(like={name: tensor for name, tensor in beginning.items() if name.startswith("weight/")})

@@ -6,9 +6,9 @@ Each takes the data (of which it reads name and shape only) and ipc, since publi
 
 from collections.abc import Callable
 
-from datadam.distillation.presets import cafe, calm, datadam, datm, dc, dd, dm, frepo, kip, ld, mtt, pad
+from datadam.distillation.presets import cafe, calm, datadam, datm, dc, dd, dm, frepo, generators, kip, ld, mtt, pad
 from datadam.distillation.presets.kind import Kind, Sketch, strategy
-from datadam.distillation.recipe import Recipe
+from datadam.distillation.recipe import PRESETS_OF, Recipe
 from datadam.errors import UnknownName
 from datadam.methods import Method
 from datadam.methods.catalog import method_named
@@ -34,12 +34,13 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "kip": kip.kip,
     "dd": dd.dd,
     "ld": ld.ld,
+    "gmmn": generators.gmmn,
+    "cgan": generators.cgan,
+    "biggan": generators.biggan,
+    "dcvae": generators.dcvae,
 }
 
-FOR_METHOD = {
-    name: name
-    for name in ("calm", "datadam", "dm", "pixel", "dc", "dsa", "cafe", "mtt", "datm", "pad", "frepo", "kip", "dd", "ld")
-}
+FOR_METHOD = {name: name for name in CATALOG if name not in PRESETS_OF}
 """The preset that a method's bare name stands for; coresets and the methods of other packages need none."""
 
 
@@ -58,7 +59,7 @@ def preset(name: str, real: Kind, *, ipc: int) -> Recipe:
 
 def bare(method: Method, real: Kind, *, ipc: int) -> Recipe:
     """A method with its own settings in the defaults of a recipe. Raises `InvalidInput`."""
-    if method.chooses:
+    if method.at_once:
         return Recipe(method=method, ipc=ipc, iterations=0, augment="none", preset=method.name)
     return Recipe(method=method, ipc=ipc, augment=strategy(real), preset=method.name)
 

@@ -15,6 +15,8 @@ def require_separable(recipe: Recipe, real: RealData) -> None:
     method, alone = recipe.method, "leave out --workers, --shards and --engine"
     if method.chooses:
         raise InvalidInput(f"{method.name} chooses real images and learns nothing, so there is nothing to spread; {alone}")
+    if method.samples:
+        raise InvalidInput(f"{method.name} trains one generator for all classes, so there is nothing to spread; {alone}")
     if not method.separable:
         raise InvalidInput(
             f"{method.name} looks at all classes together, so they cannot be spread over workers; {alone}, or spread what judges "
