@@ -29,8 +29,11 @@ def _read_kmnist(folder: Path, asked: Asked) -> Raw:
 
 
 def _read_kmnist_npz(folder: Path, asked: Asked) -> Raw:
-    files = ([folder / f"kmnist-{part}-{what}.npz" for what in ("imgs", "labels")] for part in ("train", "test"))
-    return Raw(KUZUSHIJI, *(gray(*(only_array(path) for path in pair), where=str(pair[0])) for pair in files))
+    train, test = (
+        gray(*(only_array(folder / f"kmnist-{part}-{what}.npz") for what in ("imgs", "labels")), where=f"{folder}: {part}")
+        for part in ("train", "test")
+    )
+    return Raw(KUZUSHIJI, train, test)
 
 
 def _read_emnist(folder: Path, asked: Asked, *, split: str, classes: tuple[str, ...], first: int) -> Raw:
@@ -46,7 +49,8 @@ def _read_emnist(folder: Path, asked: Asked, *, split: str, classes: tuple[str, 
         if low < first or high > last:
             raise DataError(f"{stem}: labels must be {first} .. {last}; {low} .. {high} came. Fetch the set again.")
         parts.append(Split(np.ascontiguousarray(lying.pixels.transpose(0, 1, 3, 2)), lying.labels - first))
-    return Raw(classes, *parts)
+    train, test = parts
+    return Raw(classes, train, test)
 
 
 def _emnist(split: str, classes: tuple[str, ...], what: str, first: int = 0) -> NamedData:

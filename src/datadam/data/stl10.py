@@ -19,7 +19,8 @@ BYTES = 3 * 96 * 96
 
 def read(folder: Path, asked: Asked) -> Raw:
     """train_X.bin, train_y.bin, test_X.bin and test_y.bin; labels count from 1. Raises DataError."""
-    return Raw(CLASSES, *(_part(folder / f"{part}_X.bin", folder / f"{part}_y.bin") for part in ("train", "test")))
+    train, test = (_part(folder / f"{part}_X.bin", folder / f"{part}_y.bin") for part in ("train", "test"))
+    return Raw(CLASSES, train, test)
 
 
 def _part(images: Path, labels: Path) -> Split:

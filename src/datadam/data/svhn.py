@@ -23,7 +23,7 @@ AGAIN = "Fetch the set again"
 
 def read(folder: Path, asked: Asked) -> Raw:
     """train_32x32.mat and test_32x32.mat: X uint8 [H, W, C, N], y [N, 1] from 1 to 10. Raises DataError, NotEnoughMemory."""
-    return Raw(tuple("0123456789"), *(_part(folder / f"{part}_32x32.mat") for part in ("train", "test")))
+    return Raw(tuple("0123456789"), _part(folder / "train_32x32.mat"), _part(folder / "test_32x32.mat"))
 
 
 def _part(path: Path) -> Split:

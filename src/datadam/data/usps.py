@@ -23,11 +23,12 @@ AGAIN = "Fetch the set again"
 
 def read(folder: Path, asked: Asked) -> Raw:
     """usps.bz2 and usps.t.bz2. Raises DataError."""
-    return Raw(tuple("0123456789"), *(_part(folder / name) for name in ("usps.bz2", "usps.t.bz2")))
+    return Raw(tuple("0123456789"), _part(folder / "usps.bz2"), _part(folder / "usps.t.bz2"))
 
 
 def _part(path: Path) -> Split:
-    rows, labels = [], []
+    rows: list[npt.NDArray[np.uint8]] = []
+    labels: list[int] = []
     try:
         with bz2.open(path) as file:
             while line := file.readline(LONGEST):
