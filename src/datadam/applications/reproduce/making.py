@@ -18,6 +18,7 @@ from datadam import machine
 from datadam.applications.reproduce.scales import Scale, few
 from datadam.applications.reproduce.tables import WHOLE_SET, Part, Table
 from datadam.comparison.compare import compare
+from datadam.comparison.making import GridProgress
 from datadam.comparison.variants import variant
 from datadam.data import RealData
 from datadam.distillation.begin import prepared
@@ -27,7 +28,9 @@ from datadam.evaluation.panel import protocol_named
 from datadam.files.whole import read_json, write_json
 from datadam.parallel import Ray
 from datadam.progress import Asked
+from datadam.training.pretrain import Progress as Trained
 from datadam.training.pretrain import pretrain
+from datadam.wording import plural
 
 FORMAT = "datadam-reproduce/1"
 FILE = "reproduce.json"
@@ -149,9 +152,7 @@ def _made(part: Part, scale: Scale, real: RealData, folder: Path, name: str, how
     """The rows of a part, and the protocol in words."""
     pool = folder.resolve() / f"pool-{part.data}"
     if part.pool:
-        networks, epochs = scale.pool
-        whitened = prepared(real, preset("datadam", real, ipc=part.ipc[0]))
-        pretrain(whitened, pool, net=scale.net("convnet"), count=networks, epochs=epochs, device=how.device)
+        _train_pool(part, scale, real, pool, how)
     words = {row: variant(scale.word(word, real, part.ipc[0], str(pool))).word for row, word in part.methods.items()}
     rule = protocol_named(part.protocol).with_epochs(scale.epochs)
     table = compare(
@@ -176,6 +177,23 @@ def _made(part: Part, scale: Scale, real: RealData, folder: Path, name: str, how
         given |= _measured(part, of_row, cell)
         rows.append(given | {"verdict": _verdict(given, scale)})
     return rows, str(table["words"])
+
+
+def _train_pool(part: Part, scale: Scale, real: RealData, pool: Path, how: How) -> None:
+    """Train the networks of a table's pool, or what of them is missing; how many is told first."""
+    count, epochs = scale.pool
+    net, told = scale.net("convnet"), how.progress
+    whitened = prepared(real, preset("datadam", real, ipc=part.ipc[0]))
+
+    def tell(at: Trained) -> None:
+        doing = f"network {at.network} of {at.networks}, epoch {at.epoch} of {at.epochs}"
+        if callable(told):
+            told(GridProgress(at.network - 1, at.networks, doing, at.epoch / at.epochs, None))
+
+    if callable(told):
+        first = f"{plural(count, 'network')} of {plural(epochs, 'epoch')} on the real set come first, in {pool}"
+        told(GridProgress(0, count, "", 0.0, None, first))
+    pretrain(whitened, pool, net=net, count=count, epochs=epochs, device=how.device, progress=tell)
 
 
 def _row(part: Part, row: str, ipc: int | None, net: str, *, status: str, reason: str) -> Json:
