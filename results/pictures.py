@@ -214,41 +214,37 @@ def minutes(kept: dict[str, Row]) -> str:
 
 
 def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
-    """Axes and points of the sets of CIFAR-10 with so many images per class. Minutes are on a logarithmic scale."""
-    top, high, wide = 44, 300, 380
-    ends = (1, 1000)
+    """Axes and numbered points of the sets of CIFAR-10 with so many images per class, named below them; minutes logarithmic."""
+    top, high, wide, lowest, highest, first, last = 44, 300, 380, 20, 60, 2, 100
 
     def level(percent: float) -> float:
-        return top + high * (1 - (percent - 20) / 50)
+        return top + high * (highest - min(highest, max(lowest, percent))) / (highest - lowest)
 
-    def place(seconds: float) -> float:
-        share = math.log(max(seconds / 60, ends[0]) / ends[0]) / math.log(ends[1] / ends[0])
-        return left + wide * min(1.0, share)
+    def place(minutes: float) -> float:
+        share = math.log(min(last, max(first, minutes)) / first) / math.log(last / first)
+        return left + wide * share
 
     parts = [words(left + wide / 2, top - 16, f"CIFAR-10, {ipc} image{'s' * (ipc > 1)} per class", bold=True)]
-    for percent in range(20, 71, 10):
+    for percent in range(lowest, highest + 1, 10):
         parts.append(f'<path d="M{left} {level(percent):g}h{wide}" stroke="{GRID}"/>')
         parts.append(words(left - 8, level(percent) + 5, f"{percent}", size=13, colour=QUIET, anchor="end"))
-    for number in (1, 3, 10, 30, 100, 300, 1000):
-        parts.append(words(place(60 * number), top + high + 20, str(number), size=13, colour=QUIET))
+    parts += [words(place(number), top + high + 20, str(number), size=13, colour=QUIET) for number in (2, 5, 10, 20, 50, 100)]
     parts.append(words(left + wide / 2, top + high + 40, "minutes", size=13, colour=QUIET))
-    labels: list[tuple[float, float]] = []
-    for row in sorted(kept.values(), key=lambda row: float(row.card["seconds"])):
-        e = row.judged("distilled")
-        if row.card["data"]["name"] != "cifar10" or row.recipe["ipc"] != ipc or not e or not row.tells_all_seconds:
-            continue
-        x, y = place(row.card["seconds"]), level(100 * e["mean"])
+    shown = [(row, e) for row in kept.values() if (e := row.judged("distilled")) and row.tells_all_seconds]
+    shown = [(row, e) for row, e in shown if row.card["data"]["name"] == "cifar10" and row.recipe["ipc"] == ipc]
+    shown.sort(key=lambda found: -found[1]["mean"])
+    listed = top + high - 14.0 - 16 * (len(shown) - 1)
+    for number, (row, e) in enumerate(shown, 1):
+        x, y, decoder = place(row.card["seconds"] / 60), level(100 * e["mean"]), row.recipe.get("decoder", "plain")
         if e["interval"]:
-            bar = [level(min(70.0, max(20.0, 100 * e["interval"][end]))) for end in ("low", "high")]
-            parts.append(f'<path d="M{x:.1f} {bar[0]:.1f}V{bar[1]:.1f}" stroke="{LEARNED}" stroke-width="2"/>')
-        decoder = row.recipe.get("decoder", "plain")
+            ends = [level(100 * e["interval"][end]) for end in ("low", "high")]
+            parts.append(f'<path d="M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}" stroke="{LEARNED}" stroke-width="2"/>')
         parts += lined([(x, y)], LEARNED, "", LEARNED if decoder == "plain" else PAPER)
-        text = row.recipe["preset"] + ("" if decoder == "plain" else f", {decoder}")
-        while any(abs(x - other) < 110 and abs(y - height) < 13 for other, height in labels):
-            y += 4
-        labels.append((x, y))
-        late = x > left + 0.7 * wide
-        parts.append(words(x - 10 if late else x + 10, y + 5, text, size=12, anchor="end" if late else "start"))
+        parts.append(words(x + 8, y - 7, str(number), size=12, anchor="start", bold=True))
+        name = row.recipe["preset"] + ("" if decoder == "plain" else f", {decoder}")
+        iterations = f"{count(row.card['iterations_done'])} x {row.recipe['batch_real']}" if row.card["iterations_done"] else ""
+        text = f"{number}  {name}, {iterations}: {100 * e['mean']:.1f} %".replace(", :", ":")
+        parts.append(words(left + 12, listed + 16 * (number - 1), text, size=12, anchor="start"))
     return parts
 
 
