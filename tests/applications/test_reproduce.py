@@ -121,11 +121,21 @@ def test_data_that_are_not_there_are_skipped_by_name(tmp_path: Path) -> None:
     assert "image-net.org" in found["skipped"]["imagenet-1k"]
     assert found["skipped"].keys() == {part.data for part in table.parts.values()}
     assert "0 of" in sentence(found)
+    path = tmp_path / "out" / "table2" / "reproduce.json"
     page = write_page(tmp_path / "out").read_text()
     assert "image-net.org" in page
     assert "15.5 ± 0.2" in page
     with pytest.raises(InvalidInput, match="holds table2 at scale full"):
         check_place(table, SCALES["tiny"], tmp_path / "out")
+    kept = path.read_text()
+    for said, spoilt in (
+        ('"ipc": 10', '"ipc": "10"'),
+        ('"value": null', '"value": "9"'),
+        ('"name": "table2"', '"name": "tables"'),
+    ):
+        path.write_text(kept.replace(said, spoilt, 1))
+        with pytest.raises(InvalidInput, match="or was changed"):
+            write_page(tmp_path / "out")
 
 
 @pytest.mark.parametrize("spoil", ["{", '{"format": "datadam-reproduce/1", "rows": [{}]}', "[]"])

@@ -1,7 +1,7 @@
 """Making a table: its comparisons, each in a folder of its own, and their numbers beside the published ones.
 
 OUT/NAME/DATA/                  an ordinary folder of `datadam compare`; what it holds is not made again
-OUT/NAME/DATA/../pool-DATA/     networks trained on the real set, where the table asks for them
+OUT/NAME/pool-DATA/             networks trained on the real set, where the table asks for them
 OUT/NAME/reproduce.json         the table
 OUT/index.html                  all tables of OUT
 """
@@ -16,9 +16,10 @@ import torch
 
 from datadam import machine
 from datadam.applications.reproduce.scales import Scale, few
-from datadam.applications.reproduce.tables import WHOLE_SET, Part, Table
+from datadam.applications.reproduce.tables import MEASURES, WHOLE_SET, Part, Table, names
 from datadam.comparison.compare import compare
 from datadam.comparison.making import GridProgress
+from datadam.comparison.table import WHOLE
 from datadam.comparison.variants import variant
 from datadam.data import RealData
 from datadam.distillation.begin import prepared
@@ -57,11 +58,31 @@ def read(folder: Path) -> Json | None:
     if not path.exists():
         return None
     found = read_json(path)
-    rows = found.get("rows") if isinstance(found, dict) and found.get("format") == FORMAT else None
-    keys = {"data", "row", "ipc", "net", "published", "value", "low", "high", "status", "verdict", "measure"}
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and keys <= set(row) for row in rows):
+    if not isinstance(found, dict) or not _sound(found):
         raise ArtifactError(f"{path} holds no table of datadam reproduce, or was changed; remove it to make the table again")
     return dict(found)
+
+
+def _sound(found: Json) -> bool:
+    """Whether a file has all that a table and its page are made of."""
+    kinds = {
+        "name": str, "scale": str, "scale_words": str, "title": str, "source": str, "spread": str, "notes": list, "rows": list,
+        "skipped": dict, "protocols": dict, "command": str, "hardware": dict, "versions": dict, "created": str,
+    }  # fmt: skip
+    texts = ("data", "row", "net", "published", "note", "status", "reason", "word", "made_on", "verdict")
+    return (
+        found.get("format") == FORMAT
+        and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+        and found["name"] in names()
+        and "commit" in found
+        and all(
+            isinstance(row, dict)
+            and all(isinstance(row.get(name), str) for name in texts)
+            and all(isinstance(row.get(name), int | float | None) for name in ("ipc", "value", "low", "high"))
+            and row.get("measure") in MEASURES
+            for row in found["rows"]
+        )
+    )
 
 
 def check_place(table: Table, scale: Scale, out: Path) -> Json | None:
@@ -133,10 +154,10 @@ def _key(row: Json) -> tuple[Any, ...]:
 
 def _cells(part: Part) -> list[tuple[str, int | None, str]]:
     """Rows, images per class and networks, in the order of the table."""
-    names = list(dict.fromkeys((*part.published, *part.methods)))
+    listed = list(dict.fromkeys((*part.published, *part.methods)))
     found: list[tuple[str, int | None, str]] = []
     for ipc in part.ipc:
-        found += [(name, ipc, net) for name in names if name != WHOLE_SET for net in part.nets]
+        found += [(name, ipc, net) for name in listed if name != WHOLE_SET for net in part.nets]
     return found + [(WHOLE_SET, None, net) for net in part.nets if part.whole]
 
 
@@ -169,7 +190,7 @@ def _made(part: Part, scale: Scale, real: RealData, folder: Path, name: str, how
         if row in part.absent or (row not in words and row != WHOLE_SET):
             rows.append(_row(part, row, ipc, net, status=ABSENT, reason=part.absent.get(row, "")))
             continue
-        of_row = made["whole set", None] if row == WHOLE_SET else made[words[row], ipc]
+        of_row = made[WHOLE, None] if row == WHOLE_SET else made[words[row], ipc]
         label = table["nets"][part.nets.index(net)]
         cell = of_row["cells"][label]
         given = _row(part, row, ipc, net, status=cell["status"], reason=cell["reason"])
