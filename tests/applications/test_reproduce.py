@@ -42,15 +42,15 @@ def test_each_table_is_well_formed(name: str) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_each_table_can_be_planned(name: str, mnist: RealData) -> None:
-    """At every scale its words are those of `compare`; at the smallest the grid of the most images is checked, and nothing is
-    refused but ranges of a pool that is not there."""
-    for part in table_named(name).parts.values():
+    """At every scale its words are those of `compare`; at the smallest the whole grid is checked, and nothing is refused but
+    ranges of a pool that is not there."""
+    for part in table_named(name).fewest().parts.values():
         for scale in (SCALES["full"], SCALES["small"], SCALES["tiny"]):  # the last one's words are planned
             words = [scale.word(word, mnist, part.ipc[0], "pool") for word in part.methods.values()]
             assert len({variant(word) for word in words}) == len(words)
         rule = protocol_named(part.protocol).with_epochs(scale.epochs)
         grid = plan(
-            mnist, words, [part.ipc[-1]], [scale.net(net) for net in part.nets], repeats=1, iterations=scale.iterations,
+            mnist, words, list(part.ipc), [scale.net(net) for net in part.nets], repeats=1, iterations=scale.iterations,
             batch_real=scale.batch_real, precision=None, net=scale.net("convnet"), normalisation=None, zca=None, protocol=rule,
             students=2, whole=part.whole, whole_epochs=scale.whole_epochs if part.whole else None, seed=0, device="cpu",
             memory_limit=None,
@@ -121,11 +121,21 @@ def test_data_that_are_not_there_are_skipped_by_name(tmp_path: Path) -> None:
     assert "image-net.org" in found["skipped"]["imagenet-1k"]
     assert found["skipped"].keys() == {part.data for part in table.parts.values()}
     assert "0 of" in sentence(found)
+    path = tmp_path / "out" / "table2" / "reproduce.json"
     page = write_page(tmp_path / "out").read_text()
     assert "image-net.org" in page
     assert "15.5 ± 0.2" in page
     with pytest.raises(InvalidInput, match="holds table2 at scale full"):
         check_place(table, SCALES["tiny"], tmp_path / "out")
+    kept = path.read_text()
+    for said, spoilt in (
+        ('"ipc": 10', '"ipc": "10"'),
+        ('"value": null', '"value": "9"'),
+        ('"name": "table2"', '"name": "tables"'),
+    ):
+        path.write_text(kept.replace(said, spoilt, 1))
+        with pytest.raises(InvalidInput, match="or was changed"):
+            write_page(tmp_path / "out")
 
 
 @pytest.mark.parametrize("spoil", ["{", '{"format": "datadam-reproduce/1", "rows": [{}]}', "[]"])

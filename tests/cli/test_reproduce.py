@@ -18,7 +18,7 @@ def test_two_tables_whole(cli, refused, tmp_path: Path) -> None:
     assert [(row["data"], row["row"], row["published"], row["status"]) for row in first["rows"]] == [
         ("mnist", "Random", "", "done"), ("mnist", "Whole set", "99.52", "done"),
     ]  # fmt: skip
-    assert [row["word"] for row in second["rows"]] == ["course-mnist:net=convnet3[width=4]"]
+    assert [row["word"] for row in second["rows"]] == ["course-mnist:network_steps=2:net=convnet3[width=4]"]
     assert second["protocols"]["mnist"].startswith("dc-bench: 2 of 5 students")
     for row in (*first["rows"], *second["rows"]):
         assert 0 <= row["value"] <= 100

@@ -32,10 +32,11 @@ def reproduce(
     address: Address = None,
     json: Json = False,
 ) -> None:
-    """Make tables and figures of the papers, beside the published numbers.
+    """Make the tables and figures of papers again.
 
-    `datadam reproduce list` says which there are, and which are not available and why; `datadam reproduce page` writes the page
-    of all that a folder holds. Data that are not there are skipped by name. The same command goes on after a stop.
+    Published numbers stand beside ours. `datadam reproduce list` says which there are, and which are not available and why;
+    `datadam reproduce page` writes the page of all that a folder holds. Data that are not there are skipped by name. The same
+    command goes on after a stop.
     """
     from datadam import machine
     from datadam.applications.reproduce.making import How, check_place

@@ -1,7 +1,7 @@
 """Making a table: its comparisons, each in a folder of its own, and their numbers beside the published ones.
 
 OUT/NAME/DATA/                  an ordinary folder of `datadam compare`; what it holds is not made again
-OUT/NAME/DATA/../pool-DATA/     networks trained on the real set, where the table asks for them
+OUT/NAME/pool-DATA/             networks trained on the real set, where the table asks for them
 OUT/NAME/reproduce.json         the table
 OUT/index.html                  all tables of OUT
 """
@@ -16,8 +16,10 @@ import torch
 
 from datadam import machine
 from datadam.applications.reproduce.scales import Scale, few
-from datadam.applications.reproduce.tables import WHOLE_SET, Part, Table
+from datadam.applications.reproduce.tables import MEASURES, WHOLE_SET, Part, Table, names
 from datadam.comparison.compare import compare
+from datadam.comparison.making import GridProgress
+from datadam.comparison.table import WHOLE
 from datadam.comparison.variants import variant
 from datadam.data import RealData
 from datadam.distillation.begin import prepared
@@ -27,7 +29,9 @@ from datadam.evaluation.panel import protocol_named
 from datadam.files.whole import read_json, write_json
 from datadam.parallel import Ray
 from datadam.progress import Asked
+from datadam.training.pretrain import Progress as Trained
 from datadam.training.pretrain import pretrain
+from datadam.wording import plural
 
 FORMAT = "datadam-reproduce/1"
 FILE = "reproduce.json"
@@ -54,11 +58,31 @@ def read(folder: Path) -> Json | None:
     if not path.exists():
         return None
     found = read_json(path)
-    rows = found.get("rows") if isinstance(found, dict) and found.get("format") == FORMAT else None
-    keys = {"data", "row", "ipc", "net", "published", "value", "low", "high", "status", "verdict", "measure"}
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and keys <= set(row) for row in rows):
+    if not isinstance(found, dict) or not _sound(found):
         raise ArtifactError(f"{path} holds no table of datadam reproduce, or was changed; remove it to make the table again")
     return dict(found)
+
+
+def _sound(found: Json) -> bool:
+    """Whether a file has all that a table and its page are made of."""
+    kinds = {
+        "name": str, "scale": str, "scale_words": str, "title": str, "source": str, "spread": str, "notes": list, "rows": list,
+        "skipped": dict, "protocols": dict, "command": str, "hardware": dict, "versions": dict, "created": str,
+    }  # fmt: skip
+    texts = ("data", "row", "net", "published", "note", "status", "reason", "word", "made_on", "verdict")
+    return (
+        found.get("format") == FORMAT
+        and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+        and found["name"] in names()
+        and "commit" in found
+        and all(
+            isinstance(row, dict)
+            and all(isinstance(row.get(name), str) for name in texts)
+            and all(isinstance(row.get(name), int | float | None) for name in ("ipc", "value", "low", "high"))
+            and row.get("measure") in MEASURES
+            for row in found["rows"]
+        )
+    )
 
 
 def check_place(table: Table, scale: Scale, out: Path) -> Json | None:
@@ -130,10 +154,10 @@ def _key(row: Json) -> tuple[Any, ...]:
 
 def _cells(part: Part) -> list[tuple[str, int | None, str]]:
     """Rows, images per class and networks, in the order of the table."""
-    names = list(dict.fromkeys((*part.published, *part.methods)))
+    listed = list(dict.fromkeys((*part.published, *part.methods)))
     found: list[tuple[str, int | None, str]] = []
     for ipc in part.ipc:
-        found += [(name, ipc, net) for name in names if name != WHOLE_SET for net in part.nets]
+        found += [(name, ipc, net) for name in listed if name != WHOLE_SET for net in part.nets]
     return found + [(WHOLE_SET, None, net) for net in part.nets if part.whole]
 
 
@@ -149,9 +173,7 @@ def _made(part: Part, scale: Scale, real: RealData, folder: Path, name: str, how
     """The rows of a part, and the protocol in words."""
     pool = folder.resolve() / f"pool-{part.data}"
     if part.pool:
-        networks, epochs = scale.pool
-        whitened = prepared(real, preset("datadam", real, ipc=part.ipc[0]))
-        pretrain(whitened, pool, net=scale.net("convnet"), count=networks, epochs=epochs, device=how.device)
+        _train_pool(part, scale, real, pool, how)
     words = {row: variant(scale.word(word, real, part.ipc[0], str(pool))).word for row, word in part.methods.items()}
     rule = protocol_named(part.protocol).with_epochs(scale.epochs)
     table = compare(
@@ -168,7 +190,7 @@ def _made(part: Part, scale: Scale, real: RealData, folder: Path, name: str, how
         if row in part.absent or (row not in words and row != WHOLE_SET):
             rows.append(_row(part, row, ipc, net, status=ABSENT, reason=part.absent.get(row, "")))
             continue
-        of_row = made["whole set", None] if row == WHOLE_SET else made[words[row], ipc]
+        of_row = made[WHOLE, None] if row == WHOLE_SET else made[words[row], ipc]
         label = table["nets"][part.nets.index(net)]
         cell = of_row["cells"][label]
         given = _row(part, row, ipc, net, status=cell["status"], reason=cell["reason"])
@@ -176,6 +198,23 @@ def _made(part: Part, scale: Scale, real: RealData, folder: Path, name: str, how
         given |= _measured(part, of_row, cell)
         rows.append(given | {"verdict": _verdict(given, scale)})
     return rows, str(table["words"])
+
+
+def _train_pool(part: Part, scale: Scale, real: RealData, pool: Path, how: How) -> None:
+    """Train the networks of a table's pool, or what of them is missing; how many is told first."""
+    count, epochs = scale.pool
+    net, told = scale.net("convnet"), how.progress
+    whitened = prepared(real, preset("datadam", real, ipc=part.ipc[0]))
+
+    def tell(at: Trained) -> None:
+        doing = f"network {at.network} of {at.networks}, epoch {at.epoch} of {at.epochs}"
+        if callable(told):
+            told(GridProgress(at.network - 1, at.networks, doing, at.epoch / at.epochs, None))
+
+    if callable(told):
+        first = f"{plural(count, 'network')} of {plural(epochs, 'epoch')} on the real set come first, in {pool}"
+        told(GridProgress(0, count, "", 0.0, None, first))
+    pretrain(whitened, pool, net=net, count=count, epochs=epochs, device=how.device, progress=tell)
 
 
 def _row(part: Part, row: str, ipc: int | None, net: str, *, status: str, reason: str) -> Json:
