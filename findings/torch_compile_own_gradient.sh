@@ -54,3 +54,10 @@ python="$folder/venv/bin/python"
 cat "$folder/seen"
 sed -n 's/^# seen: //p' "$0" > "$folder/expected"
 diff "$folder/expected" "$folder/seen"
+# seen: torch 2.13.0
+# seen: plain, first process:  gradient [2.0, 2.0, 2.0] autograd_cache_miss 1 autograd_cache_saved 1
+# seen: plain, second process: gradient [2.0, 2.0, 2.0] autograd_cache_hit 1
+# seen: plain, warnings are errors: gradient [2.0, 2.0, 2.0] autograd_cache_hit 1
+# seen: own, first process:  gradient [2.0, 2.0, 2.0] autograd_cache_bypass 1
+# seen: own, second process: gradient [2.0, 2.0, 2.0] autograd_cache_bypass 1
+# seen: own, warnings are errors: InternalTorchDynamoError: DeprecationWarning: <class 'torch.autograd.function.Function'>
