@@ -39,10 +39,10 @@ def right(real, spot=(1, 2)) -> bool:
     return True
 
 
-def idx(path, array, *, packed=True):
+def idx(path, array):
     data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes() + array.astype(np.uint8).tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data, 1) if packed else data)
+    path.write_bytes(gzip.compress(data, 1))
 
 
 def svhn(root):
@@ -72,7 +72,7 @@ def usps(root):
         (root / "usps" / name).write_bytes(bz2.compress("\n".join(lines).encode()))
 
 
-def kmnist(root, packed=True):
+def kmnist(root):
     for part in ("train", "t10k"):
         idx(root / f"KMNIST/raw/{part}-images-idx3-ubyte.gz", np.stack([shown(k, 0, 28) for k in range(10)]))
         idx(root / f"KMNIST/raw/{part}-labels-idx1-ubyte.gz", np.arange(10))
