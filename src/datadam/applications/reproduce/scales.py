@@ -89,7 +89,7 @@ SCALES = {
         narrow="convnet3:width=4",
         settings={
             "mtt": "count=1:steps=2:expert_epochs=1:max_start=1",
-            "pad": "count=1:steps=2:expert_epochs=1:first_max=0:max_start=1:batch=0",
+            "pad": "count=1:steps=2:expert_epochs=1:first_max=0:max_start=1:batch=0:curriculum=none",
             **dict.fromkeys(("course-mnist", "course-mhist"), "network_steps=2"),
             **dict.fromkeys(GENERATORS, "epochs=1:width=4:noise=4"),
         },
