@@ -19,8 +19,9 @@ def merge(
     note: Note = "",
     json: Json = False,
 ) -> None:
-    """Put sets together into one: of other classes, or more images of the same.
+    """Put several sets together into one.
 
+    They may be of other classes, or hold more images of the same.
     Classes may end with different numbers of images. Sets of other shapes, decoders, kinds of labels or whitenings are
     refused, and so are learned rates, which hold for one set alone.
     """
