@@ -1,6 +1,7 @@
 """Small data and runs that many tests share, and what keeps a test from hanging or from depending on its machine."""
 
 import faulthandler
+import gc
 import getpass
 import os
 import signal
@@ -54,6 +55,15 @@ def cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATADAM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_to_collect() -> Iterator[None]:
+    """What libraries and earlier modules keep is no longer looked at when garbage is collected, which each comparison does for
+    every set: that would take seconds by the end of a session."""
+    gc.collect()
+    gc.freeze()
+    yield
 
 
 @pytest.fixture(autouse=True, scope="session")
