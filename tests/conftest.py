@@ -58,12 +58,11 @@ def cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def little_to_collect() -> Iterator[None]:
+def little_to_collect() -> None:
     """What libraries and earlier modules keep is no longer looked at when garbage is collected, which each comparison does for
     every set: that would take seconds by the end of a session."""
     gc.collect()
     gc.freeze()
-    yield
 
 
 @pytest.fixture(autouse=True, scope="session")
