@@ -1,6 +1,6 @@
 """Make what results/applications/ holds, and write it into its pages.
 
-    python results/applications.py --make search,lossless,continual --data FOLDER --work FOLDER    # resumable; hours
+    python results/applications.py --make search,lossless,continual,federated --data FOLDER --work FOLDER    # resumable; hours
     python results/applications.py [--check]
 
 docs/images/NAME.svg        the first plot of the page of an application
@@ -20,11 +20,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from datadam.applications import continual_page, lossless_page, search_page
+from datadam.applications import continual_page, federated_page, lossless_page, search_page
 from datadam.wording import plural
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"search": search_page, "lossless": lossless_page, "continual": continual_page}
+PAGES = {"search": search_page, "lossless": lossless_page, "continual": continual_page, "federated": federated_page}
 COMMANDS = {
     "search": (
         f"python {ROOT / 'results' / 'half_size.py'} cifar10 --root DATA --out cifar10-16.npz",
@@ -40,6 +40,10 @@ COMMANDS = {
     "continual": (
         "datadam continual cifar100 --root DATA --steps 5 --ipc 20 --methods random,herding:features=random,dm --orders 3 "
         "--net convnet3:width=16 --epochs 50 --iterations 50 --batch-real 32 --out continual",
+    ),
+    "federated": (
+        "datadam federated mnist --root DATA --clients 10 --split dirichlet:0.1 --ipc 5 --method dm --students 3 --rounds 8 "
+        "--net convnet2:width=8 --epochs 100 --iterations 100 --batch-real 32 --out federated",
     ),
 }
 SMALL = (

@@ -8,7 +8,7 @@ import torch
 
 import datadam
 from datadam.applications import sets
-from datadam.applications.continual import Asked, continual, forgetting, over_orders, plan
+from datadam.applications.continual import Asked, continual, forgetting, plan
 from datadam.applications.continual_page import published, sentence, sheet, text
 from datadam.data import RealData
 from datadam.distillation.presets import preset
@@ -100,8 +100,8 @@ def test_numbers_are_those_of_their_definitions(real: RealData, tmp_path: Path) 
 def test_forgetting_is_the_fall_from_the_best() -> None:
     tables = [[0.9, 0.9], [0.7, 0.6, 0.8], [0.5, 0.3, 0.7, 0.5]]
     assert forgetting(tables) == pytest.approx(((0.9 - 0.3) + (0.8 - 0.7)) / 2)
-    assert over_orders([0.5]) == {"value": 0.5, "low": None, "high": None}
-    assert over_orders([0.4, 0.6])["high"] > 1
+    assert sets.over([0.5]) == {"value": 0.5, "low": None, "high": None}
+    assert sets.over([0.4, 0.6])["high"] > 1
 
 
 def test_published_numbers_stand_beside_their_own_setting_alone() -> None:

@@ -24,7 +24,7 @@ def test_pages_are_up_to_date(program: ModuleType) -> None:
     assert program.main(["--check"]) == 0, "run python results/applications.py"
 
 
-@pytest.mark.parametrize("name", ["search", "lossless", "continual"])
+@pytest.mark.parametrize("name", ["search", "lossless", "continual", "federated"])
 def test_a_page_has_the_numbers_and_the_command(program: ModuleType, name: str) -> None:
     file = ROOT / "results" / "applications" / name / f"{name}.json"
     if not file.exists():

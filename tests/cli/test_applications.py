@@ -1,4 +1,4 @@
-"""`datadam search`, `lossless` and `continual`: from data to page, after a kill too, and what is refused before any work."""
+"""`datadam search`, `lossless`, `continual`, `federated`: from data to page, after a kill too; what is refused before work."""
 
 import json
 import os
@@ -20,6 +20,8 @@ LOSSLESS = ("--method", "dm", "--tolerance", "90", "--students", "2", "--epochs"
             "--augment", "none", "--workers", "1", *NET, *MAKE)  # fmt: skip
 CONTINUAL = ("--methods", "random,dm", "--ipc", "1", "--orders", "2", "--epochs", "2", "--augment", "none", "--workers", "1",
              *NET, *MAKE)  # fmt: skip
+FEDERATED = ("--clients", "2", "--ipc", "1", "--students", "2", "--rounds", "2", "--epochs", "2",
+             "--augment", "none", "--workers", "1", *NET, *MAKE)  # fmt: skip
 STUCK = """
 import sys, time
 from pathlib import Path
@@ -51,7 +53,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def command(verb: str, space: Path) -> tuple[str, ...]:
-    given = {"search": (*SEARCH, "--space", str(space)), "lossless": LOSSLESS, "continual": (*CONTINUAL, "--steps", "3")}
+    given = {
+        "search": (*SEARCH, "--space", str(space)), "lossless": LOSSLESS, "continual": (*CONTINUAL, "--steps", "3"),
+        "federated": (*FEDERATED, "--split", "classes:2"),
+    }  # fmt: skip
     return given[verb]
 
 
@@ -65,7 +70,7 @@ def numbers(file: Path) -> object:
     return found
 
 
-@pytest.mark.parametrize("verb", ["search", "lossless", "continual"])
+@pytest.mark.parametrize("verb", ["search", "lossless", "continual", "federated"])
 def test_a_killed_command_goes_on_to_the_same(
     verb: str, cli, pictures: Path, space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +104,7 @@ def digits(tmp_path: Path) -> Path:
     return tmp_path / "digits.npz"
 
 
-def test_all_three_on_digits(cli, digits: Path, space: Path, tmp_path: Path) -> None:
+def test_all_on_digits(cli, digits: Path, space: Path, tmp_path: Path) -> None:
     found = cli("search", digits, *SEARCH, "--space", space, "--whole-images", "100", "--out", tmp_path / "s", "--json")
     assert found.code == 0, found.err
     assert [one["name"] for one in found.json["proxies"]] == ["random", "early", "whole"]
@@ -111,6 +116,10 @@ def test_all_three_on_digits(cli, digits: Path, space: Path, tmp_path: Path) -> 
     found = cli("lossless", digits, *LOSSLESS, "--out", tmp_path / "l", "--json")
     assert found.code == 0, found.err
     assert found.json["steps"][0]["verdict"] in ("within", "open")
+    found = cli("federated", digits, *FEDERATED, "--split", "dirichlet:1", "--out", tmp_path / "f", "--json")
+    assert found.code == 0, found.err
+    assert "the bytes of the sets pay for" in found.err
+    assert sum(map(sum, found.json["dealt"])) == 300
 
 
 def test_nothing_is_written_for_what_is_refused(refused, pictures: Path, space: Path, tmp_path: Path) -> None:
@@ -118,10 +127,11 @@ def test_nothing_is_written_for_what_is_refused(refused, pictures: Path, space: 
     assert "unknown space" in refused("search", pictures, *SEARCH, "--space", "convnet721", "--out", out)
     assert "ipc_list is 'few'" in refused("lossless", pictures, "--ipc-list", "few", "--out", out)
     assert "does not cut 3 classes" in refused("continual", pictures, *CONTINUAL, "--steps", "2", "--out", out)
+    assert "at most 2 of 3 classes" in refused("federated", pictures, *FEDERATED, "--split", "classes:1", "--out", out)
     assert not out.exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    for verb in ("search", "lossless", "continual"):
+    for verb in ("search", "lossless", "continual", "federated"):
         told = refused(verb, pictures, *command(verb, space), "--out", tmp_path / "mine")
         assert f"holds files that are no {verb}" in told
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]

@@ -31,7 +31,7 @@ def test_help_lists_the_verbs_in_order_each_with_the_first_line_of_its_docstring
     assert list(told) == [
         "distill", "watch", "evaluate", "baseline", "compare", "train", "pretrain", "experts", "relabel", "merge", "search",
         "lossless",
-        "continual", "reproduce", "audit", "report",
+        "continual", "federated", "reproduce", "audit", "report",
         "export", "import", "show", "list",
     ]  # fmt: skip
     assert told == {name: (inspect.getdoc(verb) or "").splitlines()[0] for name, verb in VERBS.items()}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from datadam import machine
-from datadam.applications.sets import Advance, Judges, judged, made_set, require_positive, require_tested
+from datadam.applications.sets import Advance, Judges, alone, judged, made_set, over, require_positive, require_tested
 from datadam.comparison.grid import recipe_of
 from datadam.comparison.store import Store
 from datadam.comparison.variants import Variant, split, variant
@@ -28,11 +28,10 @@ from datadam.data import RealData
 from datadam.distillation.begin import check
 from datadam.distillation.forecast import PROBED, passes_a_second
 from datadam.distillation.recipe import Recipe
-from datadam.distillation.shards.fit import require_separable
 from datadam.errors import InvalidInput, noting
 from datadam.evaluation.panel import Panel, protocol_named
 from datadam.evaluation.protocols import Protocol
-from datadam.evaluation.statistics import holm, paired, std, t95
+from datadam.evaluation.statistics import holm, paired
 from datadam.files.whole import replacing
 from datadam.rng import stream
 from datadam.sets.distilled import DistilledSet
@@ -144,18 +143,7 @@ def _method(word: Variant, real: RealData, asked: Asked) -> Method:
         raise InvalidInput(f"{word.word}: a whitening is fitted on all classes, and some are not there yet; leave zca out")
     if {"labels", "rate"} & recipe.method.learns:
         raise InvalidInput(f"{word.word}: it learns labels or a rate for all of its classes together; memories join sets without")
-    return Method(word, recipe, _alone(recipe, real))
-
-
-def _alone(recipe: Recipe, real: RealData) -> bool:
-    """Whether a class gets the same images whichever others stand beside it."""
-    if recipe.method.chooses:
-        return not recipe.method.behind  # a network that was trained first knows its classes
-    try:
-        require_separable(recipe, real)
-    except InvalidInput:
-        return False
-    return recipe.method.needs.networks in ("random", "none")
+    return Method(word, recipe, alone(recipe, real))
 
 
 def _order(real: RealData, asked: Asked, number: int) -> tuple[tuple[int, ...], ...]:
@@ -224,13 +212,6 @@ def forgetting(tables: Sequence[Sequence[float]]) -> float:
     return sum(falls) / len(falls)
 
 
-def over_orders(values: Sequence[float]) -> Json:
-    """The mean over orders with its 95 % interval (None for one order)."""
-    mean = sum(values) / len(values)
-    half = t95(len(values) - 1) * std(values) / len(values) ** 0.5 if len(values) > 1 else None
-    return {"value": mean, "low": None if half is None else mean - half, "high": None if half is None else mean + half}
-
-
 def _found(plan: Plan, accuracies: dict[str, list[list[list[float]]]], device: str) -> Json:
     asked, real = plan.asked, plan.real
     final = {word: {o: tables[-1][0] for o, tables in enumerate(orders)} for word, orders in accuracies.items()}
@@ -244,10 +225,10 @@ def _found(plan: Plan, accuracies: dict[str, list[list[list[float]]]], device: s
         rows.append(
             {
                 "method": word, "made_once": method.once,
-                "curve": [over_orders([tables[s][0] for tables in orders]) for s in range(asked.steps)],
-                "final": over_orders(list(final[word].values())),
-                "average": over_orders([sum(table[0] for table in tables) / len(tables) for tables in orders]),
-                "forgetting": over_orders([forgetting(tables) for tables in orders]),
+                "curve": [over([tables[s][0] for tables in orders]) for s in range(asked.steps)],
+                "final": over(list(final[word].values())),
+                "average": over([sum(table[0] for table in tables) / len(tables) for tables in orders]),
+                "forgetting": over([forgetting(tables) for tables in orders]),
                 "against": None if test is None else test.to_json() | {"p_holm": corrected.get(word)},
                 "accuracies": orders, "recipe": method.recipe.to_card(),
             }

@@ -9,7 +9,7 @@ from datadam.files.partial import END
 from datadam.files.whole import write_json, write_text
 from datadam.report.sheet import Sheet
 
-KEPT = {LOCK, "runs", "whole", "orders", "memory"}  # what an interrupted call leaves behind
+KEPT = {LOCK, "runs", "whole", "orders", "memory", "union", "random", "fedavg"}  # what an interrupted call leaves behind
 
 
 def check_place(out: Path, name: str) -> None:

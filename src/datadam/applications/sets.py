@@ -3,7 +3,7 @@
 They lie as in a comparison: OUT/runs/METHOD-ipcN/REPEAT, with evaluations inside.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,11 @@ from datadam.data import RealData
 from datadam.distillation.begin import begin, prepared, resume
 from datadam.distillation.checkpoint import clear_folder
 from datadam.distillation.recipe import Recipe
+from datadam.distillation.shards.fit import require_separable
 from datadam.errors import InvalidInput
 from datadam.evaluation.evaluate import Progress, evaluate, evaluate_whole
 from datadam.evaluation.protocols import Protocol
+from datadam.evaluation.statistics import std, t95
 from datadam.sets.distilled import DistilledSet
 from datadam.where import Where
 
@@ -108,3 +110,21 @@ def require_tested(real: RealData) -> None:
     """Raise `InvalidInput` where there is nothing to judge on."""
     if not len(real.test):
         raise InvalidInput("the data have no test part to judge on; load them with one (test)")
+
+
+def alone(recipe: Recipe, real: RealData) -> bool:
+    """Whether a class gets the same images whichever others stand beside it."""
+    if recipe.method.chooses:
+        return not recipe.method.behind  # a network that was trained first knows its classes
+    try:
+        require_separable(recipe, real)
+    except InvalidInput:
+        return False
+    return recipe.method.needs.networks in ("random", "none")
+
+
+def over(values: Sequence[float]) -> Json:
+    """The mean of several values with its 95 % interval (None for one value)."""
+    mean = sum(values) / len(values)
+    half = t95(len(values) - 1) * std(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return {"value": mean, "low": None if half is None else mean - half, "high": None if half is None else mean + half}

@@ -18,6 +18,7 @@ from datadam.cli.distill import distill
 from datadam.cli.evaluate import baseline, evaluate
 from datadam.cli.experts import experts
 from datadam.cli.export import export
+from datadam.cli.federated import federated
 from datadam.cli.import_ import import_
 from datadam.cli.lossless import lossless
 from datadam.cli.merge import merge
@@ -52,7 +53,7 @@ app = App(
 VERBS: dict[str, Callable[..., None]] = {
     "distill": distill, "watch": watch, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train,
     "pretrain": pretrain, "experts": experts, "relabel": relabel, "merge": merge,
-    "search": search, "lossless": lossless, "continual": continual, "reproduce": reproduce,
+    "search": search, "lossless": lossless, "continual": continual, "federated": federated, "reproduce": reproduce,
     "audit": audit, "report": report, "export": export, "import": import_, "show": show, "list": list_names,
 }  # fmt: skip
 for place, (name, verb) in enumerate(VERBS.items()):

@@ -10,6 +10,7 @@ Letters: n repeats; of rates, m members, n others, R resamples.
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -160,7 +161,9 @@ def unpaired(first: Sequence[float], second: Sequence[float], confidence: float 
         return Rate(value, value, value)
     from scipy.stats import ttest_ind
 
-    interval = ttest_ind(first, second, equal_var=False).confidence_interval(confidence)
+    with warnings.catch_warnings():  # one of the groups may be all the same
+        warnings.filterwarnings("ignore", message="Precision loss", category=RuntimeWarning)
+        interval = ttest_ind(first, second, equal_var=False).confidence_interval(confidence)
     return Rate(value, float(interval.low), float(interval.high))
 
 
