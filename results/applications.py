@@ -1,6 +1,6 @@
 """Make what results/applications/ holds, and write it into its pages.
 
-    python results/applications.py --make search,lossless,continual,federated --data FOLDER --work FOLDER    # resumable; hours
+    python results/applications.py --make search,lossless,... --data FOLDER --work FOLDER    # of PAGES; resumable; hours
     python results/applications.py [--check]
 
 docs/images/NAME.svg        the first plot of the page of an application
@@ -20,11 +20,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nested
+
 from datadam.applications import continual_page, federated_page, lossless_page, search_page
 from datadam.wording import plural
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"search": search_page, "lossless": lossless_page, "continual": continual_page, "federated": federated_page}
+PAGES = {
+    "search": search_page, "lossless": lossless_page, "continual": continual_page, "federated": federated_page, "nested": nested,
+}  # fmt: skip
 COMMANDS = {
     "search": (
         f"python {ROOT / 'results' / 'half_size.py'} cifar10 --root DATA --out cifar10-16.npz",
@@ -45,6 +49,7 @@ COMMANDS = {
         "datadam federated mnist --root DATA --clients 10 --split dirichlet:0.1 --ipc 5 --method dm --students 3 --rounds 8 "
         "--net convnet2:width=8 --epochs 100 --iterations 100 --batch-real 32 --out federated",
     ),
+    "nested": (f"python {ROOT / 'results' / 'nested.py'} mnist --root DATA --out nested",),
 }
 SMALL = (
     " This is a small run, of minutes, which shows the command more than an answer; `results/applications.py` has a larger one."
@@ -68,13 +73,13 @@ def told(name: str, found: dict[str, Any]) -> str:
 
 
 def _words(line: str) -> list[str]:
-    """The words of a command, but for folders and processes."""
+    """The words of a command, but for folders and processes, and for where a program lies."""
     words = shlex.split(line)
     for option in ("--out", "--workers", "--root"):
         if option in words:
             place = words.index(option)
             words = words[:place] + words[place + 2 :]
-    return [word.replace("runs/", "") for word in words]
+    return [Path(word).name if word.endswith(".py") else word.replace("runs/", "") for word in words]
 
 
 def page(name: str, found: dict[str, Any]) -> tuple[Path, str]:

@@ -128,10 +128,11 @@ def kept(real: RealData, dealt: Sequence[Indices], least: int) -> tuple[Indices,
     """
     table = counts(real, dealt)
     enough = table >= least
+    of_class, of_client = (np.asarray(enough.any(axis=axis)) for axis in (0, 1))
     faults = []
-    if lost := [name for name, any_ in zip(real.classes, enough.any(axis=0).tolist(), strict=True) if not any_]:
+    if lost := [name for name, any_ in zip(real.classes, of_class, strict=True) if not any_]:
         faults.append(f"no client has {least} images of {_some(lost)}")
-    if poor := [str(client) for client, any_ in enumerate(enough.any(axis=1).tolist()) if not any_]:
+    if poor := [str(client) for client, any_ in enumerate(of_client) if not any_]:
         faults.append(f"client {_some(poor)} has {least} images of no class")
     if faults:
         cure = "lower --ipc, take fewer --clients, or a --split that deals the classes more evenly"

@@ -21,11 +21,11 @@ KINDS: dict[str, tuple[type, ...]] = {
     "device": (str,), "precision": (str,), "memory_limit": (str, int),
     "time_limit": (int, float), "snapshots": (str, list, int), "out": (str,), "overwrite": (bool,), "note": (str,),
     "json": (bool,), "engine": (str,), "workers": (int,), "shards": (int,), "gpus_per_worker": (int, float),
-    "address": (str,), "tensorboard": (str, bool), "budget": (str, int, float),
+    "address": (str,), "tensorboard": (str, bool), "nested": (bool,), "budget": (str, int, float),
 }  # fmt: skip
 """What a file may say, and as what; names as on the command line, with - or _."""
 
-SETTINGS = ("iterations", "batch_real", "net", "start", "seed", "precision", "normalisation", "zca")
+SETTINGS = ("iterations", "batch_real", "net", "start", "seed", "precision", "normalisation", "zca", "nested")
 """Settings of a recipe that are options of their own; the others go by --set."""
 
 AT_ONCE = ("net", "seed", "normalisation", "zca", "protocol", "decoder")
@@ -157,6 +157,8 @@ def _settled(options: dict[str, Any], faults: list[str]) -> dict[str, Any]:
             faults.append(f"{name} is no setting; give it as --{name}")
             del settings[name]
     settings |= {name: options[name] for name in SETTINGS if name in options}
+    if isinstance(options.get("nested"), bool):
+        settings["nested"] = "auto" if options["nested"] else "none"
     return {name: value for name, value in options.items() if name not in SETTINGS} | {"set": settings}
 
 

@@ -52,6 +52,9 @@ def distill(
     start: Annotated[
         str | None, Parameter(help="first images: real, sure (calm), kcenter, kmeans, noise, or the folder of a RUN")
     ] = None,
+    nested: Annotated[
+        bool, Parameter(help="the first 1, 2, 5, 10, ... images of each class are to be good sets by themselves", negative="")
+    ] = False,
     seed: Annotated[int | None, Parameter(help="names all randomness: same seed, same images")] = None,
     repeats: Annotated[int | None, Parameter(help="independent sets, in RUN/0, RUN/1, ... with seeds counting up")] = None,
     reading: Reading = AS_SAID,
@@ -135,7 +138,9 @@ def _begin(
     if repeats > 1 or recipe.start not in STARTS:
         real = prepared(real, recipe)  # once for all
     earlier = _earlier(recipe, real)
-    out = Path(asked.get("out") or f"runs/{real.name}-{recipe.preset}-ipc{recipe.ipc}-seed{recipe.seed}")
+    out = Path(
+        asked.get("out") or f"runs/{real.name}-{recipe.preset}-{'nested-' * bool(recipe.ladder)}ipc{recipe.ipc}-seed{recipe.seed}"
+    )
     overwrite, spread = asked.get("overwrite", False), spread_of(asked)
     device = check_device(asked.get("device", "auto"), spread.engine if spread else None)
     if repeats > 1 and not again:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, RunRoot, Seed
+from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Prefix, Reading, RunRoot, Seed
 from datadam.cli.workers import Address, Engine, Gpus
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def evaluate(
     epochs: Epochs = None,
     augment: Augment = None,
     full: Full = False,
+    ipc: Prefix = None,
     snapshots: Annotated[bool, Parameter(help="also judge the images kept on the way", negative="")] = False,
     seed: Seed = 0,
     root: RunRoot = None,
@@ -69,7 +70,7 @@ def evaluate(
     printed beside those kept there under the same protocol.
     """
     from datadam import machine
-    from datadam.cli.options import check_device, sets_of
+    from datadam.cli.options import check_device, prefixes, sets_of
     from datadam.cli.screen import result, say
     from datadam.cli.workers import engine_of
     from datadam.evaluation.evaluate import evaluate as judge
@@ -78,13 +79,15 @@ def evaluate(
     ray = engine_of(engine, gpus_per_worker, address)
     device = check_device(device, ray)
     jobs = _jobs(runs, net, root)
+    for job in jobs:
+        prefixes(job.sets, job.run, ipc)
     names = {str(job.sets[0].card["recipe"].get("protocol", "honest")) for job in jobs}
     name = protocol or (names.pop() if len(names) == 1 else "honest")
     rule, count = rule_for(name, students, epochs, augment, full)
     made: list[tuple[Path, Evaluation]] = []
     for run, sets, real, specs in jobs:
         for spec in specs:
-            if departs := rule.departures(ipc=sets[0].ipc, net=spec, zca=sets[0].transform.zca is not None):
+            if departs := rule.departures(ipc=ipc or sets[0].ipc, net=spec, zca=sets[0].transform.zca is not None):
                 say(f"note: {departs}")
 
             def one(
@@ -94,10 +97,12 @@ def evaluate(
                 spec: str = spec,
                 run: Path = run,
             ) -> "Evaluation":
+                of = None if ipc in (None, sets[0].ipc) else f"first{ipc}"
+                sets = prefixes(sets, run, ipc)
                 with progress_of(f"{run.name} {spec}" + ("" if iteration is None else f" @{iteration}")) as progress:
                     evaluation = judge(
                         sets, real, net=spec, protocol=rule, students=count, seed=seed, device=device, precision=precision,
-                        workers=workers, engine=ray, note=note, iteration=iteration, progress=progress,
+                        workers=workers, engine=ray, note=note, iteration=iteration, progress=progress, of=of,
                         keep=run / "evaluations",
                     )  # fmt: skip
                 evaluation.save(_file(run, evaluation))

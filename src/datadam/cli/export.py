@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from datadam.cli.evaluate import Epochs, ProtocolName, Students, progress_of, rule_for
-from datadam.cli.options import Device, Json, RunRoot, Seed
+from datadam.cli.options import Device, Json, Prefix, RunRoot, Seed
 
 if TYPE_CHECKING:
     from datadam.exchange import Exported
@@ -18,6 +18,7 @@ def export(
     *,
     to: Annotated[str, Parameter(help="datadam list formats")],
     out: Annotated[Path, Parameter(help="the new folder")],
+    ipc: Prefix = None,
     keep_zca: Annotated[
         bool, Parameter(help="leave whitened images whitened, for readers that whiten likewise", negative="")
     ] = False,
@@ -39,7 +40,7 @@ def export(
 
     Normalisation is converted to what they expect, and datadam.json and README.md beside say what the numbers mean.
     """
-    from datadam.cli.options import load_sets, set_line
+    from datadam.cli.options import load_sets, prefixes, set_line
     from datadam.cli.screen import result
     from datadam.errors import InvalidInput
     from datadam.exchange import export as write
@@ -54,7 +55,7 @@ def export(
     asked = {"students": students, "epochs": epochs, "protocol": protocol, "net": net}
     if not measure and (given := [f"--{name}" for name, value in asked.items() if value is not None]):
         raise InvalidInput(f"{', '.join(given)} say how students are trained, and none are without --measure; add it")
-    sets = load_sets(run)
+    sets = prefixes(load_sets(run), run, ipc)
     if measure and len(sets) > 1:
         raise InvalidInput(f"{run} holds {len(sets)} sets; measure one of them: {run / '0'}")
     done = write(sets, to, out, keep_zca=keep_zca, overwrite=overwrite)

@@ -21,6 +21,9 @@ Normalised = Annotated[
 ]
 Whitened = Annotated[Literal["none", "kornia", "official"], Parameter(help="whitening; that of the runs to come")]
 Json = Annotated[bool, Parameter(help="print the result as JSON on standard output", negative="")]
+Prefix = Annotated[
+    int | None, Parameter(name="--ipc", help="the first so many images of each class alone, of a run made with --nested")
+]
 TakeOver = Annotated[
     bool,
     Parameter(help="take the folder from a process of another machine that was killed there and left its lock", negative=""),
@@ -223,3 +226,19 @@ def load_sets(run: Path) -> "list[DistilledSet]":
     from datadam.sets.distilled import DistilledSet
 
     return [DistilledSet.load(folder) for folder in sets_of(run)]
+
+
+def prefixes(sets: "list[DistilledSet]", run: Path, ipc: int | None) -> "list[DistilledSet]":
+    """The first `ipc` images of each class of the sets of a run (None: all). Raises `InvalidInput` where they were not made to
+    stand alone."""
+    from datadam.errors import InvalidInput
+
+    if ipc is None:
+        return sets
+    for one in sets:
+        if not one.nested and one.card["kind"] != "coreset" and 1 <= ipc < one.ipc:
+            raise InvalidInput(
+                f"{run} was made without --nested, so that the first {ipc} of its {one.ipc} images a class were never meant to "
+                f"stand alone; make a set of --ipc {ipc}, or a nested one, or leave out --ipc"
+            )
+    return [one.prefix(ipc) for one in sets]

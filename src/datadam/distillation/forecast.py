@@ -21,6 +21,7 @@ from datadam.training.pool import RANDOM
 from datadam.training.students import WORKER_BYTES
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
+MOST_SIZES = 6  # of batches that code is compiled for; the compiler gives up at eight
 COMPILING = 30.0  # seconds that compiling takes, about
 GPU_WORK = 80  # times as much that must be on a GPU, which does so much more in that time; an estimate
 MAP_WORK = 1500  # operations that take as long as normalising, pooling and matching one number of a map does, uncompiled
@@ -78,7 +79,8 @@ def forecast(
     uniform = len(set(drawn)) == 1  # each new batch size would be compiled again
     ours = not nets.card_of(recipe.net)  # code of others may do what a compiler does not know
     wanted = ours and (method.compiles or (method.streams and uniform))
-    pays = wanted and work * recipe.iterations > COMPILING_PAYS * (GPU_WORK if on_gpu else 1)
+    sizes = max(1, len(recipe.ladder))  # for each of which code is compiled
+    pays = wanted and work * recipe.iterations > COMPILING_PAYS * sizes * (GPU_WORK if on_gpu else 1) and sizes <= MOST_SIZES
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
@@ -136,7 +138,7 @@ def forecast(
     in_all += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
-        seconds = in_all / rate / (compiled_gain(precision) if plan.compiled else 1.0) + COMPILING * plan.compiled
+        seconds = in_all / rate / (compiled_gain(precision) if plan.compiled else 1.0) + COMPILING * sizes * plan.compiled
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
 
 

@@ -19,6 +19,7 @@ from datadam import machine, nets
 from datadam.data import RealData
 from datadam.data.resident import keep
 from datadam.distillation.checkpoint import RunState
+from datadam.distillation.nested import drawn, widened
 from datadam.distillation.optimisers import Optimisers
 from datadam.distillation.recipe import Recipe
 from datadam.distillation.recorder import Line, Recorder
@@ -149,12 +150,16 @@ class Distillation(Run):
     def _step(self) -> float:
         state, recipe = self.state, self.recipe
         draw = self.draws.at(state.iteration)
-        self._between(draw)
+        count = drawn(recipe.ladder, recipe.seed, state.iteration)
+        synthetic = self.synthetic if count is None else self.synthetic.prefix(count)
+        self._between(draw, synthetic)
         every = max(10, recipe.iterations // LINES)
         log = state.iteration % every == 0 or state.iteration + 1 == recipe.iterations
         more = self.draws_ahead and state.iteration + 1 < recipe.iterations
         with self.draws.ahead(state.iteration + 1) if more else nullcontext():
-            gradient = self.gradient(state.method, self.synthetic, draw, log)
+            gradient = self.gradient(state.method, synthetic, draw, log)
+        if count is not None:
+            gradient = widened(gradient, self.synthetic, count)
         loss = self._finite(gradient.terms)
         with machine.unbroken():  # Ctrl-C waits: these belong together
             self.torn = True
@@ -173,10 +178,10 @@ class Distillation(Run):
             self.torn = False  # not after an error: a checkpoint would go on without the line or the snapshot that is missing
         return loss
 
-    def _between(self, draw: Draw) -> None:
+    def _between(self, draw: Draw, synthetic: SyntheticSet) -> None:
         """What the method does before this image step; Ctrl-C ends it at once, and a resumed run goes on from what it yielded."""
         try:
-            with closing(self.recipe.method.between(self.state.method, self.synthetic, draw)) as pieces:
+            with closing(self.recipe.method.between(self.state.method, synthetic, draw)) as pieces:
                 for piece in pieces:
                     self.state.method, self.kept = piece, False
         except RuntimeError as error:

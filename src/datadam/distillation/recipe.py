@@ -2,12 +2,14 @@
 
 import dataclasses
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
 from datadam import nets
 from datadam.augment.siamese import STRATEGY, operations
 from datadam.data import RealData
 from datadam.data.field import NORMALISATIONS
+from datadam.distillation.nested import usual_ladder
 from datadam.distillation.optimisers import BUFFERS
 from datadam.errors import CannotDo, DatadamError, InvalidInput, UnknownName, noting
 from datadam.evaluation.protocols import CATALOG as PROTOCOLS
@@ -51,9 +53,10 @@ class Recipe:
     first); `iterations_per_network`, iterations that share a drawn network; `network_steps` training steps, or `network_epochs`
     passes, of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`),
     by SGD with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`;
-    `seed`; `precision`; `protocol`, how the result is judged unless asked otherwise; `preset`, where the settings came from (""
-    where that was a preset of another method). Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one,
-    when all is right but for this method.
+    `nested`, prefixes of the set that are to be good by themselves, one of which is drawn for each iteration (nested.py): () for
+    none, None for the usual ladder 1, 2, 5, 10, ... up to `ipc`; `seed`; `precision`; `protocol`, how the result is judged unless
+    asked otherwise; `preset`, where the settings came from ("" where that was a preset of another method). Raises `InvalidInput`
+    with every wrong setting at once; `CannotDo`, which is one, when all is right but for this method.
     """
 
     method: Method
@@ -79,6 +82,7 @@ class Recipe:
     network_decay: float = 5e-4
     network_augment: str = "none"
     network_when: str = "drawn"
+    nested: tuple[int, ...] | None = ()
     seed: int = 0
     precision: str = "float32"
     protocol: str = "honest"
@@ -165,6 +169,13 @@ class Recipe:
             "raise iterations_per_network, or say network_when=drawn",
             faults,
         )
+        faults += self._faults_of_ladder() if self.nested else ()
+        require(
+            self.nested == () or not ("rate" in self.method.learns or self.method.at_once),
+            f"{self.method.name} " + ("learns one rate of students for the whole set, and none for its prefixes" if
+            "rate" in self.method.learns else "learns no images, whose prefixes could be made good") + "; leave nested out",
+            unfit,
+        )  # fmt: skip
         if self.method.at_once:
             does = "samples a generator" if self.method.samples else "chooses real images"
             require(
@@ -173,6 +184,21 @@ class Recipe:
                 unfit,
             )
         refuse(faults, unfit)
+
+    def _faults_of_ladder(self) -> list[str]:
+        ladder = self.nested or ()
+        rises = all(a < b for a, b in pairwise((0, *ladder)))
+        if rises and ladder[-1] == self.ipc:
+            return []
+        came = ", ".join(map(str, ladder))
+        return [
+            f"nested is {came}; write numbers from 1 on that rise up to ipc, {self.ipc}, such as nested=1,{self.ipc}, or auto"
+        ]
+
+    @property
+    def ladder(self) -> tuple[int, ...]:
+        """Images of each class in the prefixes that are learned, ascending; () where the whole set alone is."""
+        return usual_ladder(self.ipc) if self.nested is None else self.nested
 
     @property
     def on_the_way(self) -> OnTheWay:

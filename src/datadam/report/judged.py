@@ -1,5 +1,6 @@
 """What students trained on the images reached: accuracies beside each other, by network, by class, and their mistakes."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -24,7 +25,8 @@ def is_own(evaluation: Json, card: Json) -> bool:
 def title(evaluation: Json) -> str:
     """What was judged, in words."""
     known = {"distilled": "Distilled images", "random": "Random real images", "whole": "Whole training set"}
-    name = known.get(evaluation["of"], f"Coreset: {evaluation['of']}")
+    prefix = re.fullmatch(r"first(\d+)", evaluation["of"])
+    name = f"The first {prefix[1]} of each class" if prefix else known.get(evaluation["of"], f"Coreset: {evaluation['of']}")
     when = "" if evaluation.get("iteration") is None else f", iteration {count(evaluation['iteration'])}"
     return name + when + marked(evaluation)
 

@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 
 from datadam.data import RealData, Transform
 from datadam.data.shown import html
-from datadam.errors import ArtifactError
+from datadam.errors import ArtifactError, InvalidInput
 from datadam.files.whole import all_finite, read_tensors, replacing, write_json, write_tensors, write_text
 from datadam.sets.card import HARD, SOFT, digest, read_card
 from datadam.sets.decoders import PLAIN, Decoder, decoded, decoder_named
@@ -137,6 +137,32 @@ class DistilledSet:
         counts = {"counts": [n * each for n in self.counts]} if "counts" in self.card else {}
         plain = {"decoder": PLAIN.word, "digest": digest(images, labels, self.rate)}
         return DistilledSet(images, labels, self.transform, self.card | plain | counts | {"recipe": recipe}, self.rate)
+
+    @property
+    def nested(self) -> bool:
+        """Whether it was made so that the first images of each class are a good set by themselves."""
+        ladder = self.card["recipe"].get("nested", ())
+        return ladder is None or len(ladder) > 0
+
+    def prefix(self, count: int) -> "DistilledSet":
+        """The first `count` stored images of each class (of a class with fewer, all): good by themselves in a `nested` set.
+
+        Raises `InvalidInput` where no class has so many.
+        """
+        if not 1 <= count <= self.ipc:
+            raise InvalidInput(
+                f"ipc is {count}, and the set has {plural(self.ipc, 'image')} of each class; ask for 1 to {self.ipc}"
+            )
+        if count == self.ipc:
+            return self
+        rows = torch.cat([torch.nonzero(self.numbers == k).flatten()[:count] for k in range(len(self.classes))])
+        images, labels = self.images[rows], self.labels[rows]
+        counts = {"counts": [min(count, many) for many in self.counts]} if "counts" in self.card else {}
+        recipe = self.card["recipe"] | {"ipc": count}
+        if ladder := recipe.get("nested"):
+            recipe["nested"] = [*(step for step in ladder if step < count), count]
+        about = {"prefix": {"of": self.ipc, "digest": self.card.get("digest")}, "digest": digest(images, labels, self.rate)}
+        return DistilledSet(images, labels, self.transform, self.card | counts | about | {"recipe": recipe}, self.rate)
 
     @staticmethod
     def merge(

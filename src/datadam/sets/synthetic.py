@@ -5,7 +5,7 @@ Letters: K classes, M stored images, N training images that they decode to, C ch
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -64,6 +64,17 @@ class SyntheticSet:
         """What a network trains towards: class numbers [N], or probabilities [N, K], the softmax of learned logits."""
         labels = self.labels(first, last)
         return labels.softmax(1) if "labels" in self.tensors else labels
+
+    def first_rows(self, count: int) -> Tensor:
+        """The rows of the first `count` stored images of each class, or of all that a class has."""
+        pieces = [torch.arange(first, min(first + count, last)) for first, last in pairwise(self._edges)]
+        return torch.cat(pieces).to(self.stored.device)
+
+    def prefix(self, count: int) -> "SyntheticSet":
+        """The first `count` stored images of each class alone, with their labels, and the rate as it is."""
+        rows = self.first_rows(count)
+        tensors = {name: tensor if name == "rate" else tensor[rows] for name, tensor in self.tensors.items()}
+        return SyntheticSet(tensors, self.classes, tuple(min(count, many) for many in self.counts), self.decoder)
 
     def with_tensors(self, tensors: dict[str, Tensor]) -> "SyntheticSet":
         """The same set with other tensors in their places."""
