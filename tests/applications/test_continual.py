@@ -41,9 +41,16 @@ def test_orders_are_named_and_hold_each_class_once(real: RealData) -> None:
 
 
 def test_separable_methods_are_made_once_with_the_images_of_a_class_alone(real: RealData, tmp_path: Path) -> None:
-    made = plan(real, asked("random,dm,dc,herding,herding:features=random"))
+    made = plan(real, asked("random,dm,dc,herding,herding:features=random,dm:start=kmeans"))
     once = {method.word.word: method.once for method in made.methods}
-    assert once == {"random": True, "dm": True, "dc": False, "herding": False, "herding:features=random": True}
+    assert once == {
+        "random": True,
+        "dm": True,
+        "dc": False,
+        "herding": False,
+        "herding:features=random": True,
+        "dm:start=kmeans": False,
+    }
     found = continual(plan(real, asked("dm")), tmp_path, Where(device="cpu"))
     assert [row["made_once"] for row in found["methods"]] == [True]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["dm-ipc2"]

@@ -29,7 +29,8 @@ def test_help_lists_the_verbs_in_order_each_with_the_first_line_of_its_docstring
     rows = [line.strip("│ ").split("  ", 1) for line in lines if line.startswith("│ ") and "--" not in line]
     told = {name: words.strip() for name, words in rows}
     assert list(told) == [
-        "distill", "watch", "evaluate", "baseline", "compare", "train", "pretrain", "experts", "relabel", "merge", "search",
+        "distill", "watch", "evaluate", "baseline", "compare", "train", "pretrain", "experts", "relabel", "merge",
+        "add-class", "search",
         "lossless",
         "continual", "federated", "reproduce", "audit", "report",
         "export", "import", "show", "list",

@@ -48,3 +48,22 @@ def test_classes_of_two_folders(cli: Command, refused: Callable[..., str], pictu
     assert torch.equal(merged.images[0], DistilledSet.load(runs[0]).images[0])
     assert cli("evaluate", out, *QUICK).code == 0
     assert "not empty" in refused("merge", *runs, "--data", pictures, "--out", out)
+
+
+def test_classes_that_come_later(cli: Command, refused: Callable[..., str], pictures: Path, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for one in ("cat", "ship"):
+            shutil.copytree(pictures / part / one, tmp_path / "some" / part / one)
+    early, out = tmp_path / "early", tmp_path / "out"
+    ask = (*TINY, "--method", "dm", "--precision", "float64")
+    assert cli("distill", tmp_path / "some", "--ipc", 1, *ask, "--out", early).code == 0
+    assert "no class that the run lacks" in refused("add-class", early, tmp_path / "some", "--out", out)
+    assert not out.exists()
+    outcome = cli("add-class", early, pictures, "--out", out)
+    assert outcome.code == 0, outcome.err
+    assert "1 class to add: dog; by dm" in outcome.err
+    assert "1 class added, as one run of all classes would have made it" in outcome.out
+    assert DistilledSet.load(out).classes == ("cat", "dog", "ship")
+    assert cli("evaluate", out, *QUICK).code == 0
+    assert cli("report", out).code == 0
+    assert "is not empty" in refused("add-class", early, pictures, "--out", out)

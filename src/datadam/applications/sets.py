@@ -114,6 +114,8 @@ def require_tested(real: RealData) -> None:
 
 def alone(recipe: Recipe, real: RealData) -> bool:
     """Whether a class gets the same images whichever others stand beside it."""
+    if by_number(recipe):
+        return False
     if recipe.method.chooses:
         return not recipe.method.behind  # a network that was trained first knows its classes
     try:
@@ -121,6 +123,11 @@ def alone(recipe: Recipe, real: RealData) -> bool:
     except InvalidInput:
         return False
     return recipe.method.needs.networks in ("random", "none")
+
+
+def by_number(recipe: Recipe) -> bool:
+    """Whether images are chosen by k-means, whose first centres are drawn from images in an order that goes by class numbers."""
+    return "kmeans" in (recipe.method.name, recipe.start)
 
 
 def over(values: Sequence[float]) -> Json:

@@ -11,6 +11,7 @@ from typing import Any
 import cyclopts
 from cyclopts import App, Parameter, Token
 
+from datadam.cli.add_class import add_class
 from datadam.cli.audit import audit
 from datadam.cli.compare import compare
 from datadam.cli.continual import continual
@@ -52,7 +53,7 @@ app = App(
 )
 VERBS: dict[str, Callable[..., None]] = {
     "distill": distill, "watch": watch, "evaluate": evaluate, "baseline": baseline, "compare": compare, "train": train,
-    "pretrain": pretrain, "experts": experts, "relabel": relabel, "merge": merge,
+    "pretrain": pretrain, "experts": experts, "relabel": relabel, "merge": merge, "add-class": add_class,
     "search": search, "lossless": lossless, "continual": continual, "federated": federated, "reproduce": reproduce,
     "audit": audit, "report": report, "export": export, "import": import_, "show": show, "list": list_names,
 }  # fmt: skip
