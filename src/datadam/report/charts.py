@@ -60,6 +60,8 @@ def bands(
             if known := [(x, low, high) for x, low, high in ends if low is not None and high is not None]:
                 at, lows, highs = (list(values) for values in zip(*known, strict=True))
                 axes.fill_between(at, lows, highs, color=colour, alpha=0.16, linewidth=0)
+                if len(known) == 1:  # a band without breadth
+                    axes.vlines(at, lows, highs, color=colour, alpha=0.4, linewidth=3)
             axes.plot(line.x, line.y, color=colour, linestyle=dash, linewidth=1.8, marker="o", markersize=4)
         if level is not None:
             if level.low[0] is not None and level.high[0] is not None:
