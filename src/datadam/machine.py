@@ -24,6 +24,7 @@ from datadam import plugins
 from datadam.errors import RunFailed
 
 GROUP = Path("/sys/fs/cgroup")  # the container's limits on Linux
+SHAPES = 64  # that a function is compiled for at most; beyond torch's own 8 it would run uncompiled
 PIXELS_AT_ONCE = 128 * 32 * 32
 CACHE_A_THREAD = 8 << 20  # bytes of one map that a thread may have in work: about its share of the last-level cache
 GPU_MAP, GPU_MAPS = 1 << 29, 16  # bytes of one map on a GPU, and at least how many of them its memory must hold
@@ -73,6 +74,8 @@ def compiled(function: Callable[..., Any], device: str = "cpu", *, more: bool = 
     if graphs:  # the compiler advises TF32 for matrix products, which is for whoever owns the process to choose
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     made: Callable[..., Any] = torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, SHAPES)
     return made
 
 

@@ -10,6 +10,7 @@ import torch
 import datadam
 from datadam.data import RealData
 from datadam.distillation.begin import begin, resume
+from datadam.distillation.forecast import forecast
 from datadam.distillation.nested import drawn, usual_ladder
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
@@ -125,3 +126,19 @@ def test_what_cannot_be_nested_is_refused(recipe: Make) -> None:
             recipe("dm", ipc=6, **settings)
     with pytest.raises(InvalidInput, match="mtt learns one rate of students for the whole set"):
         recipe("mtt", nested="auto")
+
+
+def test_compiling_must_pay_for_every_size(real: RealData, recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datadam.distillation.forecast.can_compile", lambda device: True)
+    plain, nested = (replace(recipe("dm", ipc=5, precision="float32"), nested=ladder) for ladder in ((), (1, 2, 5)))
+    monkeypatch.setattr("datadam.distillation.forecast.COMPILING_PAYS", 50 * forecast(real, plain).flops)
+    least = []
+    for asked in (plain, nested):
+        never, always = 0, 1024  # iterations for which it does not pay, and does
+        while always - never > 1:
+            middle = (never + always) // 2
+            pays = forecast(real, replace(asked, iterations=middle)).plan.compiled
+            never, always = (never, middle) if pays else (middle, always)
+        least.append(always)
+    assert 3 * (least[0] - 1) <= least[1] <= 3 * least[0]
+    assert 1 < least[0] < least[1] < 1024

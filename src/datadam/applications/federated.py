@@ -154,8 +154,8 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu") -> Plan:
     assert word is not None
     real = prepared(real, recipe)
     own = kept(real, dealt, asked.ipc * recipe.each)
-    parts = [part_of(real, indices) for indices in own]
-    _require_two_classes(parts, recipe)
+    held = (counts(real, own) > 0).sum(1).tolist()  # classes of each client
+    _require_two_classes(held, recipe, real)
     rule = protocol_named(asked.protocol, epochs=asked.epochs, augment=asked.augment)
     net = recipe.net if asked.net == "auto" else asked.net
     panel = Panel(net=net, protocol=rule, students=asked.students, seed=asked.seed).settled(real, net)
@@ -165,11 +165,12 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu") -> Plan:
     local = Training(epochs=asked.local_epochs, batch=asked.local_batch, lr=asked.local_lr, drop_after=asked.local_epochs)
     weights = fedavg.weight_bytes(judges.net, real)
     making = sum(
-        check(part, replace(recipe, seed=recipe.seed + client), device=device).seconds for client, part in enumerate(parts)
+        check(part_of(real, indices), replace(recipe, seed=recipe.seed + client), device=device).seconds
+        for client, indices in enumerate(own)
     )
     made = Plan(asked, real, word, dealt, own, recipe, judges, local, asked.rounds or ROUNDS, weights, making, 0.0, 0.0)
     rounds = asked.rounds or max(ROUNDS, int(made.bought))
-    images = sum(asked.ipc * recipe.each * len(part.classes) for part in parts) + sum(made.set_bytes) // made.image_bytes
+    images = sum(asked.ipc * recipe.each * many for many in held) + sum(made.set_bytes) // made.image_bytes
     passes = asked.students * (PASSES * images * judges.protocol.training.epochs + 2 * len(real.test))
     averaging = asked.students * rounds * (PASSES * len(real.train) * asked.local_epochs + len(real.test))
     speed = passes_a_second(judges.net, real.shape, PROBED, device, 4)
@@ -191,10 +192,10 @@ def _recipe(word: Variant, real: RealData, asked: Asked) -> Recipe:
     return recipe
 
 
-def _require_two_classes(parts: list[RealData], recipe: Recipe) -> None:
+def _require_two_classes(held: list[int], recipe: Recipe, real: RealData) -> None:
     """Raise `InvalidInput` where a client has a single class and the method tells classes apart."""
-    single = [str(client) for client, part in enumerate(parts) if len(part.classes) == 1]
-    if single and not alone(recipe, parts[0]):
+    single = [str(client) for client, many in enumerate(held) if many == 1]
+    if single and not alone(recipe, real):
         raise InvalidInput(
             f"{recipe.method.name} looks at classes together, and client {', '.join(single[:5])} has a single one; take a method "
             "that treats each class alone, such as dm or datadam, or a --split that gives each client two"

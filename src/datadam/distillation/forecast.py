@@ -21,7 +21,6 @@ from datadam.training.pool import RANDOM
 from datadam.training.students import WORKER_BYTES
 
 COMPILING_PAYS = 12e12  # floating-point operations of a whole run above which compiling is worth its half minute
-MOST_SIZES = 6  # of batches that code is compiled for; the compiler gives up at eight
 COMPILING = 30.0  # seconds that compiling takes, about
 GPU_WORK = 80  # times as much that must be on a GPU, which does so much more in that time; an estimate
 MAP_WORK = 1500  # operations that take as long as normalising, pooling and matching one number of a map does, uncompiled
@@ -80,7 +79,7 @@ def forecast(
     ours = not nets.card_of(recipe.net)  # code of others may do what a compiler does not know
     wanted = ours and (method.compiles or (method.streams and uniform))
     sizes = max(1, len(recipe.ladder))  # for each of which code is compiled
-    pays = wanted and work * recipe.iterations > COMPILING_PAYS * sizes * (GPU_WORK if on_gpu else 1) and sizes <= MOST_SIZES
+    pays = wanted and work * recipe.iterations > COMPILING_PAYS * sizes * (GPU_WORK if on_gpu else 1)
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
