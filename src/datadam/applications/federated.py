@@ -283,7 +283,8 @@ def _found(
     if 1 <= int(plan.bought) < plan.rounds:
         equal = int(plan.bought)
         ways.append(_way(ROUNDS_AT_EQUAL, by_round[equal - 1], of_sets, equal * plan.round_bytes, rounds=equal))
-    ways.append(_way(ROUNDS_AT_END, by_round[-1], of_sets, plan.rounds * plan.round_bytes, rounds=plan.rounds))
+    last = ROUNDS_AT_EQUAL if int(plan.bought) == plan.rounds else ROUNDS_AT_END
+    ways.append(_way(last, by_round[-1], of_sets, plan.rounds * plan.round_bytes, rounds=plan.rounds))
     mean = sum(of_sets) / len(of_sets)
     reached = next((n for n, values in enumerate(by_round, start=1) if sum(values) / len(values) >= mean), None)
     return {
