@@ -34,10 +34,11 @@ def test_sizes_refuse_as_networks_do() -> None:
 def test_planning_builds_a_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
     monkeypatch.setattr("datadam.nets.measure.build", lambda spec, **to: built.append(spec) or catalog.build(spec, **to))
-    words, none = [f"datadam:task_balance={balance}" for balance in (0.01, 0.02, 0.03)], dict.fromkeys(("precision", "memory_limit"))
+    words = [f"datadam:task_balance={balance}" for balance in (0.1, 0.2, 0.3)]
     grid = plan(
         make_real(), words, [1, 2], ["convnet1:width=7"], repeats=2, iterations=3, batch_real=4, net="convnet2:width=7",
-        normalisation=None, zca=None, protocol="honest", students=1, whole=True, whole_epochs=1, seed=0, device="cpu", **none,
+        normalisation=None, zca=None, protocol="honest", students=1, whole=True, whole_epochs=1, seed=0, device="cpu", precision=None,
+        memory_limit=None,
     )  # fmt: skip
     assert len(grid.rows) == 6
     assert sorted(built) == ["convnet1:width=7", "convnet2:width=7"]
