@@ -50,9 +50,9 @@ def test_the_list_says_what_is_not_available(cli) -> None:
 
 def test_what_is_refused(refused, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    told = refused("reproduce", "table55,table8,table5", "--only", "mnist", "--out", out)
+    told = refused("reproduce", "table55,course2,table5", "--only", "mnist", "--out", out)
     assert "unknown table 'table55'" in told
-    assert "table8 is not available" in told
+    assert "course2 is not available" in told
     assert "--only 'mnist' names nothing in table5" in told
     assert "holds no tables yet" in refused("reproduce", "page", "--out", out)
     assert not out.exists()

@@ -37,8 +37,8 @@ def test_planning_builds_a_network_once(monkeypatch: pytest.MonkeyPatch) -> None
     words = [f"datadam:task_balance={balance}" for balance in (0.1, 0.2, 0.3)]
     grid = plan(
         make_real(), words, [1, 2], ["convnet1:width=7"], repeats=2, iterations=3, batch_real=4, net="convnet2:width=7",
-        normalisation=None, zca=None, protocol="honest", students=1, whole=True, whole_epochs=1, seed=0, device="cpu", precision=None,
-        memory_limit=None,
+        normalisation=None, zca=None, protocol="honest", students=1, whole=True, whole_epochs=1, seed=0, device="cpu",
+        precision=None, memory_limit=None,
     )  # fmt: skip
     assert len(grid.rows) == 6
     assert sorted(built) == ["convnet1:width=7", "convnet2:width=7"]

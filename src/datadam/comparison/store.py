@@ -38,6 +38,14 @@ def check_place(out: Path) -> None:
         raise InvalidInput(f"{out} holds files that are no comparison; choose another folder with --out")
 
 
+def other_settings(card: Any, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    """By name, the settings of a recipe's card and of a recipe that would give other images. Raises as `Recipe.from_card`."""
+    then, now = Recipe.from_card(card).to_card(), recipe.to_card()
+    then, now = ({**settings.pop("method"), **settings} for settings in (then, now))
+    free = {*NOT_IMAGES, *(name for name in SETTLED if now[name] == "auto")}
+    return {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name] and name not in free}
+
+
 def of_recipe(recipe: Recipe) -> str:
     """What an evaluation says that it judged."""
     return recipe.method.name if recipe.method.chooses else "distilled"
@@ -73,11 +81,8 @@ class Store:
             raise ArtifactError(f"{run} holds a card that is not ours or was changed; remove the folder to make the run again")
         if card["data"].get("checksum") != self.real.checksum:
             raise InvalidInput(f"{run} was made from other data; choose another folder with --out")
-        then, now = Recipe.from_card(card.get("recipe", {})).to_card(), recipe.to_card()
-        then, now = ({**card.pop("method"), **card} for card in (then, now))
-        free = {*NOT_IMAGES, *(name for name in SETTLED if now[name] == "auto")}
-        if other := [name for name in now if then.get(name) != now[name] and name not in free]:
-            words = ", ".join(f"{name} was {then.get(name)!r} and is {now[name]!r} now" for name in other)
+        if other := other_settings(card.get("recipe", {}), recipe):
+            words = ", ".join(f"{name} was {then!r} and is {now!r} now" for name, (then, now) in other.items())
             raise InvalidInput(
                 f"{run} was made with other settings: {words}. Ask for those again, choose another folder with --out, or remove "
                 f"{run.parent} to make it anew"
