@@ -22,6 +22,7 @@ from datadam.files.lock import LOCK
 from datadam.files.partial import END
 from datadam.files.whole import read_json
 from datadam.settings import refuse
+from datadam.training.pool import RANDOM
 
 Json = dict[str, Any]
 TABLE = "table.json"
@@ -43,6 +44,8 @@ def other_settings(card: Any, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
     then, now = Recipe.from_card(card).to_card(), recipe.to_card()
     then, now = ({**settings.pop("method"), **settings} for settings in (then, now))
     free = {*NOT_IMAGES, *(name for name in SETTLED if now[name] == "auto")}
+    if recipe.networks == RANDOM and recipe.method.needs.networks not in ("random", "none"):
+        free.add("networks")  # the run had them trained for itself, and its card says which they were
     return {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name] and name not in free}
 
 
