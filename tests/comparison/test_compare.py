@@ -445,3 +445,16 @@ def test_runs_of_other_data_are_not_taken(made: Comparison, tmp_path: Path, work
     with pytest.raises(InvalidInput, match="nowhere of earlier comparisons holds no runs"):
         tiny(make_real(), tmp_path / "other", "random", earlier=[tmp_path / "nowhere"])
     assert not (tmp_path / "other").exists()
+
+
+def test_a_comparison_goes_on_whose_runs_had_networks_trained(real: RealData, tmp_path: Path, worked: list[str]) -> None:
+    """The card of such a run names the trajectories that it found or made; asked for again, they are no other settings."""
+    words = "mtt:count=1:steps=1:expert_epochs=1:max_start=1"
+    tiny(real, tmp_path / "out", words, repeats=1)
+    assert worked
+    worked.clear()
+    tiny(real, tmp_path / "out", words, repeats=1)
+    tiny(real, tmp_path / "other", words, repeats=1, earlier=[tmp_path / "out"])
+    assert worked == []
+    card = read_json(tmp_path / "other/runs/mtt-count=1-steps=1-expert_epochs=1-max_start=1-ipc1/0/card.json")
+    assert card["recipe"]["networks"].startswith("experts:")

@@ -82,6 +82,8 @@ def reproduce(
         with alone_in(out, command()):
             for one in tables:
                 say(f"{one.name}: {one.title}; scale {size.name}: {size.words}")
+                if ray and any(part.by != "compare" for part in one.parts.values()):
+                    say(f"{one.name}: --engine spreads comparisons alone; what else it consists of is made by this machine")
                 with grid_progress() as progress:
                     how = How(device=device, workers=workers, engine=ray, command=command(), progress=progress, root=reading.root)
                     made = make(one, size, out, load, how)
