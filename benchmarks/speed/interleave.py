@@ -20,19 +20,29 @@ def serve(prepare: Callable[[], tuple[Callable[[], Any], dict[str, Any]]]) -> No
     """In the worker: answer each line on standard input with the seconds and the memory of one call.
 
     `prepare` returns the call and what else is to be told; it is done before the first turn, and warms the call up. A call that
-    returns seconds has measured them itself; `wall` are those of the whole call.
+    returns seconds has measured them itself; `wall` are those of the whole call, and `processor` those of all cores that it and
+    the processes which it started and ended were at work on.
     """
     before = machine.peak_memory_mb()
     call, facts = prepare()
     warm = round(machine.peak_memory_mb() - before, 1)  # MB above the imports, once all has been done once
     print(json.dumps(facts | {"warm_peak_mb": warm}), flush=True)
     for _ in sys.stdin:
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), sum(os.times()[:4])
         own = call()
-        wall = time.perf_counter() - began
+        wall, worked = time.perf_counter() - began, sum(os.times()[:4]) - worked
         seconds = own if isinstance(own, float) else wall
         print(
-            json.dumps({"seconds": seconds, "wall": wall, "peak_mb": machine.peak_memory_mb(), "import_mb": before}), flush=True
+            json.dumps(
+                {
+                    "seconds": seconds,
+                    "wall": wall,
+                    "processor": worked,
+                    "peak_mb": machine.peak_memory_mb(),
+                    "import_mb": before,
+                }
+            ),
+            flush=True,
         )
 
 
@@ -79,6 +89,7 @@ class Worker:
             "seconds": round(min(seconds), 4),
             "all_seconds": [round(s, 4) for s in seconds],
             "least_wall": round(min(turn["wall"] for turn in self.turns), 3),
+            "least_processor": round(min(turn["processor"] for turn in self.turns), 3),
             "peak_mb_above_imports": round(last["peak_mb"] - last["import_mb"], 1),
             **self.facts,
         }

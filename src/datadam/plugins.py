@@ -11,8 +11,11 @@ A package is imported when a name of its is asked for that none of our catalogs 
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from datadam.errors import InvalidInput
@@ -81,7 +84,22 @@ def versions() -> dict[str, str]:
 
 
 def _offered(kind: str) -> list[EntryPoint]:
-    return list(entry_points(group=f"datadam.{kind}"))
+    return list(_installed(tuple((place, _changed(place)) for place in sys.path))[kind])
+
+
+@lru_cache(maxsize=1)
+def _installed(places: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
+    """The entry points of each kind: read anew where packages came or went, since reading those of all takes long."""
+    found = entry_points()
+    return {kind: list(found.select(group=f"datadam.{kind}")) for kind in KINDS}
+
+
+def _changed(place: str) -> int:
+    """When a folder of packages was changed last."""
+    try:
+        return Path(place or ".").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _load(kind: str, point: EntryPoint, check: Check[T]) -> T:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 import datadam
-from datadam.applications.reproduce.making import NUMBER, How, _verdict, check_place, reproduce
+from datadam.applications.reproduce.bench import Bench, How
+from datadam.applications.reproduce.making import MAKERS, check_place, reproduce
 from datadam.applications.reproduce.page import sentence, write_page
+from datadam.applications.reproduce.rows import NUMBER, verdict
 from datadam.applications.reproduce.scales import SCALES, few
+from datadam.applications.reproduce.searching import lacks
 from datadam.applications.reproduce.tables import MEASURES, NOT_AVAILABLE, WHOLE_SET, names, table_named
 from datadam.comparison.grid import plan
 from datadam.comparison.variants import variant
@@ -31,6 +34,7 @@ def test_each_table_is_well_formed(name: str) -> None:
     for part in table.parts.values():
         assert part.data in CATALOG
         assert part.measure in MEASURES
+        assert part.by in MAKERS
         rows = {*part.methods, *part.absent, WHOLE_SET}
         assert {*part.published, *part.notes} <= rows
         assert not {*part.methods} & {*part.absent}
@@ -45,6 +49,11 @@ def test_each_table_can_be_planned(name: str, mnist: RealData) -> None:
     """At every scale its words are those of `compare`; at the smallest the whole grid is checked, and nothing is refused but
     ranges of a pool that is not there."""
     for part in table_named(name).fewest().parts.values():
+        if part.by != "compare":
+            made = Bench(part, SCALES["tiny"], mnist, Path("out") / name, "part", How())
+            words = [made.word(word) for word in part.methods.values() if word not in ("random", "early")]
+            assert {made.recipe(word).ipc for word in words} == {1}
+            continue
         for scale in (SCALES["full"], SCALES["small"], SCALES["tiny"]):  # the last one's words are planned
             words = [scale.word(word, mnist, part.ipc[0], "pool") for word in part.methods.values()]
             assert len({variant(word) for word in words}) == len(words)
@@ -100,7 +109,7 @@ def test_few_images_are_a_set_of_their_own(mnist: RealData) -> None:
 def test_numbers_agree_where_interval_and_spread_touch() -> None:
     def says(published: str, value: float, low: float, high: float, scale: str = "full") -> str:
         row = {"published": published, "value": value, "low": low, "high": high, "measure": "accuracy"}
-        return _verdict(row, SCALES[scale])
+        return verdict(row, SCALES[scale])
 
     assert says("54.2 ± 0.8", 53.0, 52.5, 53.5) == "agrees"
     assert says("54.2 ± 0.8", 53.0, 52.7, 53.3) == "open"
@@ -109,6 +118,8 @@ def test_numbers_agree_where_interval_and_spread_touch() -> None:
     assert says("", 55.0, 54.3, 55.7) == ""
     assert says("54.2", 54.2, 54.0, 54.4, "small") == "another scale"
     assert says("54.2", 54.2, 54.0, 54.4, "tiny") == "no comparison: other data"
+    assert says("-0.37", -0.4, -0.55, -0.2) == "agrees"
+    assert says("-0.37", 0.37, 0.2, 0.55) == "open"
 
 
 def test_data_that_are_not_there_are_skipped_by_name(tmp_path: Path) -> None:
@@ -136,6 +147,19 @@ def test_data_that_are_not_there_are_skipped_by_name(tmp_path: Path) -> None:
         path.write_text(kept.replace(said, spoilt, 1))
         with pytest.raises(InvalidInput, match="or was changed"):
             write_page(tmp_path / "out")
+
+
+def test_a_benchmark_that_is_not_there_is_skipped_by_name(mnist: RealData, tmp_path: Path) -> None:
+    """The numbers of NAS-Bench-201 are given on request; the smallest scale trains its truth and needs none."""
+    table = table_named("table13")
+    found = reproduce(table, SCALES["full"], tmp_path / "out", lambda _: mnist, How(root=tmp_path))
+    assert {row["status"] for row in found["rows"]} == {"skipped"}
+    assert list(found["skipped"]) == ["nasbench201"]
+    assert f"{tmp_path / 'nasbench201'}" in found["skipped"]["nasbench201"]
+    assert "github.com/D-X-Y/NAS-Bench-201" in write_page(tmp_path / "out").read_text()
+    (tmp_path / "nasbench201").mkdir()
+    (tmp_path / "nasbench201" / "accuracies.csv").touch()
+    assert not any(lacks(part, tmp_path) for part in table.parts.values())
 
 
 @pytest.mark.parametrize("spoil", ["{", '{"format": "datadam-reproduce/1", "rows": [{}]}', "[]"])

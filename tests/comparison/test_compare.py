@@ -418,3 +418,43 @@ def test_unknown_cells(made: Comparison) -> None:
         made.cell("random", 7, NET)
     with pytest.raises(UnknownName, match="column"):
         made.cell("random", 1, "mlp")
+
+
+def test_what_another_comparison_has_made_is_taken_over(
+    real: RealData, made: Comparison, tmp_path: Path, worked: list[str]
+) -> None:
+    """Runs of the same recipe by another word and name too, with students and the whole set; what differs is made."""
+    damaged = tmp_path / "damaged/runs/random-ipc1/0"
+    damaged.mkdir(parents=True)
+    (damaged / "card.json").write_text("[]")
+    words = "datadam:power=1:augment=" + made.table["rows"][2]["settings"]["augment"] + ",random,dm:start=noise:lr_images=2"
+    found = tiny(real, tmp_path / "out", words, whole=True, whole_epochs=1, earlier=[tmp_path / "damaged", made.out])
+    assert worked
+    assert [doing for doing in worked if "lr_images=2" not in doing] == []
+    then, now = accuracies(made), accuracies(found)
+    assert now[words.split(",")[0], 1, NET] == then["datadam:power=1", 1, NET]
+    assert now["random", 1, NET] == then["random", 1, NET]
+    assert now["whole set", None, NET] == then["whole set", None, NET]
+    for run in found.table["rows"][1]["runs"]:
+        assert (made.out / run["folder"] / "card.json").read_bytes() == (found.out / run["folder"] / "card.json").read_bytes()
+
+
+def test_runs_of_other_data_are_not_taken(made: Comparison, tmp_path: Path, worked: list[str]) -> None:
+    tiny(make_real(per_class=13), tmp_path / "out", "random", repeats=1, earlier=[made.out])
+    assert [doing for doing in worked if "judged" not in doing] == ["random, ipc 1"]
+    with pytest.raises(InvalidInput, match="nowhere of earlier comparisons holds no runs"):
+        tiny(make_real(), tmp_path / "other", "random", earlier=[tmp_path / "nowhere"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_comparison_goes_on_whose_runs_had_networks_trained(real: RealData, tmp_path: Path, worked: list[str]) -> None:
+    """The card of such a run names the trajectories that it found or made; asked for again, they are no other settings."""
+    words = "mtt:count=1:steps=1:expert_epochs=1:max_start=1"
+    tiny(real, tmp_path / "out", words, repeats=1)
+    assert worked
+    worked.clear()
+    tiny(real, tmp_path / "out", words, repeats=1)
+    tiny(real, tmp_path / "other", words, repeats=1, earlier=[tmp_path / "out"])
+    assert worked == []
+    card = read_json(tmp_path / "other/runs/mtt-count=1-steps=1-expert_epochs=1-max_start=1-ipc1/0/card.json")
+    assert card["recipe"]["networks"].startswith("experts:")

@@ -173,7 +173,7 @@ def _courses(
             continue
         distilled = sets[proxy] if proxy in sets else _random(replace(real, train=train), asked, first)
         source = source_of(0, distilled)
-        name = RANDOM if proxy == RANDOM else Path(proxy).name
+        name = RANDOM if proxy == RANDOM else _name(Path(proxy))
         images = distilled.training_images.numpy()
         courses.append(Course(name, source.labels, distilled.transform, rule.training, (HELD_OUT,), images=images))
     full = rule.whole_set().with_epochs(asked.whole_epochs).training
@@ -185,6 +185,12 @@ def _courses(
     if trains_truth:
         courses.append(Course(WHOLE, whole.labels, real.transform, full, (HELD_OUT, TEST), pixels=whole.pixels))
     return tuple(courses), {HELD_OUT: held, TEST: real.test}
+
+
+def _name(run: Path) -> str:
+    """What a run is called: its folder, or that of all repeats where it is one of them (METHOD-ipcN/0)."""
+    run = run.resolve()
+    return run.parent.name if run.name.isdecimal() else run.name
 
 
 def _some(part: Split, count: int | None, name: str, seed: int) -> Split:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datadam import machine, nets, parallel
 from datadam.data import Transform
@@ -21,6 +21,7 @@ from datadam.data.real import Split, gather
 from datadam.errors import RunFailed
 from datadam.files.kept import Entry, Record, Store, cache_folder
 from datadam.nets import Network
+from datadam.nets.instance import InstanceNorm
 from datadam.parallel import Tell, in_worker
 from datadam.rng import stream
 from datadam.training.resumable import train_on
@@ -121,9 +122,9 @@ class NetworkTrainer:
         if in_worker():  # a process of our own, which may be set up as we like
             torch.set_num_threads(self.threads)
             machine.tune_allocator()
-        made: list[tuple[Network, Forward]] = []
+        made: list[tuple[Network, Forward, Forward]] = []
 
-        def network() -> tuple[Network, Forward]:
+        def network() -> tuple[Network, Forward, Forward]:
             if not made:  # not where all is found
                 made.append(self._network(net))
             return made[0]
@@ -147,21 +148,30 @@ class NetworkTrainer:
     def _entry(self, net: str, course: int, student: int) -> Entry:
         return self.store.entry(self.keys[course] | {"net": net, "student": student})
 
-    def _network(self, net: str) -> tuple[Network, Forward]:
-        """The network, whose weights are drawn anew for each training, and how it is called."""
+    def _network(self, net: str) -> tuple[Network, Forward, Forward]:
+        """The network, whose weights are drawn anew for each training, and how it is called: in training, and when it is tested.
+
+        Testing takes about as long as a short training, and is done in the same number format; other sizes and modes would be
+        compiled anew, so that it is not.
+        """
         network = nets.build(net, shape=self._shape, classes=self.classes).to(self.device)
         longest = max(course.steps for course in self.courses)
         compiled = longest > COMPILING_PAYS and machine.can_compile(self.device)
-        return network, forward_of(network, longest, self.precision, compiled)
+        last = lies_channels_last(network)
+        return (
+            network,
+            forward_of(network, longest, self.precision, compiled, channels_last=last),
+            forward_of(network, longest, self.precision, False, channels_last=last or compiled),
+        )
 
     def _student(
-        self, net: str, number: int, student: int, network: Callable[[], tuple[Network, Forward]], tell: Tell
+        self, net: str, number: int, student: int, network: Callable[[], tuple[Network, Forward, Forward]], tell: Tell
     ) -> Trained:
         course, zero = self.courses[number], torch.zeros((self.classes,) * 2, dtype=torch.long)
         entry = self._entry(net, number, student)
 
         def train() -> Record:
-            module, forward = network()
+            module, forward, tested = network()
             nets.initialise(module, stream(self.seed, "student", course.name, student, "init"))
             trainer = Trainer(
                 module, self._images(course), torch.from_numpy(course.labels), course.training, self.seed, "student", course.name,
@@ -173,7 +183,7 @@ class NetworkTrainer:
                 seconds = spent.seconds
             except RunFailed:  # its loss is not a number any more: it counts with what it finds then
                 seconds = 0.0
-            counts = {part: confusion(module, self._tests(part, course.transform), self.classes) for part in course.tests}
+            counts = {part: confusion(module, self._tests(part, course.transform), self.classes, tested) for part in course.tests}
             return Record(counts, seconds)
 
         record, found = entry.once(train, like=dict.fromkeys(course.tests, zero))
@@ -201,6 +211,12 @@ class NetworkTrainer:
         split = self.parts[part]
         for chosen in torch.arange(len(split)).split(machine.images_at_once(self._shape, self.device)):
             yield self._in_space(gather(split.pixels, chosen.numpy()), transform), torch.from_numpy(split.labels)[chosen]
+
+
+def lies_channels_last(network: Network) -> bool:
+    """Whether an uncompiled network is faster on a CPU with the channels of its maps last: unless it normalises each image over
+    whole maps, for which they are turned to and fro."""
+    return not any(isinstance(module, InstanceNorm | nn.LayerNorm) for module in network.modules())
 
 
 def train_all(

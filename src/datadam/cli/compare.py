@@ -30,6 +30,9 @@ def compare(
         str | None,
         Parameter(help="students' networks, such as convnet3,alexnet,vgg11; NET@AUGMENT for other augmentation (default: --net)"),
     ] = None,
+    earlier: Annotated[
+        str | None, Parameter(help="folders of other comparisons, with commas: what they have made already is copied")
+    ] = None,
     repeats: Annotated[int, Parameter(help="independent sets of each, with seeds counting up; 3 or more for tests")] = 1,
     iterations: Annotated[int | None, Parameter(help="of every method that learns, instead of its preset's")] = None,
     batch_real: Annotated[int | None, Parameter(help="real images per class and iteration, likewise")] = None,
@@ -104,6 +107,7 @@ def compare(
                 precision=precision, net=net, normalisation=normalisation, zca=zca, protocol=rule, students=each, whole=whole,
                 whole_epochs=whole_epochs, seed=seed, device=device,
                 workers=workers, engine=ray, memory_limit=limit, out=out, note=note, command=command(), progress=progress,
+                earlier=[Path(folder.strip()) for folder in earlier.split(",")] if earlier else (),
             )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done stands in {out / 'table.md'}. Go on with the same command: {command()}") from None

@@ -30,9 +30,6 @@ Workers = Annotated[int | None, Parameter(help="processes that train students si
 Full = Annotated[bool, Parameter(help="all students that the protocol asks for", negative="")]
 
 
-LEARNED = {"labels": "soft labels", "rate": "learned rate"}  # of a snapshot, beside images
-
-
 class Job(NamedTuple):
     """One run to judge: its folder, its sets (several for repeats), the data, and the students' networks."""
 
@@ -74,6 +71,7 @@ def evaluate(
     from datadam.cli.screen import result, say
     from datadam.cli.workers import engine_of
     from datadam.evaluation.evaluate import evaluate as judge
+    from datadam.evaluation.snapshots import at, kept
 
     machine.tune_allocator()
     ray = engine_of(engine, gpus_per_worker, address)
@@ -111,7 +109,7 @@ def evaluate(
 
             final = one(sets)
             if snapshots or rule.selects:
-                way = [one(_at(sets, sets_of(run), i), i) for i in _kept(sets, sets_of(run))]
+                way = [one(at(sets, sets_of(run), i), i) for i in kept(sets, sets_of(run))]
                 if rule.selects and way:
                     best = max([*way, final], key=lambda e: e.mean)
                     where = "the end" if best.iteration is None else f"iteration {best.iteration}"
@@ -333,39 +331,6 @@ def _file(run: Path, e: "Evaluation") -> Path:
     precision = "" if e.precision == "float32" else f"-{e.precision}"
     name = f"{e.of}-{net}-{protocol.name}{training.epochs}x{students}{augment}{precision}{seed}{when}.json"
     return run / "evaluations" / name
-
-
-def _kept(sets: "list[DistilledSet]", folders: list[Path]) -> list[int]:
-    """Iterations before the end whose images every set has kept."""
-    kept = [
-        {int(path.stem) for path in (folder / "snapshots").glob("*.safetensors") if path.stem.isdecimal()} for folder in folders
-    ]
-    end = min(one.card.get("iterations_done", 0) for one in sets)
-    return sorted(i for i in set.intersection(*kept) if i < end)
-
-
-def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "list[DistilledSet]":
-    """The sets as they were after an iteration, with the labels and the rate of that time. Raises `ArtifactError`."""
-    from dataclasses import replace
-
-    from datadam.errors import ArtifactError
-    from datadam.files.whole import read_tensors
-
-    then = []
-    for one, folder in zip(sets, folders, strict=True):
-        file = folder / "snapshots" / f"{iteration:08d}.safetensors"
-        kept = read_tensors(file)[0]
-        wanted: dict[str, Any] = {"images": one.images} | ({"labels": one.labels} if one.soft else {})
-        wanted |= {} if one.rate is None else {"rate": one.rate}
-        if lacking := [LEARNED[name] for name in wanted if name not in kept and name in LEARNED]:  # as earlier versions kept them
-            words = " and ".join(lacking)
-            raise ArtifactError(f"{file} holds images without the {words} of that time; judge the end, without --snapshots")
-        for name, final in wanted.items():
-            if name not in kept or kept[name].shape != final.shape or not kept[name].isfinite().all():
-                raise ArtifactError(f"{file} does not hold the run's {name}; it is damaged: remove it")
-        wanted = {name: kept[name].float() for name in wanted}
-        then.append(replace(one, **wanted))
-    return then
 
 
 def _rows(made: "list[tuple[Path, Evaluation]]") -> str:

@@ -1,5 +1,7 @@
 """`datadam reproduce`: tables and figures of the papers, made again."""
 
+import gc
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -39,7 +41,8 @@ def reproduce(
     command goes on after a stop.
     """
     from datadam import machine
-    from datadam.applications.reproduce.making import How, check_place
+    from datadam.applications.reproduce.bench import How
+    from datadam.applications.reproduce.making import check_place
     from datadam.applications.reproduce.making import reproduce as make
     from datadam.applications.reproduce.page import notes, sentence, text, write_page
     from datadam.applications.reproduce.scales import scale_named
@@ -74,16 +77,21 @@ def reproduce(
             check_place(one, size, out)
     refuse(faults)
     texts, found = [], []
+    load = lru_cache(maxsize=1)(reading.load)  # the smallest scale has one data set alone
     try:
         with alone_in(out, command()):
             for one in tables:
                 say(f"{one.name}: {one.title}; scale {size.name}: {size.words}")
+                if ray and any(part.by != "compare" for part in one.parts.values()):
+                    say(f"{one.name}: --engine spreads comparisons alone; what else it consists of is made by this machine")
                 with grid_progress() as progress:
-                    how = How(device=device, workers=workers, engine=ray, command=command(), progress=progress)
-                    made = make(one, size, out, reading.load, how)
+                    how = How(device=device, workers=workers, engine=ray, command=command(), progress=progress, root=reading.root)
+                    made = make(one, size, out, load, how)
                 found.append(made)
                 texts.append("\n".join([sentence(made), table(*text(made)), *notes(made)]))
                 page = write_page(out)
+                gc.collect()
+                gc.freeze()  # libraries stay: that each set's memory is told by itself takes a collection for each
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done is kept; the same command goes on: {command()}") from None
     result("\n\n".join([*texts, f"see {page}"]), found, as_json=json)

@@ -1,11 +1,12 @@
 """Compare methods on one data set through the same draws, networks and judging: what is asked is settled, then made."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from datadam.comparison.earlier import Earlier
 from datadam.comparison.grid import plan
 from datadam.comparison.making import GridProgress, Making
 from datadam.comparison.store import Store, check_place, require_same, settled
@@ -47,6 +48,7 @@ def compare(
     engine: Ray | None = None,
     memory_limit: int | None = None,
     out: Path | str,
+    earlier: Sequence[Path | str] = (),
     note: str = "",
     command: str = "",
     progress: Asked = None,
@@ -62,8 +64,9 @@ def compare(
     presets say); `protocol` and `students` a set (None: 5, or all of a protocol that has fewer); `whole`, a last row of the whole
     training set, of `whole_epochs`; `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side
     (all its machines must see `out`); `memory_limit` in bytes, for this process and those of its workers together (of a cluster:
-    for each process); `out`, the folder; `note` and `command`, words for the table; `progress`: None, a bar in a terminal or a
-    notebook; False, nothing; or called often with a `GridProgress`.
+    for each process); `out`, the folder; `earlier`, folders of other comparisons, from which finished runs of the same recipes on
+    the same data are copied instead of being made; `note` and `command`, words for the table; `progress`: None, a bar in a
+    terminal or a notebook; False, nothing; or called often with a `GridProgress`.
     A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
     Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
     cannot be written.
@@ -74,6 +77,10 @@ def compare(
     grid = None
     with noting(faults):
         check_place(out)
+    faults += [
+        f"{folder} of earlier comparisons holds no runs; name the folder of one, in which runs/ lies"
+        for folder in earlier if not (Path(folder) / "runs").is_dir()
+    ]  # fmt: skip
     with noting(faults):
         real = real if normalisation is None else real.with_normalisation(normalisation)
     with noting(faults):
@@ -93,6 +100,7 @@ def compare(
     refuse(faults)
     grid = settled(grid, store)
     with alone_in(out), _telling(progress) as told:
+        Earlier(map(Path, earlier)).take_all(store, grid)
         where = Where(device=device, workers=workers, engine=engine, memory_limit=memory_limit, progress=told)
         return Making(grid, store, where, note, command).run()
 

@@ -22,6 +22,7 @@ from datadam.files.lock import LOCK
 from datadam.files.partial import END
 from datadam.files.whole import read_json
 from datadam.settings import refuse
+from datadam.training.pool import RANDOM
 
 Json = dict[str, Any]
 TABLE = "table.json"
@@ -36,6 +37,16 @@ def check_place(out: Path) -> None:
     names = {path.name for path in out.iterdir() if not path.name.endswith(END)} if out.is_dir() else set()
     if not (out / TABLE).exists() and names - {LOCK}:
         raise InvalidInput(f"{out} holds files that are no comparison; choose another folder with --out")
+
+
+def other_settings(card: Any, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    """By name, the settings of a recipe's card and of a recipe that would give other images. Raises as `Recipe.from_card`."""
+    then, now = Recipe.from_card(card).to_card(), recipe.to_card()
+    then, now = ({**settings.pop("method"), **settings} for settings in (then, now))
+    free = {*NOT_IMAGES, *(name for name in SETTLED if now[name] == "auto")}
+    if recipe.networks == RANDOM and recipe.method.needs.networks not in ("random", "none"):
+        free.add("networks")  # the run had them trained for itself, and its card says which they were
+    return {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name] and name not in free}
 
 
 def of_recipe(recipe: Recipe) -> str:
@@ -73,11 +84,8 @@ class Store:
             raise ArtifactError(f"{run} holds a card that is not ours or was changed; remove the folder to make the run again")
         if card["data"].get("checksum") != self.real.checksum:
             raise InvalidInput(f"{run} was made from other data; choose another folder with --out")
-        then, now = Recipe.from_card(card.get("recipe", {})).to_card(), recipe.to_card()
-        then, now = ({**card.pop("method"), **card} for card in (then, now))
-        free = {*NOT_IMAGES, *(name for name in SETTLED if now[name] == "auto")}
-        if other := [name for name in now if then.get(name) != now[name] and name not in free]:
-            words = ", ".join(f"{name} was {then.get(name)!r} and is {now[name]!r} now" for name in other)
+        if other := other_settings(card.get("recipe", {}), recipe):
+            words = ", ".join(f"{name} was {then!r} and is {now!r} now" for name, (then, now) in other.items())
             raise InvalidInput(
                 f"{run} was made with other settings: {words}. Ask for those again, choose another folder with --out, or remove "
                 f"{run.parent} to make it anew"

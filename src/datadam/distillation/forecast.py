@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from datadam import machine, nets
 from datadam.data import RealData
@@ -62,14 +61,12 @@ def forecast(
     this machine that share the classes out among them and count as well (0: this process computes).
     Raises `NotEnoughMemory` when the run needs more, saying what would help; `InvalidInput` when the net does not fit the images.
     """
-    network = nets.build(recipe.net, shape=real.shape, classes=len(real.classes))
-    image, method = torch.zeros(1, *real.shape), recipe.method
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        features = network.eval().features(image)
+    network = nets.sizes(recipe.net, shape=real.shape, classes=len(real.classes))
+    features, method, numbers = network.features, recipe.method, math.prod(real.shape)
     remark = method.remark(features)  # refuses layers that the network has not
     couples = network.couples_images and method.needs_network
     drawn = tuple(min(recipe.batch_real, len(members)) for members in real.by_class)
-    a_pass, on_gpu = float(counter.get_total_flops()), torch.device(device).type == "cuda"
+    a_pass, on_gpu = network.flops_of_features, torch.device(device).type == "cuda"
     size = replace(size_of(recipe, drawn, couples=couples, device=device), shape=real.shape)
     cost = method.cost(size)
     passes, operations = cost.passes, cost.operations
@@ -90,14 +87,14 @@ def forecast(
     chunk = machine.chunk_for(real_map, device) if method.streams and not couples else together
     size = replace(
         size, blocks=blocks, embedding=features.embedding.numel() * width, chunk=chunk,
-        weights=sum(weight.nbytes for weight in network.parameters()), members=tuple(map(len, real.by_class)),
+        weights=network.weights, members=tuple(map(len, real.by_class)),
         at_once=machine.images_at_once(real.shape),
     )  # fmt: skip
     cost = method.cost(size)
-    needed: float = FLOOR + 4 * width * len(drawn) * recipe.ipc * image.numel()  # images, start, momentum, gradient
+    needed: float = FLOOR + 4 * width * len(drawn) * recipe.ipc * numbers  # images, start, momentum, gradient
     needed += in_memory(real) if memory_limit is not None else 0  # what is free does not hold them any more
     alone = needed  # of a process that computes nothing
-    matrix = 4 * image.numel() ** 2 if recipe.zca != "none" or real.transform.zca is not None else 0
+    matrix = 4 * numbers**2 if recipe.zca != "none" or real.transform.zca is not None else 0
     fitting = needed + FIT_COPIES * matrix  # comes first, and gives back what it took
     needed += ZCA_COPIES * matrix + cost.bytes
     if workers:
@@ -143,11 +140,8 @@ def forecast(
 
 def seconds_of_training(real: RealData, net: str, epochs: float, device: str = "cpu") -> float:
     """About how long so many epochs over the training images take here, uncompiled; 0.0 for moments."""
-    network = nets.build(net, shape=real.shape, classes=len(real.classes))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network.eval().features(torch.zeros(1, *real.shape))
     passes = needs.PASSES * epochs * len(real.train)
-    if counter.get_total_flops() * passes <= SECONDS_MATTER:
+    if nets.sizes(net, shape=real.shape, classes=len(real.classes)).flops_of_features * passes <= SECONDS_MATTER:
         return 0.0
     return passes / passes_a_second(net, real.shape, PROBED, device, 4)
 

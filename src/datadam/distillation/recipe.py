@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, fields
+from functools import cache
 from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
@@ -286,9 +287,15 @@ def _known(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInput(f"a setting is of the wrong kind: {error}") from error
 
 
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    """The types of a class's fields; working them out anew takes longer than all else of a setting."""
+    return get_type_hints(cls)
+
+
 def convert(cls: type, name: str, value: Any) -> Any:
     """A setting's value from JSON, YAML or text, in the type that the field declares. Raises `InvalidInput`."""
-    hint = get_type_hints(cls)[name]
+    hint = _hints(cls)[name]
     if tuple[int, ...] in get_args(hint):
         return _numbers(name, value)
     try:

@@ -3,6 +3,7 @@
 from datadam.nets.base import Features, Network, headless
 from datadam.nets.catalog import CATALOG, Architecture, build, canonical, on_paper, spelled, takes
 from datadam.nets.initialise import INITS, initialise
+from datadam.nets.measure import Sizes, sizes
 from datadam.nets.own import OwnNetwork, card_of, own
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Features",
     "Network",
     "OwnNetwork",
+    "Sizes",
     "build",
     "canonical",
     "card_of",
@@ -19,6 +21,7 @@ __all__ = [
     "initialise",
     "on_paper",
     "own",
+    "sizes",
     "spelled",
     "takes",
 ]

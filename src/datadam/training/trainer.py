@@ -305,14 +305,17 @@ def pays(steps: int) -> bool:
     return steps > COMPILING_PAYS
 
 
-def forward_of(network: Network, steps: int, precision: str = "float32", compiled: bool | None = None) -> Forward:
+def forward_of(
+    network: Network, steps: int, precision: str = "float32", compiled: bool | None = None, *, channels_last: bool = False
+) -> Forward:
     """How a network is called in so many steps of training: as compiled code where that pays, in the arithmetic asked for.
 
     Compiled code on a CPU is called with pieces of a batch, unless the network couples images: from piece to piece the maps then
     stay in the cache.
 
     Arguments: `network`, whose weights may be filled anew afterwards; `precision`: "float32", "float64" (which the network must
-    be in), or "bfloat16" for convolutions and products in that format with weights in float32; `compiled`, None: where it pays.
+    be in), or "bfloat16" for convolutions and products in that format with weights in float32; `compiled`, None: where it pays;
+    `channels_last`, whether maps lie so where it is not compiled (compiled code always has them so).
     """
     device = next(network.parameters()).device
     if isinstance(network, OwnNetwork):  # code of others may do what a compiler does not know
@@ -320,11 +323,13 @@ def forward_of(network: Network, steps: int, precision: str = "float32", compile
     if compiled is None:
         compiled = pays(steps) and machine.can_compile(str(device))
     module: Callable[[Tensor], Tensor] = network
-    if compiled:
+    channels_last = channels_last or compiled
+    if channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compiled:
         module = machine.compiled(network, str(device))
     wide = torch.float64 if precision == "float64" else torch.float32
-    layout = torch.channels_last if compiled else torch.contiguous_format
+    layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(x: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext():
@@ -349,13 +354,14 @@ def adam(network: Network, training: Training) -> torch.optim.Optimizer:
 
 
 @torch.no_grad()
-def confusion(network: Network, batches: Iterator[tuple[Tensor, Tensor]], classes: int) -> Tensor:
-    """Counts [K, K] of (true class, predicted class) over batches of images and labels, in evaluation mode."""
+def confusion(network: Network, batches: Iterator[tuple[Tensor, Tensor]], classes: int, forward: Forward | None = None) -> Tensor:
+    """Counts [K, K] of (true class, predicted class) over batches of images and labels, in evaluation mode; `forward`, how the
+    network is called (None: plainly)."""
     network.eval()
     device = next(network.parameters()).device
     counts = torch.zeros(classes, classes, dtype=torch.long)
     for x, y in batches:
-        predicted = network(x.to(device)).argmax(1).cpu()
+        predicted = (forward or network)(x.to(device)).argmax(1).cpu()
         counts.index_put_((y, predicted), torch.ones_like(y), accumulate=True)
     network.train()
     return counts

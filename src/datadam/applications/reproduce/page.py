@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from datadam.applications.reproduce.making import AGREES, OPEN, SKIPPED, read
+from datadam.applications.reproduce.making import read
+from datadam.applications.reproduce.rows import AGREES, OPEN, SKIPPED
 from datadam.applications.reproduce.tables import order
 from datadam.errors import InvalidInput
 from datadam.files.whole import write_text
@@ -12,8 +13,11 @@ from datadam.wording import plural
 
 Json = dict[str, Any]
 PAGE = "index.html"
-UNITS = {"accuracy": "%", "seconds": "s an iteration", "memory": "MB"}
-DIGITS = {"accuracy": 1, "seconds": 3, "memory": 0}
+UNITS = {
+    "accuracy": "%", "seconds": "s an iteration", "memory": "MB", "correlation": "correlation",
+    "correlation of the best": "correlation, best fifth", "minutes": "min",
+}  # fmt: skip
+DIGITS = {"accuracy": 1, "seconds": 3, "memory": 0, "correlation": 2, "correlation of the best": 2, "minutes": 1}
 HEAD = ("Row", "Data", "ipc", "Students' network", "Published", "Ours", "What that says")
 SETTINGS = ("protocols", "hardware", "versions", "commit", "created", "command")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,9 @@ class Scale:
     protocol's); `whole_epochs` on the whole set; `iterations` and `batch_real` of methods that learn (None: their presets');
     `nets`, what a name of a network stands for; `narrow`, which network stands for all that have no name there, presets' own
     included; `settings`, of a method by its name; `pool`, how many networks a pool has, and epochs of each; `part`, training and
-    test images of each class of MNIST that stand for every data set (None: the data themselves); `fewest`, whether of each part
-    of a table only the fewest images per class are made.
+    test images of each class of MNIST that stand for every data set (None: the data themselves); `fewest`, whether every part
+    is made at one image per class; `search`, of a search in a space by its name, what is asked otherwise than published; `steps`,
+    in how many steps classes come where the table says so many.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Scale:
     pool: tuple[int, int] = (1000, 30)
     part: tuple[int, int] | None = None
     fewest: bool = False
+    search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    steps: Mapping[int, int] = field(default_factory=dict)
 
     def net(self, name: str) -> str:
         """The network that a name stands for, NET@AUGMENT too."""
@@ -69,6 +73,9 @@ def _bracketed(net: str) -> str:
 
 AUTO = {"convnet": "auto"}
 GENERATORS = ("dcvae", "cgan", "biggan", "gmmn")
+FIVE = {
+    "space": "convnet720:depth=1:width=32:act=relu:pool=max", "count": 5, "epochs": 1, "whole_epochs": 1, "students": 1,
+}  # fmt: skip
 SCALES = {
     "full": Scale(name="full", words="as published but for what the notes say", repeats=5, students=None, nets=AUTO),
     "small": Scale(
@@ -77,12 +84,16 @@ SCALES = {
         repeats=1, students=3, whole_epochs=20, iterations=1000, batch_real=64, pool=(10, 10),
         nets={"convnet": "auto:width=64"},
         settings={"mtt": "count=10", "pad": "count=10"} | dict.fromkeys(GENERATORS, "epochs=20"),
+        search={
+            "convnet720": {"space": "convnet720:width=32", "count": 60, "epochs": 50, "whole_epochs": 10, "whole_images": 5000},
+            "nasbench201": {"count": 20, "epochs": 20, "students": 1},
+        },
     ),
     "tiny": Scale(
         name="tiny",
         words="shows that the command works and says nothing of the published numbers: a few images of MNIST stand for all data, "
-        "of each part the fewest images per class; networks are a few channels wide and trained for two epochs, other "
-        "architectures are small ones of other kinds",
+        "and every set has one a class; networks are a few channels wide and trained for two epochs, other architectures are "
+        "small ones of other kinds; a search has five small ConvNets, and classes come in fewer steps",
         repeats=1, students=2, epochs=2, whole_epochs=1, iterations=2, batch_real=4, pool=(1, 1), part=(60, 10), fewest=True,
         nets={"convnet": "convnet3:width=4", "alexnet": "convnet2:width=4", "vgg11": "convnet1:width=4", "resnet18": "lenet",
               "mlp": "mlp:width=8"},
@@ -93,6 +104,8 @@ SCALES = {
             **dict.fromkeys(("course-mnist", "course-mhist"), "network_steps=2"),
             **dict.fromkeys(GENERATORS, "epochs=1:width=4:noise=4"),
         },
+        search={"convnet720": FIVE, "nasbench201": FIVE},
+        steps={5: 2, 10: 5},
     ),
 }  # fmt: skip
 

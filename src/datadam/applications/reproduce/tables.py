@@ -3,14 +3,17 @@
 A file of `tables/` names its title and source, how published numbers spread, notes on where paper and protocol differ, and parts:
 
     [[part]]
+    by = "compare"              # what makes it: also "search", "continual", "stages" (a set at several stages of its making)
     data = "cifar10"            # a named data set
     ipc = [1, 10]               # images per class
     nets = ["convnet"]          # students' networks, by the names of scales.py or as `compare` takes them, NET@AUGMENT too
     protocol = "honest"
     whole = true                # a last row, the whole training set
-    measure = "accuracy"        # or "seconds" an iteration, or "memory", peak MB
+    measure = "accuracy"        # or "seconds" an iteration, "memory", peak MB; of a search also "correlation", "correlation of
+                                # the best" fifth, and "minutes" of training
     iterations = 100            # at full scale, instead of the presets'
     pool = true                 # networks trained on the real set first: {pool} in a word
+    [part.settings]             # of a search: space, epochs, ...; of learning class after class: steps; of stages: their shares
     [part.methods]              # row -> a word as `compare` takes it; {alexnet} is that network at the scale
     [part.published]            # row -> numbers as printed, for each ipc the networks one after another; "" for none
     [part.absent]               # row that is published and not made -> why
@@ -29,15 +32,8 @@ from datadam.errors import InvalidInput, UnknownName
 from datadam.settings import refuse
 
 WHOLE_SET = "Whole set"
-MEASURES = ("accuracy", "seconds", "memory")
+MEASURES = ("accuracy", "seconds", "memory", "correlation", "correlation of the best", "minutes")
 NOT_AVAILABLE: dict[str, str] = {
-    "table8": "a search by several proxies: datadam search makes it, and is not yet put beside the published numbers",
-    "table12": "as table8, over the best fifth of the networks",
-    "table13": "as table8, on NAS-Bench-201: datadam search --space nasbench201 --truth TABLE",
-    "figure7": "learning class after class: datadam continual makes it, and is not yet put beside the published numbers",
-    "figure9": "accuracy over iterations from noise: datadam evaluate --snapshots makes it of a run of figure3",
-    "figure14": "the points of table8: the page of datadam search shows them",
-    "figure15": "the points of table12: the page of datadam search shows them",
     "course2": "settings and no results: they are the presets course-mnist and course-mhist",
 }
 """What is asked for by name and is not made here, and why."""
@@ -45,7 +41,7 @@ NOT_AVAILABLE: dict[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One comparison of a table, as the head of this file says."""
+    """A part of a table, as the head of this file says."""
 
     data: str
     ipc: tuple[int, ...]
@@ -57,12 +53,16 @@ class Part:
     measure: str = "accuracy"
     iterations: int | None = None
     pool: bool = False
+    by: str = "compare"
+    settings: Mapping[str, Any] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def printed(self, row: str, ipc: int | None, net: str) -> str:
         """The published number of a row as printed; "" where there is none."""
         numbers = self.published.get(row, ())
+        if ipc is not None and ipc not in self.ipc:
+            return ""
         place = self.nets.index(net) + (0 if ipc is None else self.ipc.index(ipc) * len(self.nets))
         return numbers[place] if place < len(numbers) else ""
 
@@ -106,8 +106,8 @@ class Table:
         return replace(self, parts=parts)
 
     def fewest(self) -> "Table":
-        """Of each part the fewest images per class."""
-        return replace(self, parts={name: _with_ipc(part, part.ipc[:1], whole=part.whole) for name, part in self.parts.items()})
+        """Every part at one image per class."""
+        return replace(self, parts={name: _with_ipc(part, (1,), whole=part.whole) for name, part in self.parts.items()})
 
     @property
     def names(self) -> list[str]:
