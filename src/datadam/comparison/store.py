@@ -22,11 +22,12 @@ from datadam.files.lock import LOCK
 from datadam.files.partial import END
 from datadam.files.whole import read_json
 from datadam.settings import refuse
+from datadam.training.pool import RANDOM
 
 Json = dict[str, Any]
 TABLE = "table.json"
 NOT_IMAGES = ("preset", "protocol")  # what of a recipe says nothing about the images
-SETTLED = ("precision",)  # what a run decides for itself where "auto" is asked for
+SETTLED = {"precision": "auto", "networks": RANDOM}  # by what leaves it to the run, which then says what it is
 
 
 def check_place(out: Path) -> None:
@@ -75,7 +76,7 @@ class Store:
             raise InvalidInput(f"{run} was made from other data; choose another folder with --out")
         then, now = Recipe.from_card(card.get("recipe", {})).to_card(), recipe.to_card()
         then, now = ({**card.pop("method"), **card} for card in (then, now))
-        free = {*NOT_IMAGES, *(name for name in SETTLED if now[name] == "auto")}
+        free = {*NOT_IMAGES, *(name for name, word in SETTLED.items() if now[name] == word)}
         if other := [name for name in now if then.get(name) != now[name] and name not in free]:
             words = ", ".join(f"{name} was {then.get(name)!r} and is {now[name]!r} now" for name in other)
             raise InvalidInput(
