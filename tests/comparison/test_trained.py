@@ -16,7 +16,12 @@ from datadam.training.trainer import Training
 
 NET = "convnet1:width=4"
 FOLLOWS = "expert_epochs=1:max_start=1:steps=2:count=2"
-METHODS = ["random", f"mtt:{FOLLOWS}", f"datm:{FOLLOWS}:first_max=0:epochs=1:expert_optimizer=sgd", "calm:count=1:epochs=1:start=real"]
+METHODS = [
+    "random",
+    f"mtt:{FOLLOWS}",
+    f"datm:{FOLLOWS}:first_max=0:epochs=1:expert_optimizer=sgd",
+    "calm:count=1:epochs=1:start=real",
+]
 
 
 def tiny(real: RealData, out: Path, methods: list[str]) -> Comparison:

@@ -149,7 +149,10 @@ def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
         "peak_memory_mb": max((card["peak_memory_mb"] for card in cards.values()), default=None),
         "settings": recipe.to_card() if recipe else None,
         "runs": [
-            {"folder": f"runs/{row.folder}/{r}", "seed": grid.seed + r, "precision": cards[r]["recipe"].get("precision")}
+            {
+                "folder": f"runs/{row.folder}/{r}", "seed": grid.seed + r, "precision": cards[r]["recipe"].get("precision"),
+                "threads": (cards[r].get("plan") or {}).get("threads"),
+            }
             | {key: cards[r].get(key) for key in keys}
             | {key: cards[r][key] for key in ("behind", "trained_first_seconds", "experts") if cards[r].get(key)}
             for r in sorted(cards)
