@@ -52,9 +52,8 @@ def points(table: Json) -> list[Point]:
         cell = row["cells"][net]
         if row["ipc"] is None or cell["mean"] is None or row["seconds"] is None:
             continue
-        interval = cell["interval"] or {"low": None, "high": None}
-        first, kind = row["trained_first_seconds"] or 0.0, (row["labels"], row["decoder"])
-        ends = interval["low"], interval["high"]
+        first, kind, told = row["trained_first_seconds"] or 0.0, (row["labels"], row["decoder"]), cell["interval"]
+        ends = (max(0.0, told["low"]), min(1.0, told["high"])) if told else (None, None)
         found.append(Point(row["method"], row["ipc"], row["seconds"], first, cell["mean"], *ends, *kind))
     return found
 

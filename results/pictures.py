@@ -250,7 +250,7 @@ def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
     return parts
 
 
-LEFT, WIDE, TOP, HIGH, LISTED = 60, 430, 44, 330, 520  # of a panel of every method: its axes, and where its names begin
+LEFT, WIDE, TOP, HIGH, LISTED = 60, 590, 44, 330, 680  # of a panel of every method: its axes, and where its names begin
 FIRST, LAST, TICKS = 1, 12_000, ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (6000, "100 min"))  # seconds
 SPREAD = 13  # pixels between two numbers beside points, at least
 
@@ -299,6 +299,7 @@ def panel_of(sets: list[priced.Point], title: str) -> list[str]:
         usual = kind == ("plain", "hard")
         dashed = "" if usual else ' stroke-dasharray="6 4"'
         parts.append(f'<path d="M{way}" fill="none" stroke="{LEARNED if usual else RANDOM}" stroke-width="1.5"{dashed}/>')
+    names: list[str] = []
     taken: list[tuple[float, float]] = []
     for number, point in priced.numbered(sets):
         x, y, usual = place(point.seconds), level(point.mean), point.kind == ("plain", "hard")
@@ -310,13 +311,13 @@ def panel_of(sets: list[priced.Point], title: str) -> list[str]:
         while any(abs(x - other) < 1.4 * SPREAD and abs(beside - high) < SPREAD for other, high in taken):
             beside += SPREAD  # below the number that is there
         taken.append((x, beside))
-        parts.append(words(x + 8, beside, str(number), size=11, anchor="start", bold=True))
+        names.append(words(x + 8, beside, str(number), size=11, anchor="start", bold=True))
         method, *settings = point.method.split(":")
         decoder = "" if point.decoder == "plain" else f", {point.decoder}"
         decoder = ", plain" if f"decoder={point.decoder}" in settings else decoder
         text = f"{number}  {method}{decoder}{', soft labels' * (point.labels != 'hard')}: {100 * point.mean:.1f} %"
-        parts.append(words(LISTED, TOP + 16 * (number - 1), text, size=12, anchor="start"))
-    return parts
+        names.append(words(LISTED, TOP + 16 * (number - 1), text, size=12, anchor="start"))
+    return parts + names
 
 
 def wanted(root: Path = ROOT) -> dict[Path, str]:
