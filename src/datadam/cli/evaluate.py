@@ -350,6 +350,7 @@ def _at(sets: "list[DistilledSet]", folders: list[Path], iteration: int) -> "lis
     for one, folder in zip(sets, folders, strict=True):
         file = folder / "snapshots" / f"{iteration:08d}.safetensors"
         kept = read_tensors(file)[0]
+        kept |= {"rate": kept["rates"].mean()} if "rates" in kept else {}
         wanted: dict[str, Any] = {"images": one.images} | ({"labels": one.labels} if one.soft else {})
         wanted |= {} if one.rate is None else {"rate": one.rate}
         if lacking := [LEARNED[name] for name in wanted if name not in kept and name in LEARNED]:  # as earlier versions kept them
