@@ -117,6 +117,7 @@ def plan(
     rule = CATALOG["honest"]
     with noting(faults):
         rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
+        rule.require_usual("a comparison")
         rule = _resolved(rule, real)
         students = rule.usual_students if students is None else students
         rule.whole_set().with_epochs(whole_epochs)

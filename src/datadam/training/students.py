@@ -21,7 +21,7 @@ from datadam.errors import NotEnoughMemory
 from datadam.nets import Network
 from datadam.parallel import Tell, in_worker
 from datadam.rng import carry, stream
-from datadam.training.trainer import Forward, Training, confusion, forward_of, pays, train
+from datadam.training.trainer import Forward, Training, adam, confusion, forward_of, pays, squared_error, train
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
@@ -68,7 +68,8 @@ class StudentTrainer:
     Arguments: `net`, their network; `sources`, the sets; `test`, bytes and labels they are tested on, and `classes` (K);
     `transform`, between bytes and the sets' network space; `training`; `seed`; `device`; `precision`: "float32", "float64", or
     "bfloat16" for convolutions and products in that format with weights in float32; `threads` of each; `keep_weights` of the
-    students; `compiled`, whether their network is (None: where it pays).
+    students; `compiled`, whether their network is (None: where it pays); `regress`, whether they learn by Adam on the squared
+    error, and not by SGD on cross-entropy.
     """
 
     net: str
@@ -83,6 +84,7 @@ class StudentTrainer:
     threads: int = 0
     keep_weights: bool = False
     compiled: bool | None = None
+    regress: bool = False
 
     def __call__(self, item: tuple[int, int], tell: Tell) -> Student:
         """Student number `item[1]` of source `item[0]`; tells each finished epoch, from 1."""
@@ -101,8 +103,9 @@ class StudentTrainer:
         if self.precision == "float64" and labels.is_floating_point():
             labels = labels.double()
         training = self.training if source.lr is None else replace(self.training, lr=source.lr)
+        by: dict[str, Any] = {"rule": adam, "loss": squared_error} if self.regress else {}
         for epoch in train(
-            network, self._images(source), labels, training, self.seed, *what, forward=forward, transform=self.transform
+            network, self._images(source), labels, training, self.seed, *what, forward=forward, transform=self.transform, **by
         ):
             tell(epoch)
         seconds = time.monotonic() - began
