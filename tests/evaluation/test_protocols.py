@@ -134,6 +134,6 @@ def test_frepos_protocol_says_what_it_is_not_for(real: RealData, tmp_path) -> No
     told = protocol.departures(ipc=1, net="convnet3:width=32", zca=True)
     assert told == "frepo judged networks without norm (--net convnet3:norm=none); here: convnet3:width=32"
     with pytest.raises(
-        CannotDo, match="a comparison trains students by SGD on cross-entropy; judge by protocol frepo with datadam"
+        InvalidInput, match="a comparison trains students by SGD on cross-entropy; judge by protocol frepo with datadam"
     ):
         datadam.compare(real, "random", ipc=1, protocol="frepo", out=tmp_path / "out")

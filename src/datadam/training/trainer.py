@@ -102,11 +102,9 @@ def train(
     *what: str | int,
     forward: "Forward | None" = None,
     transform: Transform | None = None,
-    rule: "Rule | None" = None,
-    loss: Loss = F.cross_entropy,
 ) -> Iterator[int]:
     """Train in place; yields the number of epochs done after each. Arguments as `Trainer`."""
-    trainer = Trainer(network, images, labels, training, seed, *what, forward=forward, transform=transform, rule=rule, loss=loss)
+    trainer = Trainer(network, images, labels, training, seed, *what, forward=forward, transform=transform)
     while trainer.done < trainer.steps:
         trainer.step()
         if trainer.ends_epoch:
