@@ -6,6 +6,7 @@ import pytest
 
 import datadam
 from datadam.data import RealData
+from datadam.errors import InvalidInput
 from datadam.evaluation.evaluate import source_of
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG
