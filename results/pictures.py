@@ -4,6 +4,7 @@ docs/images/idea.svg       a real set, the few images made of it, and the studen
 docs/images/accuracy.svg   accuracy over images per class, beside random real images and the whole set
 docs/images/way.svg        some images of a run on their way from real ones
 docs/images/minutes.svg    accuracy over the minutes that making a set took, of the rows that tell all of them
+docs/images/minutes-*.svg  the same of every method, from the comparison of that name; there is none before it is made
 
 With --check nothing is written, and the exit code is 1 when a picture does not show what is kept.
 """
@@ -18,6 +19,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import minutes as priced
 from PIL import Image
 from table import PUBLISHED, Row, rows
 from words import TITLES, count
@@ -248,6 +250,76 @@ def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
     return parts
 
 
+LEFT, WIDE, TOP, HIGH, LISTED = 60, 590, 44, 330, 680  # of a panel of every method: its axes, and where its names begin
+FIRST, LAST, TICKS = 1, 12_000, ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (6000, "100 min"))  # seconds
+SPREAD = 13  # pixels between two numbers beside points, at least
+
+
+def everything(table: dict[str, Any]) -> str:
+    """Every method of a comparison: for each number of images per class a panel, and its names beside it."""
+    every = priced.points(table)
+    counts = list(dict.fromkeys(point.ipc for point in every))
+    height = max(HIGH + 70, 40 + 16 * max(sum(point.ipc == ipc for point in every) for ipc in counts))
+    title = TITLES.get(table["data"]["name"], table["data"]["name"])
+    parts = []
+    for k, ipc in enumerate(counts):
+        name = f"{title}, {ipc} image{'s' * (ipc > 1)} per class"
+        inside = panel_of([point for point in every if point.ipc == ipc], name)
+        parts += [f'<g transform="translate(0 {k * height})">', *inside, "</g>"]
+    foot = len(counts) * height + 12
+    parts += lined([(LEFT, foot)], LEARNED, "", LEARNED)
+    parts.append(words(LEFT + 12, foot + 5, "plain images, hard labels", size=13, anchor="start"))
+    parts += lined([(LEFT + 210, foot)], RANDOM, "", PAPER)
+    parts.append(words(LEFT + 222, foot + 5, "another decoder, or soft labels", size=13, anchor="start"))
+    parts.append(words(LEFT + 440, foot + 5, "lines: what nothing of its kind beats", size=13, colour=QUIET, anchor="start"))
+    parts.append(words(LEFT + 690, foot + 5, "bars: 95 % intervals", size=13, colour=QUIET, anchor="start"))
+    return svg(940, foot + 20, f"Accuracy over the minutes that making a set took, on {title}", parts)
+
+
+def panel_of(sets: list[priced.Point], title: str) -> list[str]:
+    """Axes, fronts and numbered points of the sets of one ipc; seconds logarithmic."""
+    lowest = 10 * math.floor(10 * min(point.mean for point in sets))
+
+    def level(share: float) -> float:
+        return TOP + HIGH * (100 - min(100.0, max(lowest, 100 * share))) / (100 - lowest)
+
+    def place(seconds: float) -> float:
+        return LEFT + WIDE * math.log(min(LAST, max(FIRST, seconds)) / FIRST) / math.log(LAST / FIRST)
+
+    parts = [words(LEFT + WIDE / 2, TOP - 16, title, bold=True)]
+    for percent in range(lowest, 101, 10):
+        parts.append(f'<path d="M{LEFT} {level(percent / 100):g}h{WIDE}" stroke="{GRID}"/>')
+        parts.append(words(LEFT - 8, level(percent / 100) + 5, str(percent), size=13, colour=QUIET, anchor="end"))
+    parts += [words(place(seconds), TOP + HIGH + 20, text, size=13, colour=QUIET) for seconds, text in TICKS]
+    middle = TOP + HIGH / 2
+    side = words(20, middle, "test accuracy, %", size=13, colour=QUIET)
+    parts.append(side.replace("<text", f'<text transform="rotate(-90 20 {middle:g})"'))
+    for kind, line in priced.fronts(sets).items():
+        way = "L".join(f"{place(point.seconds):.1f} {level(point.mean):.1f}" for point in line)
+        usual = kind == ("plain", "hard")
+        dashed = "" if usual else ' stroke-dasharray="6 4"'
+        parts.append(f'<path d="M{way}" fill="none" stroke="{LEARNED if usual else RANDOM}" stroke-width="1.5"{dashed}/>')
+    names: list[str] = []
+    taken: list[tuple[float, float]] = []
+    for number, point in priced.numbered(sets):
+        x, y, usual = place(point.seconds), level(point.mean), point.kind == ("plain", "hard")
+        colour = LEARNED if usual else RANDOM
+        if point.low is not None and point.high is not None:
+            parts.append(f'<path d="M{x:.1f} {level(point.low):.1f}V{level(point.high):.1f}" stroke="{colour}" opacity="0.4"/>')
+        parts += lined([(x, y)], colour, "", colour if usual else PAPER)
+        beside = y - 7
+        while any(abs(x - other) < 1.4 * SPREAD and abs(beside - high) < SPREAD for other, high in taken):
+            beside += SPREAD  # below the number that is there
+        taken.append((x, beside))
+        names.append(words(x + 8, beside, str(number), size=11, anchor="start", bold=True))
+        method, *settings = point.method.split(":")
+        decoder = "" if point.decoder == "plain" else f", {point.decoder}"
+        decoder = ", plain" if f"decoder={point.decoder}" in settings else decoder
+        text = f"{number}  {method}{decoder}{', soft labels' * (point.labels != 'hard')}: {100 * point.mean:.1f} %"
+        names.append(words(LISTED, TOP + 16 * (number - 1), text, size=12, anchor="start"))
+    return parts + names
+
+
 def wanted(root: Path = ROOT) -> dict[Path, str]:
     """The pictures, and what they should show."""
     kept = {row.name: row for row in rows(root / "results")}
@@ -257,6 +329,7 @@ def wanted(root: Path = ROOT) -> dict[Path, str]:
         images / "accuracy.svg": accuracy(kept),
         images / "way.svg": way(),
         images / "minutes.svg": minutes(kept),
+        **{images / f"{name}.svg": everything(made) for name in priced.NAMES if (made := priced.kept(root / "results", name))},
     }
 
 

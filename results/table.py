@@ -1,9 +1,9 @@
 """Write what results/ holds into the documents: `python results/table.py [--check]`.
 
 README.md gets a short table; results/README.md all of it and how each row was made; docs/methods/datadam.md the same, and what
-moved the images; docs/choose.md and docs/methods/datadam.md the tables of `datadam compare`; docs/released.md how far released
-code and ours are apart. Only the parts between two markers
-are written. With --check nothing is, and the exit code is 1 when a file is not up to date.
+moved the images; docs/choose.md and docs/methods/datadam.md the tables of `datadam compare`; docs/minutes.md accuracy against
+minutes; docs/released.md how far released code and ours are apart. Only the parts between two markers are written. With --check
+nothing is, and the exit code is 1 when a file is not up to date.
 Published numbers are copied from the sources named here and nowhere else.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import minutes
 from comparisons import shown
 from words import EARLIER, NONE, TITLES, command, count, earlier, machine, markdown
 
@@ -418,6 +419,9 @@ def wanted(root: Path) -> dict[Path, str]:
         for name in names:
             text = rewritten(text, shown(root / "results", name, up), name)
         texts[path] = text
+    page = root / "docs" / "minutes.md"
+    for name in minutes.NAMES:
+        texts[page] = rewritten(texts.get(page) or page.read_text("utf-8"), minutes.shown(root / "results", name, "../"), name)
     return texts
 
 

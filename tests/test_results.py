@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from datadam.cli.app import app
 from datadam.comparison.variants import changed, split, variant
 from datadam.data.catalog import CATALOG as DATA
 from datadam.distillation.presets import FOR_METHOD, Sketch, preset
+from datadam.methods.catalog import CATALOG as METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 CARDS = sorted((ROOT / "results").glob("*/*/card.json"))
@@ -35,7 +37,7 @@ def _program(name: str) -> ModuleType:
     return module
 
 
-table, evidence, pictures = _program("table"), _program("evidence"), _program("pictures")
+table, evidence, pictures, minutes = (_program(name) for name in ("table", "evidence", "pictures", "minutes"))
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
@@ -149,6 +151,8 @@ def keep(tmp_path: Path) -> Callable[..., Path]:
         words = f"before\n{BEGIN}\nold\n{END}\n"
         marks = [f"<!-- {name}:begin -->\nold\n<!-- {name}:end -->\n" for name in table.TABLES.get(place, ())]
         (tmp_path / place).write_text("".join([words, *marks, "after\n"]))
+    marks = [f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in minutes.NAMES]
+    (tmp_path / "docs" / "minutes.md").write_text("".join(marks))
 
     def one(name: str, what: dict[str, Any], *evaluations: dict[str, Any], scale: str = "small") -> Path:
         folder = tmp_path / "results" / scale / name
@@ -444,12 +448,82 @@ def test_check_sees_a_table_that_came(keep: Callable[..., Path]) -> None:
     assert "full scale" in (root / "docs/choose.md").read_text()
 
 
+# --- accuracy against minutes ---
+
+
+def priced() -> dict[str, Any]:
+    """A table of two numbers of images: what is trained first, a kind of its own, and one that was refused."""
+
+    def row(seconds: float | None, first: float, labels: str = "hard") -> dict[str, Any]:
+        more = {"labels": labels, "decoder": "plain", "runs": [{"threads": 1}], "trained_first_seconds": first}
+        return more | {"seconds": seconds}
+
+    made = compared(
+        ("random", 1, [[0.50, 0.52]], row(0.1, 0.0)), ("slow", 1, [[0.49, 0.51]], row(60.0, 0.0)),
+        ("dear", 1, [[0.90, 0.94]], row(630.0, 600.0)), ("soft", 1, [[0.70, 0.72]], row(120.0, 0.0, "soft")),
+        ("random", 10, [[0.60, 0.62]], row(0.1, 0.0)), ("slow", 10, "too  few images", row(None, 0.0)),
+    )  # fmt: skip
+    for cell in (cell for one in made["rows"] for cell in one["cells"].values() if cell["interval"]):
+        cell["interval"] |= {"low": cell["mean"] - 0.0123, "high": cell["mean"] + 0.0123}
+    return made | {"asked": {"protocol": {"name": "honest"}}}
+
+
+def test_minutes_hold_what_is_trained_first_and_each_kind_has_its_front(keep: Callable[..., Path]) -> None:
+    root = keep("a", card())
+    folder = root / "results" / "small" / "tables" / "minutes-mnist"
+    table.main([], root)
+    assert "Not measured yet" in (root / "docs/minutes.md").read_text()
+    folder.mkdir(parents=True)
+    (folder / "table.json").write_text(json.dumps(priced()))
+    assert table.main(["--check"], root) == 1
+    assert table.main([], root) == 0
+    text = (root / "docs/minutes.md").read_text()
+    assert "Not measured yet" not in text
+    head, _, *body = lines_of(text.partition("### MNIST, 1 image per class")[2].partition("###")[0])
+    assert head == ["", "method", "accuracy, %", "minutes", "of them trained first", "labels", "decoder", "on its front"]
+    assert body == [
+        ["1", "`random`", "51.0 (49.8 to 52.2)", "< 0.05", "–", "hard", "plain", "yes"],
+        ["2", "`slow`", "50.0 (48.8 to 51.2)", "1.0", "–", "hard", "plain", ""],
+        ["3", "`soft`", "71.0 (69.8 to 72.2)", "2.0", "–", "soft", "plain", "yes"],
+        ["4", "`dear`", "92.0 (90.8 to 93.2)", "10.5", "10.0", "hard", "plain", "yes"],
+    ]
+    for words in (
+        "protocol `honest` for every set",
+        "- `slow`, ipc 10: too few images",
+        "on one core",
+        "(images/minutes-mnist.svg)",
+    ):
+        assert words in text
+    assert "/some/where" not in text
+
+
+def test_the_picture_of_minutes_has_a_marker_and_a_name_for_each_set() -> None:
+    drawn = pictures.everything(priced())
+    points = minutes.points(priced())
+    names = re.findall(r">(\d+)  ([a-z]+)(, soft labels)?: (\d+\.\d) %<", drawn)
+    assert [(name, bool(soft), number) for _, name, soft, number in names] == [
+        (p.method, p.labels == "soft", f"{100 * p.mean:.1f}") for ipc in (1, 10)
+        for _, p in minutes.numbered([point for point in points if point.ipc == ipc])
+    ]  # fmt: skip
+    assert drawn.count("<circle") == len(points) + 2  # and two in the legend
+    x = [float(value) for value in re.findall(r'<circle cx="([\d.]+)"', drawn)][:4]
+    assert x == sorted(x)
+    assert x[2] - x[1] == pytest.approx(pictures.WIDE * math.log(2) / math.log(pictures.LAST), abs=0.01)
+    assert drawn.count("stroke-dasharray") == 1  # the front of soft labels
+
+
+def test_every_method_has_its_minutes() -> None:
+    asked = {preset(FOR_METHOD.get(w.base, w.base), Sketch("mnist", (1, 28, 28)), ipc=1).method.name
+             for scale in (evidence.MINUTES[0], evidence.MINUTES[1]) for w in map(variant, split(scale[0]))}  # fmt: skip
+    assert asked == set(METHODS)
+
+
 # --- making them ---
 
 
 def test_every_table_asks_for_what_compare_understands() -> None:
     for name, made in evidence.TABLES.items():
-        assert any(name in names for names in table.TABLES.values()), name
+        assert any(name in names for names in (*table.TABLES.values(), minutes.NAMES)), name
         for scale, (methods, _) in (("small", made.small), ("full", made.full)):
             asked = evidence.command(made, Path("data"), Path("out"), scale)
             app.parse_args(asked, exit_on_error=False, print_error=False)

@@ -63,8 +63,23 @@ def test_experts_by_a_curriculum_towards_flat_minima_and_those_of_released_code(
         (("--curriculum", "grand", "--drop", "10:0.1"), "from whole=20 on"),
         (("--buffers", "nowhere"), "has no replay_buffer_N.pt"),
         (("--buffers", "nowhere", "--epochs", 3, "--rho", 0.1), "epochs, rho belong to a training"),
+        (("--buffers", "nowhere", "--time-limit", 9, "--workers", 2), "workers, time_limit belong to a training"),
+        (("--time-limit", 0), "time_limit is 0"),
+        (("--workers", 0), "workers is 0"),
+        (("--address", "auto"), "--address are for Ray"),
     ],
 )
 def test_wrong_options_are_refused(refused, pictures: Path, tmp_path: Path, arguments: tuple[object, ...], told: str) -> None:
     assert told in refused("experts", pictures, "--out", tmp_path / "experts", *arguments)
     assert not (tmp_path / "experts").exists()
+
+
+@pytest.mark.parametrize(("verb", "what"), [("experts", "expert"), ("pretrain", "network")])
+def test_what_a_time_limit_stops_goes_on(cli, pictures: Path, tmp_path: Path, verb: str, what: str) -> None:
+    begin = (verb, pictures, *NET, "--count", 2, "--epochs", 1, "--out", tmp_path / "out")
+    stopped = cli(*begin, "--time-limit", 1e-6)
+    assert stopped.code == 0, stopped.err
+    assert f"stopped by --time-limit: 0 of 2 {what}s are made; the same command goes on" in stopped.err
+    made = cli(*begin, "--time-limit", 600, "--json")
+    assert made.json["networks"] == 2
+    assert "stopped" not in made.err

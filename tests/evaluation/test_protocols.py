@@ -1,7 +1,13 @@
 """The protocols of other benchmarks, and how epochs follow the augmentation."""
 
+import math
+
 import pytest
 
+import datadam
+from datadam.data import RealData
+from datadam.errors import InvalidInput
+from datadam.evaluation.evaluate import source_of
 from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG
 
@@ -71,7 +77,7 @@ def test_epochs_that_were_asked_for_stay_whatever_the_augmentation() -> None:
 
 def test_students_by_default_are_never_more_than_the_protocol_has() -> None:
     assert {name: protocol.usual_students for name, protocol in CATALOG.items()} == {
-        "honest": 5, "paper": 5, "official": 5, "dsa": 5, "dc-bench": 5, "mtt": 5, "eccv24": 3,
+        "honest": 5, "paper": 5, "official": 5, "dsa": 5, "dc-bench": 5, "mtt": 5, "frepo": 5, "eccv24": 3,
     }  # fmt: skip
 
 
@@ -84,3 +90,51 @@ def test_what_the_challenge_did_not_judge_is_named() -> None:
         "here: convnet4"
     )  # Tiny ImageNet too was judged on three blocks
     assert CATALOG["honest"].departures(ipc=1, net="convnet3:norm=batch", zca=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("images", "steps", "an_epoch"),
+    [(10, 1000, 1), (100, 2000, 1), (200, 20_000, 1), (500, 5000, 1), (1000, 10_000, 2), (5000, 40_000, 10)],
+)
+def test_frepos_students_take_the_steps_of_its_released_code(images: int, steps: int, an_epoch: int) -> None:
+    protocol = CATALOG["frepo"].for_images(images)
+    training = protocol.training
+    assert training.epochs * an_epoch == steps
+    assert training.drop * an_epoch == 500
+    assert (training.lr, training.batch, training.momentum, training.weight_decay) == (3e-4, 500, 0.9, 0.0)
+    for step in (1, 250, 500, 700, steps // 2 + 250, steps):
+        way = max(0.0, step - 500) / (steps - 500)
+        wanted = 3e-4 * min(1.0, step / 500) * (0.99 * 0.5 * (1 + math.cos(math.pi * way)) + 0.01)
+        assert training.lr_at(step / an_epoch) == pytest.approx(wanted, rel=1e-12)
+    assert protocol.for_images(7) is protocol  # as it was settled
+    assert protocol_named("frepo", epochs=40).for_images(images).training.epochs == 40
+
+
+def test_frepos_students_regress_learned_labels_as_they_are(real: RealData) -> None:
+    recipe = datadam.preset("frepo", real, ipc=1).change(
+        {"net": "convnet1:width=4", "iterations": 2, "batch_real": 3, "zca": "none", "pool": 1}
+    )
+    made = datadam.distill(real, recipe)
+    learned = made.training_labels
+    assert (learned < 0).any()
+    assert source_of(0, made, regress=True).labels.tolist() == learned.tolist()
+    assert source_of(0, made).labels.sum(1) == pytest.approx([1.0] * 3)
+    judged = datadam.evaluate(
+        made, real, net="convnet1:norm=none:width=4", protocol=protocol_named("frepo", epochs=3), students=1
+    )
+    assert judged.words.startswith(
+        "frepo: 1 of 5 students, 1 of 1 sets; 3 epochs, batch 500, Adam on squared error 0.0003, rate up"
+    )
+    assert judged.to_json()["protocol"]["regress"] is True
+    assert ", SGD 0.01," in datadam.evaluate(made, real, protocol=protocol_named("honest", epochs=1), students=1).words
+
+
+def test_frepos_protocol_says_what_it_is_not_for(real: RealData, tmp_path) -> None:
+    protocol = CATALOG["frepo"]
+    assert protocol.departures(ipc=1, net="convnet3:norm=none", zca=True) == ""
+    told = protocol.departures(ipc=1, net="convnet3:width=32", zca=True)
+    assert told == "frepo judged networks without norm (--net convnet3:norm=none); here: convnet3:width=32"
+    with pytest.raises(
+        InvalidInput, match="a comparison trains students by SGD on cross-entropy; judge by protocol frepo with datadam"
+    ):
+        datadam.compare(real, "random", ipc=1, protocol="frepo", out=tmp_path / "out")

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 import datadam
 from datadam import nets
+from datadam.cli.evaluate import _at
 from datadam.distillation.loop import Distillation
 from datadam.errors import InvalidInput
 from datadam.methods import DD
@@ -61,6 +62,50 @@ def test_the_gradient_is_that_of_the_whole_unroll(real, asked, net: str, decoder
     torch.testing.assert_close(found.of["rate"], of_rate, rtol=1e-9, atol=0)
 
 
+def test_each_step_has_a_rate_of_its_own_whose_gradient_is_that_of_the_unroll(real, asked) -> None:
+    run = begun(real, asked(replace(SMALL, rates="each", per_step=2), net="convnet1:width=4"))
+    rates = run.state.tensors["rates"]
+    assert rates.tolist() == [0.1] * 4  # 3 images of a class, two and one of them in a step, twice
+    rates.copy_(torch.tensor([0.05, 0.2, 0.1, 0.4]))
+    draw, own = run.draws.at(3), rates.clone().requires_grad_()
+    found = run.gradient({}, run.synthetic, draw, True)
+    stored = run.state.images.clone().requires_grad_()
+    network = nets.build(run.recipe.net, shape=real.shape, classes=3).double()
+    nets.initialise(network, stream(0, "network", 3))
+    weights = {name: value.clone().requires_grad_() for name, value in network.named_parameters()}
+    for rate, chosen in zip(own, ([0, 1, 3, 4, 6, 7], [2, 5, 8]) * 2, strict=True):
+        loss = F.cross_entropy(functional_call(network, weights, (stored[chosen],)), torch.tensor(chosen) // 3)
+        slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        weights = {name: w - rate * g for (name, w), g in zip(weights.items(), slopes, strict=True)}
+    theirs = torch.cat([draw.real(k) for k in range(3)])
+    loss = F.cross_entropy(functional_call(network, weights, (theirs,)), torch.arange(3).repeat_interleave(5))
+    of_images, of_rates = torch.autograd.grad(loss, [stored, own])
+    torch.testing.assert_close(found.terms["loss"], loss.detach()[None], rtol=1e-10, atol=0)
+    torch.testing.assert_close(found.images, of_images, rtol=1e-8, atol=1e-10 * float(of_images.abs().max()))
+    torch.testing.assert_close(found.of["rates"], of_rates, rtol=1e-8, atol=1e-12 * float(of_rates.abs().max()))
+    assert len(set(of_rates.tolist())) == 4
+
+
+def test_rates_are_learned_kept_and_gone_on_with(real, asked, tmp_path) -> None:
+    recipe = asked(replace(SMALL, rates="each", lr_rate=0.01), net="convnet1:width=4", iterations=4)
+    whole = datadam.distill(real, recipe, out=tmp_path / "whole")
+    rates = whole.card["rates"]
+    assert len(rates) == 6
+    assert len(set(rates)) == 6
+    assert float(whole.rate) == whole.card["rate"] == pytest.approx(sum(rates) / 6)
+    assert whole.card["rate"] != pytest.approx(0.1, abs=1e-6)
+    run = datadam.begin(real, recipe, out=tmp_path / "run")
+    for _, _ in zip(range(2), run.steps(), strict=False):
+        pass
+    run.save()
+    again = datadam.resume(tmp_path / "run", real)
+    list(again.steps())
+    assert again.result().card["rates"] == rates
+    assert torch.equal(datadam.DistilledSet.load(tmp_path / "run").images, whole.images)
+    judged = _at([whole], [tmp_path / "whole"], 2)[0]
+    assert 0 < float(judged.rate) != float(whole.rate)
+
+
 @pytest.mark.parametrize("spec", ["lenet", "alexnet"])
 def test_the_papers_networks_can_be_gone_back_through(asked, spec: str) -> None:
     run = begun(make_real(shape=(1, 12, 12)), asked(DD(epochs=2, rate=0.05), net=spec, init="xavier", ipc=1))
@@ -105,8 +150,8 @@ def test_real_images_are_told_apart_better_and_the_rate_is_learned(real, asked) 
 
 def test_what_does_not_fit_is_refused_with_all_faults() -> None:
     with pytest.raises(InvalidInput) as told:
-        DD(epochs=0, per_step=0, rate=0.0, lr_rate=-1.0)
-    assert len(told.value.faults) == 4
+        DD(epochs=0, per_step=0, rate=0.0, lr_rate=-1.0, rates="some")
+    assert len(told.value.faults) == 5
 
 
 def test_the_preset_is_the_released_code(real) -> None:

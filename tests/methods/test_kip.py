@@ -166,8 +166,16 @@ def test_what_a_kernel_needs_is_told_and_refused_before_any_work(real, asked) ->
     assert [one.bytes for one in told] == sorted(one.bytes for one in told)
     assert told[0].flops < told[1].flops / 60 < told[2].flops / 3600  # 64 pixels: 64 and 64 x 64 products for a pair of images
     assert [pairs(kind, (3, 8, 8)) for kind in KINDS] == [1, 64, 4096]
-    with pytest.raises(NotEnoughMemory, match=r"take the kernel fc \(kernel=fc\)"):
-        forecast.forecast(real, asked(KIP(kernel="pooled", depth=3)), memory_limit=1_000_000_000)
+    for method, cures in (
+        (KIP(kernel="pooled", depth=3), "GB; take the kernel fc (kernel=fc), which needs one number for a pair of images, lower "
+         "depth (now 3), lower ipc, or raise"),
+        (KIP(), "GB; lower ipc, or raise"),
+    ):  # fmt: skip
+        with pytest.raises(NotEnoughMemory) as told_:
+            forecast.forecast(real, asked(method, ipc=4), memory_limit=200_000_000)
+        assert cures in str(told_.value)
+        assert "batch_real" not in str(told_.value)
+        assert "net" not in str(told_.value).split("GB;")[1]
 
 
 def test_real_images_are_fitted_better(real, asked) -> None:

@@ -38,7 +38,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         begun.append(trainer.seed)
         return own(trainer, *arguments)
 
-    monkeypatch.setattr("datadam.training.making.train_on", counted)
+    monkeypatch.setattr("datadam.training.maker.train_on", counted)
     return begun
 
 

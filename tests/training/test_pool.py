@@ -117,7 +117,7 @@ def test_a_pool_goes_on_where_it_stopped(made: Path, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         pretrain(data(), folder, **QUICK, progress=stop)
     assert Pool.read(folder).networks == 1
-    assert {path.name for path in folder.iterdir()} == {"index.json", "states", "network.unfinished.safetensors"}
+    assert {path.name for path in folder.iterdir()} == {"index.json", "states", "network-00001.unfinished.safetensors"}
     told: list[Progress] = []
     pretrain(data(), folder, **QUICK, progress=told.append)
     assert [(p.network, p.epoch) for p in told] == [(2, epoch) for epoch in range(4, 13)] + [(3, epoch) for epoch in range(1, 13)]
@@ -130,7 +130,7 @@ def test_a_pool_goes_on_where_it_stopped(made: Path, tmp_path: Path) -> None:
 
 def test_an_interruption_before_the_first_network_leaves_a_usable_folder(tmp_path: Path) -> None:
     (tmp_path / "pool" / "states").mkdir(parents=True)
-    (tmp_path / "pool" / "network.unfinished.safetensors").write_bytes(b"torn")
+    (tmp_path / "pool" / "network-00000.unfinished.safetensors").write_bytes(b"torn")
     assert pretrain(data(), tmp_path / "pool", **QUICK | {"count": 1, "epochs": 1}).networks == 1
 
 

@@ -21,6 +21,7 @@ from datadam.data.real import Split
 from datadam.errors import RunFailed
 from datadam.evaluation.evaluate import Progress, evaluate
 from datadam.evaluation.panel import protocol_named
+from datadam.rng import stream
 from datadam.training import students
 from datadam.training.kept_students import KeptStudents
 from datadam.training.students import Rows, Source, Student, StudentTrainer, side_by_side
@@ -311,3 +312,27 @@ def test_the_whole_set_is_taught_in_one_process(real, monkeypatch) -> None:
 def test_steps_count_the_last_one_that_is_not_full() -> None:
     taught = school(make_real(), training=Training(epochs=3, batch=100))
     assert [taught.steps(images) for images in (99, 100, 101, 250)] == [(3, 99), (3, 100), (6, 100), (9, 100)]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_students_that_regress_are_adams_on_the_squared_error(real, soft: bool) -> None:
+    """A loop written out, with all images in each step: their order plays no part."""
+    wanted = torch.eye(3, dtype=torch.float64).repeat_interleave(2, 0) - 1 / 3
+    taught = school(real, net="mlp:width=8", regress=True)
+    if soft:
+        wanted = torch.linspace(-1, 1, 18).view(6, 3)
+        taught.sources = tuple(dataclasses.replace(source, labels=wanted.numpy()) for source in taught.sources)
+    taught.training = Training(epochs=6, lr=0.01, weight_decay=0.0, schedule="cosine", drop_after=2)
+    network = nets.build("mlp:width=8", shape=taught.shape, classes=3).double()
+    nets.initialise(network, stream(5, "student", 0, 0, "init"))
+    rule, x = torch.optim.Adam(network.parameters(), lr=1.0), torch.from_numpy(taught.sources[0].images.images).double()
+    for epoch in range(6):
+        done = epoch + 0.5
+        fall = 0.01 + 0.99 * (1 + math.cos(math.pi * max(0.0, done - 2) / 4)) / 2
+        rule.param_groups[0]["lr"] = 0.01 * min(1.0, done / 2) * fall
+        rule.zero_grad()
+        (((network(x) - wanted.double()) ** 2).sum() / 2 / 6).backward()
+        rule.step()
+    found = taught((0, 0), silent).weights
+    for name, value in network.state_dict().items():
+        np.testing.assert_allclose(found[name], value.numpy(), rtol=1e-6, atol=1e-9)

@@ -116,6 +116,7 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu") -> Plan:
     if len({method.word for method in methods}) < len(methods):
         raise InvalidInput(f"a method is named twice in {asked.methods!r}; name each once")
     rule = protocol_named(asked.protocol, epochs=asked.epochs, augment=asked.augment)
+    rule.require_usual("learning class after class")
     net = next((method.recipe.net for method in methods if not method.recipe.method.chooses), methods[0].recipe.net)
     net = net if asked.net == "auto" else asked.net
     panel = Panel(net=net, protocol=rule, students=asked.students, seed=asked.seed).settled(real, net)

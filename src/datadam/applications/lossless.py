@@ -119,6 +119,7 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu") -> Plan:
         )
     require_members(real, listed[0] if listed else 1, recipe.each)
     rule = protocol_named(asked.protocol, epochs=asked.epochs, augment=asked.augment)
+    rule.require_usual("this search for the fewest images")
     settled = Panel(net=None, protocol=rule, students=asked.students, seed=asked.seed).settled(real, recipe.net)
     protocol = settled.protocol
     assert isinstance(protocol, Protocol)

@@ -113,6 +113,7 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu", workers: int | No
             table = table_of(Path(path), networks, real.name, column or None)
     with noting(faults):
         rule = protocol_named(asked.protocol, augment=asked.augment).with_epochs(asked.epochs)
+        rule.require_usual("a search")
     sets = _sets(asked.proxies, real, faults)
     if RANDOM in asked.proxies and not sets and asked.ipc is None:
         faults.append("how many random images per class is not said; give --ipc, or a run that they are held against")

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from datadam.cli import STARTED
 from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, TakeOver
-from datadam.cli.workers import MANY, Address, Engine, Gpus
+from datadam.cli.workers import FINISHING, MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,6 @@ Events = str | bool | None  # the folder for TensorBoard's events, or whether th
 Made = list[tuple[Path, "DistilledSet"]]  # run folders and what came of them
 LONG = 1800.0  # seconds above which a person is asked before a run begins
 TELL = 60.0  # seconds above which a run's time is told before it starts
-FINISHING = 3.0  # seconds kept back from --time-limit for writing the result
 
 
 def distill(

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
 from datadam.cli.options import AS_SAID, Device, Json, Normalised, Reading, Seed, Whitened
+from datadam.cli.workers import Address, Engine, Gpus, TimeLimit, Trainers
 
 if TYPE_CHECKING:
     from datadam.training.curriculum import Curriculum
@@ -47,6 +48,11 @@ def experts(
     normalisation: Normalised = "mtt",
     zca: Whitened = "none",
     device: Device = "auto",
+    time_limit: TimeLimit = None,
+    workers: Trainers = None,
+    engine: Engine = None,
+    gpus_per_worker: Gpus = None,
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Train networks and keep their weights after each epoch.
@@ -58,6 +64,7 @@ def experts(
     from datadam import machine
     from datadam.cli.options import check_device, check_nets
     from datadam.cli.screen import bar, result, say
+    from datadam.cli.workers import crew_of, left_of, still_to_do, tally
     from datadam.distillation.forecast import seconds_of_training
     from datadam.errors import InvalidInput
     from datadam.exchange.buffers import import_experts
@@ -68,7 +75,9 @@ def experts(
     from datadam.wording import size as in_words
 
     machine.tune_allocator()
-    device = check_device(device)
+    crew = crew_of(workers, engine, gpus_per_worker, address)
+    device = check_device(device, crew["engine"])
+    left = left_of(time_limit)
     if not (math.isfinite(lr) and lr > 0):
         raise InvalidInput(f"lr is {lr:g}; it must be a number > 0")
     real = reading.load(data, normalisation=normalisation)
@@ -82,7 +91,8 @@ def experts(
         own: dict[str, tuple[object, object]] = {
             "count": (count, 100), "epochs": (epochs, 50), "lr": (lr, 0.01), "batch": (batch, 256), "seed": (seed, 0),
             "augment": (augment, None), "precision": (precision, "float32"), "optimizer": (optimizer, "sgd"),
-            "curriculum": (curriculum, "none"),
+            "curriculum": (curriculum, "none"), "workers": (workers, None), "engine": (engine, None),
+            "time_limit": (time_limit, None),
             **{name: (value, None) for name, value in (turning | ordering).items()},
         }  # fmt: skip
         if said := [name for name, (value, default) in own.items() if value != default]:
@@ -102,13 +112,15 @@ def experts(
             with bar(f"experts {spec}") as advance:
                 made = make_experts(
                     real, out, spec, training, count, seed, form=kept, device=device, precision=precision, flat=flat,
-                    curriculum=order,
-                    after_step=lambda n, done, steps: advance(f"expert {n + 1} of {count}", n * steps + done, count * steps),
+                    curriculum=order, after_step=tally("expert", count, advance), **crew, time_limit=left(),
                 )  # fmt: skip
         except KeyboardInterrupt:
             raise KeyboardInterrupt("What was trained is kept; the same command goes on") from None
     whitening = real.transform.zca.variant if real.transform.zca else "none"
     alike = "" if normalisation in (None, "mtt") else f" --normalisation {normalisation}"
+    short = "" if buffers else still_to_do(made.networks, count, "expert")
+    if short:
+        say(short)
     lines = [
         f"{out}: {plural(made.networks, 'expert')} {spec}, weights after each of {plural(made.epochs, 'epoch')}",
         f"use  datadam distill {data} --ipc N --method mtt --net {spec}{alike} --set zca={whitening} "

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from datadam.cli.evaluate import Augment
 from datadam.cli.options import AS_SAID, Device, Json, Normalised, Reading, Seed, Whitened
+from datadam.cli.workers import Address, Engine, Gpus, TimeLimit, Trainers
 
 
 def pretrain(
@@ -22,6 +23,11 @@ def pretrain(
     normalisation: Normalised = None,
     zca: Whitened = "none",
     device: Device = "auto",
+    time_limit: TimeLimit = None,
+    workers: Trainers = None,
+    engine: Engine = None,
+    gpus_per_worker: Gpus = None,
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Train networks to distil through, and keep them by accuracy.
@@ -30,14 +36,17 @@ def pretrain(
     """
     from datadam import machine
     from datadam.cli.options import check_device, check_nets
-    from datadam.cli.screen import bar, result
+    from datadam.cli.screen import bar, result, say
+    from datadam.cli.workers import crew_of, left_of, still_to_do, tally
     from datadam.errors import InvalidInput
     from datadam.training.pretrain import Progress
     from datadam.training.pretrain import pretrain as make
     from datadam.wording import plural
 
     machine.tune_allocator()
-    device = check_device(device)
+    crew = crew_of(workers, engine, gpus_per_worker, address)
+    device = check_device(device, crew["engine"])
+    left = left_of(time_limit)
     real = reading.load(data, normalisation=normalisation)
     spec, *more = check_nets(net, real)
     if more:
@@ -45,15 +54,19 @@ def pretrain(
     real = real.with_zca(zca) if zca != "none" else real
     try:
         with bar(f"pretrain {spec}") as advance:
+            told = tally("network", count, advance)
 
             def show(p: Progress) -> None:
-                done = (p.network - 1) * p.epochs + p.epoch
-                advance(f"network {p.network} of {p.networks}", done, p.networks * p.epochs)
+                told(p.network - 1, p.epoch, p.epochs)
 
-            options = {"count": count, "epochs": epochs, "augment": augment or "dsa", "seed": seed, "device": device}
-            pool = make(real, out, net=spec, **options, progress=show)  # type: ignore[arg-type]
+            pool = make(
+                real, out, net=spec, count=count, epochs=epochs, augment=augment or "dsa", seed=seed, device=device,
+                progress=show, **crew, time_limit=left(),
+            )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt("What was trained is kept; the same command goes on") from None
+    if short := still_to_do(pool.networks, count, "network"):
+        say(short)
     counts, networks = pool.counts(), plural(pool.networks, "network")
     lines = [f"{out}: {len(pool.states)} states of {networks} {spec}, by accuracy on held-out training images"]
     lines += [f"  {cut.rjust(6)} %  {count}" for cut, count in counts.items()]

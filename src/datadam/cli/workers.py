@@ -1,8 +1,12 @@
 """Options of verbs that can use many workers, and what they come to."""
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+
+from datadam.cli import STARTED
 
 if TYPE_CHECKING:
     from datadam.parallel import Ray
@@ -15,6 +19,14 @@ Address = Annotated[
     str | None, Parameter(help="of the Ray cluster: auto, or HOST:PORT (default: Ray is started on this machine for the command)")
 ]
 Gpus = Annotated[float | None, Parameter(help="GPUs of each worker on Ray, such as 1 or 0.5")]
+Trainers = Annotated[
+    int | None,
+    Parameter(help="networks trained side by side, by processes that share the threads (default: 1, on Ray as many as it holds)"),
+]
+TimeLimit = Annotated[
+    float | None, Parameter(help="seconds after which the command has ended; what was trained is kept, and it goes on from there")
+]
+FINISHING = 3.0  # seconds kept back from --time-limit for writing the result
 MANY = ("engine", "workers", "shards", "gpus_per_worker", "address")
 
 
@@ -45,3 +57,40 @@ def spread_of(asked: dict[str, Any]) -> "Spread | None":
     if engine is None and not any(name in asked for name in MANY):
         return None
     return Spread(workers=asked.get("workers"), shards=asked.get("shards"), engine=engine)
+
+
+def crew_of(workers: int | None, engine: str | None, gpus_per_worker: float | None, address: str | None) -> dict[str, Any]:
+    """Who trains networks, as `make_experts` and `pretrain` take it. Raises `InvalidInput`."""
+    from datadam.errors import InvalidInput
+
+    if workers is not None and workers < 1:
+        raise InvalidInput(f"workers is {workers}; it must be at least 1")
+    ray = engine_of(engine, gpus_per_worker, address)
+    return {"workers": workers if ray or workers else 1, "engine": ray}
+
+
+def left_of(time_limit: float | None) -> Callable[[], float | None]:
+    """What tells how many seconds of the limit are left (None: there is no limit). Raises `InvalidInput` unless it is > 0."""
+    from datadam.cli.config import check_seconds
+
+    check_seconds(time_limit)
+    return lambda: None if time_limit is None else max(0.0, time_limit - (time.monotonic() - STARTED) - FINISHING)
+
+
+def tally(what: str, count: int, advance: Callable[[str, int, int], object]) -> Callable[[int, int, int], None]:
+    """What is told how far each of `count` networks is, and shows how far all are."""
+    reached: dict[int, int] = {}
+
+    def told(number: int, done: int, steps: int) -> None:
+        first = min(reached, default=number)
+        reached[number] = done
+        advance(f"{what} {number + 1} of {count}", min(first, number) * steps + sum(reached.values()), count * steps)
+
+    return told
+
+
+def still_to_do(made: int, count: int, what: str) -> str:
+    """What to say when the time limit was over before all were made; "" otherwise."""
+    from datadam.wording import plural
+
+    return "" if made >= count else f"stopped by --time-limit: {made} of {plural(count, what)} are made; the same command goes on"

@@ -7,7 +7,6 @@ done; the table is written by the process that asked.
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -16,16 +15,13 @@ from datadam import machine, parallel
 from datadam.comparison.grid import Grid
 from datadam.comparison.store import Store
 from datadam.data.sending import SentData
-from datadam.errors import RunFailed
-from datadam.files.whole import write_text
+from datadam.files.seen import Sign
 from datadam.parallel import Ray, Tell, in_worker
 from datadam.where import Where
 
 if TYPE_CHECKING:
     from datadam.comparison.making import Making
     from datadam.comparison.parts import Piece
-
-SIGN = ".seen"  # a file by which a worker knows the folder that is meant
 
 
 class PieceEnded(NamedTuple):
@@ -52,8 +48,7 @@ class CellTask:
 
     grid: Grid
     real: SentData
-    out: str
-    sign: str
+    sign: Sign
     device: str
     threads: int
     memory_limit: int | None
@@ -67,11 +62,9 @@ class CellTask:
         if in_worker():
             torch.set_num_threads(self.threads)
             machine.tune_allocator()
-        sign = Path(self.out) / SIGN
-        if not sign.exists() or sign.read_text() != self.sign:
-            raise RunFailed(f"a worker does not see the folder {self.out}; choose one with --out that all machines share")
+        out = self.sign.require()
         where = Where(device=self.device, memory_limit=self.memory_limit)
-        work = Making(self.grid, Store(Path(self.out), self.real.open()), where, self.note, self.command)
+        work = Making(self.grid, Store(out, self.real.open()), where, self.note, self.command)
         work.progress = lambda p: tell(PieceProgress(work.todo[0], p.share))
         work.changed = False  # the table is not ours to write
         work.todo = [part for part in parts if part in work.todo]  # without what was done before a worker was lost
@@ -92,14 +85,11 @@ def on_workers(work: "Making", engine: Ray, workers: int | None) -> None:
     if not items:
         return
     workers, threads = engine.settle(workers, len(items))
-    out = work.store.out.resolve()
-    sign = out / SIGN
-    write_text(sign, machine.now())
+    sign = Sign.left(work.store.out, machine.now())
     task = CellTask(
         work.grid,
         SentData.of(work.real),
-        str(out),
-        sign.read_text(),
+        sign,
         work.where.device,
         threads,
         work.where.memory_limit,
@@ -116,4 +106,4 @@ def on_workers(work: "Making", engine: Ray, workers: int | None) -> None:
                     doing = items[number][0].doing
                     work.say(items[number][0], f"{doing}: its worker is gone and another takes it ({value['why']})")
     finally:
-        sign.unlink(missing_ok=True)
+        sign.remove()

@@ -22,6 +22,7 @@ from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG, Protocol
 from datadam.sets.kind import Kind
 from datadam.settings import refuse
+from datadam.training.experts import open_experts
 from datadam.training.pool import RANDOM, open_bucket
 
 T = TypeVar("T")
@@ -113,6 +114,7 @@ def plan(
     rule = CATALOG["honest"]
     with noting(faults):
         rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
+        rule.require_usual("a comparison")
         rule = _resolved(rule, real)
         students = rule.usual_students if students is None else students
         rule.whole_set().with_epochs(whole_epochs)
@@ -208,8 +210,7 @@ def _rows(
             wrong += () if isinstance(error, CannotDo) else error.faults
             continue
         try:
-            if recipe.networks != RANDOM and (bucket := open_bucket(recipe.networks, prepared(real, recipe), recipe.net)):
-                recipe = replace(recipe, networks=bucket.spec)
+            recipe = _with_digest(recipe, real)
             rows.append(MethodRow(one, ipc, recipe, check(real, recipe, device=device, memory_limit=memory_limit)))
         except InvalidInput as error:
             rows.append(MethodRow(one, ipc, recipe, refused=str(error)))
@@ -217,6 +218,16 @@ def _rows(
         faults += wrong
         return []
     return rows
+
+
+def _with_digest(recipe: Recipe, real: RealData) -> Recipe:
+    """The recipe, which says exactly the networks that it names. Raises `InvalidInput` where they do not fit."""
+    if recipe.networks == RANDOM:
+        return recipe
+    training = recipe.method.needs.training
+    experts = open_experts(recipe.networks, prepared(real, recipe), recipe.net, training.epochs) if training else None
+    found = experts or open_bucket(recipe.networks, prepared(real, recipe), recipe.net)
+    return replace(recipe, networks=found.spec) if found else recipe
 
 
 def recipe_of(one: Variant, real: RealData, ipc: int, settings: dict[str, Any]) -> Recipe:

@@ -15,8 +15,9 @@ from datadam.comparison.clock import Clock
 from datadam.comparison.cluster import PieceEnded, PieceProgress, on_workers
 from datadam.comparison.grid import Grid
 from datadam.comparison.parts import Piece, expected, left, long_words, parts_of, seconds_of
+from datadam.comparison.results import Results
 from datadam.comparison.store import Store, of_recipe
-from datadam.comparison.table import Comparison, Results, assemble, over_sets
+from datadam.comparison.table import Comparison, assemble, over_sets
 from datadam.data import RealData
 from datadam.distillation.begin import begin, prepared, resume, whitened
 from datadam.distillation.checkpoint import clear_folder

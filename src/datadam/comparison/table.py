@@ -1,42 +1,26 @@
 """The table of a comparison: accuracies with intervals, what they cost, what the differences are worth, where all came from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from datadam.comparison.grid import Column, Grid, MethodRow
+from datadam.comparison.notes import not_better, notes
+from datadam.comparison.results import Results, trained_first
 from datadam.comparison.store import of_recipe
 from datadam.data import RealData
 from datadam.errors import UnknownName
 from datadam.evaluation.protocols import Protocol
 from datadam.evaluation.result import Evaluation
 from datadam.evaluation.statistics import holm, paired, winner
-from datadam.evaluation.told import better
 from datadam.files.whole import replacing, write_json, write_text
 from datadam.sets.kind import stored_bytes
 
 FORMAT = "datadam-comparison/1"
 WHOLE = "whole set"
 Json = dict[str, Any]
-
-
-@dataclass
-class Results:
-    """What is there, by the numbers of row, repeat and column.
-
-    `cards` of finished runs; `evaluations`; `whole`, of the whole set; `files`, where each evaluation lies; `refused`, rows that
-    turned out to be impossible; `failed`, why a run (column -1) or its judging (row -1: the whole set's) broke off; `remarks`.
-    """
-
-    cards: dict[tuple[int, int], Json] = field(default_factory=dict)
-    evaluations: dict[tuple[int, int, int], Json] = field(default_factory=dict)
-    whole: dict[int, Json] = field(default_factory=dict)
-    files: dict[tuple[int, int, int], str] = field(default_factory=dict)
-    refused: dict[int, str] = field(default_factory=dict)
-    failed: dict[tuple[int, int, int], str] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -137,11 +121,11 @@ def assemble(
         "words": _evaluation([[0.0] * grid.students] * grid.repeats, [], grid.protocol, "", "", None, 0, real, grid.seed).words,
         "reference": grid.rows[0].variant.word, "repeats": grid.repeats, "students": grid.students,
         "seeds": [grid.seed + r for r in range(grid.repeats)], "nets": [column.label for column in grid.columns],
-        "rows": rows, "notes": [*_not_better(rows), *_notes(grid, results, device)],
+        "rows": rows, "notes": [*not_better(rows), *notes(grid, results, device)],
         "progress": {"parts": parts, "done": done, "seconds_left": None if left is None else round(left, 1)},
         "seconds": {
-            "distilling": round(sum(card["seconds"] for card in results.cards.values()) - _again(results), 1),
-            "again": round(_again(results), 1),
+            "distilling": round(sum(card["seconds"] for card in results.cards.values()) - results.again(), 1),
+            "again": round(results.again(), 1),
             "judging": round(sum(evaluation["seconds"] for evaluation in judged), 1),
         },
     }  # fmt: skip
@@ -161,12 +145,16 @@ def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
         "batch_real": recipe.batch_real if recipe and learns else None,
         "zca": recipe.zca if recipe else None, "net": recipe.net if recipe else None,
         "seconds": _mean([card["seconds"] for card in cards.values()]),
+        "trained_first_seconds": _mean([sum(seconds for _, seconds in trained_first(card)) for card in cards.values()]),
         "peak_memory_mb": max((card["peak_memory_mb"] for card in cards.values()), default=None),
         "settings": recipe.to_card() if recipe else None,
         "runs": [
-            {"folder": f"runs/{row.folder}/{r}", "seed": grid.seed + r, "precision": cards[r]["recipe"].get("precision")}
+            {
+                "folder": f"runs/{row.folder}/{r}", "seed": grid.seed + r, "precision": cards[r]["recipe"].get("precision"),
+                "threads": (cards[r].get("plan") or {}).get("threads"),
+            }
             | {key: cards[r].get(key) for key in keys}
-            | ({"behind": cards[r]["behind"]} if cards[r].get("behind") else {})
+            | {key: cards[r][key] for key in ("behind", "trained_first_seconds", "experts") if cards[r].get(key)}
             for r in sorted(cards)
         ],
         "cells": {column.label: _cell(grid, results, real, i, row, c, column) for c, column in enumerate(grid.columns)},
@@ -272,22 +260,6 @@ def _correct(rows: list[Json]) -> None:
         gap["p_holm"] = p
 
 
-def _not_better(rows: list[Json]) -> list[str]:
-    """Sentences on the methods whose sets are not better than random real images of their ipc and kind, by network."""
-    found: dict[str, list[str]] = {}
-    bars = {(row["ipc"], row["decoder"], row["labels"]): row["cells"] for row in rows if row["method"] == "random"}
-    for row in rows:
-        bar = bars.get((row["ipc"], row["decoder"], row["labels"]))
-        if bar is None or row["method"] == "random":
-            continue
-        for net, cell in row["cells"].items():
-            if cell["accuracies"] and bar[net]["accuracies"] and not better(cell["accuracies"], bar[net]["accuracies"]):
-                found.setdefault(f"{row['method']}, ipc {row['ipc']}", []).append(net)
-    several = len({net for row in rows for net in row["cells"]}) > 1
-    words = "is not better than random real images"
-    return [f"{who} {words}" + (f" for {', '.join(nets)}" if several else "") for who, nets in found.items()]
-
-
 def _whole(grid: Grid, results: Results, real: RealData) -> Json:
     cells = {}
     for c, column in enumerate(grid.columns):
@@ -305,75 +277,10 @@ def _whole(grid: Grid, results: Results, real: RealData) -> Json:
     return {
         "method": WHOLE, "ipc": None, "images": len(real.train), "labels": "hard", "decoder": "plain", "stored_bytes": None,
         "reference": None, "iterations": None, "batch_real": None,
-        "zca": "kornia" if grid.zca else "none", "net": None, "seconds": None, "peak_memory_mb": None, "settings": None,
+        "zca": "kornia" if grid.zca else "none", "net": None, "seconds": None,
+        "trained_first_seconds": None, "peak_memory_mb": None, "settings": None,
         "epochs": rule.training.epochs if rule else None, "runs": [], "cells": cells,
     }  # fmt: skip
-
-
-def _again(results: Results) -> float:
-    """Seconds of trainings and looks that several choices share, beyond the first time that they are counted."""
-    met = [one for card in results.cards.values() for one in card.get("behind") or []]
-    once = {one["name"]: one["seconds"] for one in met}
-    return float(sum(one["seconds"] for one in met) - sum(once.values()))
-
-
-NAMED = 4  # methods that a note names one by one at most
-
-
-def _notes(grid: Grid, results: Results, device: str) -> list[str]:
-    """What a reader must know beside the numbers."""
-    notes = []
-    if len({row.kind for row in grid.rows}) > 1:
-        notes.append(
-            "rows of another decoder or label kind stand below the others of their ipc and are not ranked with them: an image "
-            "that is stored is not the same there; each is tested against the first method of its own kind"
-        )
-    if any(column.protocol != grid.protocol for column in grid.columns):
-        notes.append("a column NET@AUGMENT judges by students whose images are augmented so, and in all else as said above")
-    for column in grid.columns:
-        if (epochs := column.protocol.training.epochs) != (usual := grid.protocol.training.epochs):
-            notes.append(
-                f"students of {column.label} are trained for {epochs} epochs, and not for {usual}, as their protocol has it"
-            )
-    notes += [
-        departs
-        for row in grid.rows for column in grid.columns
-        if row.recipe is not None
-        and (departs := column.protocol.departures(ipc=row.ipc, net=column.spec, zca=row.recipe.zca != "none"))
-    ]  # fmt: skip
-    if _again(results) >= 1:
-        notes.append(
-            "networks that several methods choose by are trained once: they count in the seconds of each set that rests on them, "
-            "and once in the sum of distilling"
-        )
-    recipes = [row.recipe for row in grid.rows if row.recipe is not None]
-    white = dict.fromkeys(row.variant.word for row in grid.rows if row.recipe is not None and row.recipe.zca != "none")
-    if white and any(recipe.zca == "none" for recipe in recipes):
-        which = ", ".join(white) if len(white) <= NAMED else f"{len(white)} of the methods are"
-        notes.append(
-            f"{which} distilled and judged on whitened images (ZCA), the others not, as their presets or words say; "
-            "--zca or --no-zca treats all alike"
-        )
-    spaces = {str((t["mean"], t["std"])) for t in (card["transform"] for card in results.cards.values()) if not t["zca"]}
-    if len(spaces) > 1:
-        other = dict.fromkeys(
-            row.variant.word for row in grid.rows if row.recipe is not None and row.recipe.normalisation != "own"
-        )
-        which = ", ".join(other) if len(other) <= NAMED else f"{len(other)} of the methods are"
-        notes.append(
-            f"{which} distilled and judged on images normalised by the numbers of the field's released code, the others by the "
-            "data's own, as their presets or words say; --normalisation treats all alike"
-        )
-    if grid.whole and not grid.zca and white:
-        notes.append("the whole set is judged without whitening")
-    if device != "cpu":
-        notes.append("peak memory is the host's, not that of the graphics card")
-    for i, row in enumerate(grid.rows):
-        warnings = [card["warnings"][0] for (j, _), card in sorted(results.cards.items()) if j == i and card.get("warnings")]
-        if warnings:
-            sets = f" ({len(warnings)} of {grid.repeats} sets)" if grid.repeats > 1 else ""
-            notes.append(f"{row.variant.word}, ipc {row.ipc}: {warnings[0]}{sets}")
-    return list(dict.fromkeys([*notes, *results.remarks]))
 
 
 def _mean(values: Sequence[float]) -> float | None:

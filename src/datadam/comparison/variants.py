@@ -2,7 +2,8 @@
 
     LIST    = WORD , WORD , ...
     WORD    = NAME : SETTING=VALUE : SETTING=VALUE ...      NAME: a method (with its usual preset), or a preset
-    VALUE   of the setting `net`: NETWORK[OPTION=VALUE:OPTION=VALUE ...]; of `decoder`: plain, grid:2
+    VALUE   of the setting `net`: NETWORK[OPTION=VALUE:OPTION=VALUE ...]; of `decoder`: plain, grid:2; of `networks`: random,
+            POOL@20-40, experts:FOLDER
 
 Commas and colons inside of brackets, round or square, part nothing.
 """
@@ -21,6 +22,7 @@ from datadam.errors import CannotDo, InvalidInput, UnknownName
 from datadam.methods import Coreset
 from datadam.methods.catalog import CATALOG as METHODS
 from datadam.settings import refuse
+from datadam.training.experts import NAMED
 
 FOR_ALL = ("ipc", "seed", "protocol", "method", "preset")
 """What no single method of a comparison may set."""
@@ -100,10 +102,11 @@ def variant(text: str) -> Variant:
 
 
 def _joined(parts: list[str]) -> list[str]:
-    """The parts of a word, the number of a decoder (`decoder=grid:2`) with its name."""
+    """The parts of a word: the number of a decoder (`decoder=grid:2`), and the folder of experts, with what stands before."""
     found: list[str] = []
     for part in parts:
-        if found and part.isdecimal() and re.fullmatch("decoder=[a-z]+", found[-1]):
+        grid = found and part.isdecimal() and re.fullmatch("decoder=[a-z]+", found[-1])
+        if grid or (found and f"{found[-1]}:" == f"networks={NAMED}"):
             found[-1] += f":{part}"
         else:
             found.append(part)

@@ -83,7 +83,7 @@ def only_array(path: Path) -> npt.NDArray[Any]:
     """The only array in an idx file or an .npz. Raises DataError."""
     if path.suffix.lower() != ".npz":
         return read_idx(path)
-    from datadam.data.tables import load_npz
+    from datadam.data.archive import load_npz
 
     found = load_npz(path)
     if len(found) != 1:

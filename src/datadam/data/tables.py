@@ -5,8 +5,6 @@ Shapes: K classes, N images, C channels, H x W pixels.
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datadam.data import hub
+from datadam.data.archive import load_npz
 from datadam.data.arrays import from_arrays
 from datadam.data.cells import named_files, picture_column, source_of
 from datadam.data.columns import IMAGE_COLUMNS, LABEL_COLUMNS, pick
@@ -379,15 +378,6 @@ def _npz_names(found: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...] | None:
             names = found[key].reshape(-1).tolist()
             return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
     return None
-
-
-def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an .npz, without running anything. Raises DataError."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as an .npz of plain arrays: {error}.") from error
 
 
 def _pair(found: Mapping[str, npt.NDArray[Any]], wanted: Sequence[tuple[str, str]], path: Path) -> list[npt.NDArray[Any]]:

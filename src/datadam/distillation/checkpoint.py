@@ -211,6 +211,7 @@ class Checkpoint:
             _of_the_first_format(state, tensors)
             counts, classes = frame.recipe.counts(frame.real), len(frame.real.classes)
             expected = {"images": (sum(counts), *frame.real.shape), "labels": (sum(counts), classes), "rate": ()}
+            expected["rates"] = (frame.recipe.method.rates_of(max(counts) * frame.recipe.each),)
             named = [("images", start), *learned.items()]
             named += [(name.partition("/")[0], buffer) for name, buffer in state.buffers.items()]
             for name, tensor in named:

@@ -114,16 +114,14 @@ def forecast(
         needed += kept_bytes(real, kept)
     whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
     if needed > limit:
-        cure = cost.cure or ("use instance norm (norm=instance)" if couples and method.streams else "lower ipc")
-        if not method.at_once:
-            cure += f", lower --batch-real (now {recipe.batch_real})"
-            cure += f", use fewer --workers (now {workers})" if workers else ""
+        first = cost.cure or ("use instance norm (norm=instance)" if couples and method.streams else "")
+        cures = [first, *lighter(recipe, size), f"use fewer --workers (now {workers})" if workers else ""]
         another = f"raise --memory-limit ({smallest_limit(int(whole), real, 1 + SENT * bool(workers))} is the smallest that does)"
         if on_gpu and memory_limit is None:
             another = "another --device"
         raise NotEnoughMemory(
-            f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; {cure}, "
-            f"take a narrower net, or {another}"
+            f"this run needs about {needed / 1e9:.3g} GB of memory and may take {limit / 1e9:.3g} GB; "
+            f"{', '.join(filter(None, cures)) or 'lower ipc'}, or {another}"
         )
     plan = Plan(compiled=compiled, chunk=chunk, threads=torch.get_num_threads(), kept=kept)
     if pays and not compiled:
@@ -136,6 +134,18 @@ def forecast(
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
         seconds = in_all / rate / (compiled_gain(precision) if plan.compiled else 1.0) + COMPILING * sizes * plan.compiled
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
+
+
+def lighter(recipe: Recipe, size: Size) -> list[str]:
+    """What of a run of this size takes less memory when it is made smaller: that of its method, and no other."""
+    method, smaller = recipe.method, {}
+    smaller["lower ipc"] = replace(size, synthetic=(recipe.each,) * len(size.synthetic))
+    if not method.at_once:
+        smaller[f"lower --batch-real (now {recipe.batch_real})"] = replace(size, real=(1,) * len(size.real))
+    thin = replace(size, blocks=tuple(-(-block // 4) for block in size.blocks), embedding=size.embedding // 4)
+    smaller["take a narrower net"] = replace(thin, weights=size.weights // 4)
+    needed = method.cost(size).bytes
+    return [words for words, other in smaller.items() if method.cost(other).bytes < needed]
 
 
 def seconds_of_training(real: RealData, net: str, epochs: float, device: str = "cpu") -> float:

@@ -60,8 +60,10 @@ class Frame:
         }
         numbers = torch.arange(len(self.real.classes)).repeat_interleave(torch.tensor(self.recipe.counts(self.real)))
         stored = {name: tensor.detach().float().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        images, labels, rate = stored["images"], stored.get("labels", numbers), stored.get("rate")
+        images, labels, rates = stored["images"], stored.get("labels", numbers), stored.get("rates")
+        rate = stored.get("rate") if rates is None else rates.mean()
         card |= {} if rate is None else {"rate": float(rate)}
+        card |= {} if rates is None else {"rates": rates.tolist()}
         if "labels" in method.learns and method.label_temperature != 1:
             card["temperature"] = method.label_temperature
         distilled = DistilledSet(images, labels, self.real.transform, card | {"digest": digest(images, labels, rate)}, rate)

@@ -208,11 +208,13 @@ def _judge_sets(
             raise InvalidInput("the sets have different kinds of labels, or decoders; judge them one by one")
     panel = panel.settled(real, first.card["recipe"]["net"])
     assert isinstance(panel.protocol, Protocol)
+    panel = replace(panel, protocol=panel.protocol.for_images(len(first.training_images)))
+    assert isinstance(panel.protocol, Protocol)
     method = first.card["recipe"].get("method")
     chosen = str(method.get("name") if isinstance(method, dict) else method)
     name = of or (chosen if first.card["kind"] == "coreset" else "distilled")
-    learned = panel.protocol.learned_rate
-    sources = tuple(source_of(number, distilled, learned_rate=learned) for number, distilled in enumerate(sets))
+    learned, regress = panel.protocol.learned_rate, panel.protocol.regress
+    sources = tuple(source_of(number, distilled, learned_rate=learned, regress=regress) for number, distilled in enumerate(sets))
     rate = "" if first.rate is None or learned else "the protocol's own rate, and not the one that the set has learned"
     return _judge(
         sources, replace(real, transform=first.transform), panel, where, keep_weights=keep_weights, keep=keep, remark=rate,
@@ -221,10 +223,11 @@ def _judge_sets(
     )  # fmt: skip
 
 
-def source_of(number: int, distilled: DistilledSet, *, learned_rate: bool = False) -> Source:
-    """What students learn from a set: decoded images, and class numbers or the softmax of its soft labels."""
+def source_of(number: int, distilled: DistilledSet, *, learned_rate: bool = False, regress: bool = False) -> Source:
+    """What students learn from a set: decoded images, and class numbers or the softmax of its soft labels, or these as they are
+    where students `regress`."""
     labels = distilled.training_labels
-    if distilled.soft:
+    if distilled.soft and not regress:
         labels = (labels / distilled.temperature).softmax(1)
     lr = float(distilled.rate) if learned_rate and distilled.rate is not None else None
     return Source(number, Rows(distilled.training_images.numpy()), labels.numpy(), lr)
@@ -252,7 +255,7 @@ def _judge(
     began, epochs = time.monotonic(), protocol.training.epochs
     school = StudentTrainer(
         panel.net, sources, real.test, len(real.classes), real.transform, protocol.training, panel.seed, device, panel.precision,
-        keep_weights=keep_weights,
+        keep_weights=keep_weights, regress=protocol.regress,
     )  # fmt: skip
     items = [(s, student) for s in range(len(sources)) for student in range(students)]
     if where.engine is not None:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datadam.errors import InvalidInput
+from datadam.errors import CannotDo, InvalidInput
 from datadam.training.trainer import Training
 
 USUAL_STUDENTS = 5  # of a set, unless the protocol has fewer or all are asked for
 CHALLENGE = "eccv24"
 CHALLENGED = 10  # images per class
 CHALLENGERS = "convnet3"  # at 32x32 and at 64x64
+RISING = 500  # steps in which the rate rises, of FRePo's students
 RELEASED = ((301, 152), (1001, 502))
 """How long the released code of DC, DSA, DM and of those that took it over trains without and with augmentation, and where the
 rate falls: "300" and "1 000" epochs count from 0 to 300 and 1 000, and the fall follows that of half plus one."""
@@ -22,7 +23,9 @@ class Protocol:
     Arguments: `name`; `students` a set and `sets` that the full protocol asks for; `training` of a student; `selects`, whether
     the best of several iterations is reported, chosen on the test set; `description` in words; `schedules`, epochs and the epoch
     after which the rate falls, without and with augmentation, where they differ; `learned_rate`, whether students take the rate
-    that a set has learned, where it has one.
+    that a set has learned, where it has one; `regress`, whether they learn by Adam on the squared error, learned labels as they
+    are, and not by SGD on cross-entropy; `steps` of a student, by training images from which on so many are taken (None: as
+    many epochs whatever the images).
     """
 
     name: str
@@ -33,6 +36,13 @@ class Protocol:
     selects: bool = False
     schedules: tuple[tuple[int, int], tuple[int, int]] | None = None
     learned_rate: bool = False
+    regress: bool = False
+    steps: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def rule(self) -> str:
+        """How students learn, in words."""
+        return f"{'Adam on squared error' if self.regress else 'SGD'} {self.training.lr:g}"
 
     @property
     def usual_students(self) -> int:
@@ -41,6 +51,8 @@ class Protocol:
 
     def departures(self, *, ipc: int | None, net: str, zca: bool) -> str:
         """How a set of so many images per class, and its students' network, are other than the protocol had them; "" for not."""
+        if self.regress and "norm=none" not in net:
+            return f"{self.name} judged networks without norm (--net {net.partition(':')[0]}:norm=none); here: {net}"
         if self.name != CHALLENGE:
             return ""
         found = [f"ipc {ipc}"] if ipc not in (CHALLENGED, None) else []
@@ -57,7 +69,21 @@ class Protocol:
             return self
         if epochs < 1:
             raise InvalidInput(f"epochs is {epochs}; it must be at least 1")
-        return replace(self._scaled(epochs), schedules=None)
+        return replace(self._scaled(epochs), schedules=None, steps=None)
+
+    def for_images(self, images: int) -> "Protocol":
+        """The same for a set of so many training images, where their number decides the steps."""
+        if self.steps is None:
+            return self
+        steps = [taken for least, taken in self.steps if least <= images] or [self.steps[0][1]]
+        an_epoch = -(-images // self.training.batch)
+        epochs, rising = -(-steps[-1] // an_epoch), max(1, -(-RISING // an_epoch))
+        return replace(self, training=replace(self.training, epochs=epochs, drop_after=rising), steps=None)
+
+    def require_usual(self, what: str) -> None:
+        """Raise `CannotDo` unless students learn by SGD on cross-entropy, which is all that `what` knows."""
+        if self.regress:
+            raise CannotDo(f"{what} trains students by SGD on cross-entropy; judge by protocol {self.name} with datadam evaluate")
 
     def _scaled(self, epochs: int) -> "Protocol":
         if epochs == self.training.epochs:
@@ -88,6 +114,7 @@ class Protocol:
             "batch": t.batch, "lr": t.lr, "momentum": t.momentum, "weight_decay": t.weight_decay, "schedule": t.schedule,
             "drop_after": t.drop, "fresh_optimizer": t.fresh_optimizer, "augment": t.augment,
             **({"learned_rate": True} if self.learned_rate else {}),
+            **({"regress": True} if self.regress else {}),
         }  # fmt: skip
 
 
@@ -140,6 +167,15 @@ CATALOG = {
         training=OF_DSA,
         description="MTT's released code: students learn at the rate that the set has learned; the last iterate, not the best",
         learned_rate=True,
+    ),
+    "frepo": Protocol(
+        name="frepo",
+        students=5,
+        sets=1,
+        training=Training(epochs=2000, batch=500, lr=3e-4, weight_decay=0.0, schedule="cosine", drop_after=RISING, augment="dsa"),
+        description="FRePo's released code: Adam on the squared error to the learned labels, 1 000 to 40 000 steps by the images",
+        regress=True,
+        steps=((10, 1000), (100, 2000), (200, 20_000), (400, 5000), (1000, 10_000), (2000, 40_000)),
     ),
     "eccv24": Protocol(
         name="eccv24",

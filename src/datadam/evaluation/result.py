@@ -92,7 +92,7 @@ class Evaluation:
         share = f"{n} of {p.students} students, {len(self.accuracies)} of {p.sets} sets"
         arithmetic = "" if self.precision == "float32" else f", {self.precision}"
         return (
-            f"{p.name}: {share}; {training.epochs} epochs, batch {training.batch}, SGD {training.lr:g}, {training.falls}, "
+            f"{p.name}: {share}; {training.epochs} epochs, batch {training.batch}, {p.rule}, {training.falls}, "
             f"augmentation {training.augment}{arithmetic}; last epoch"
         )
 

@@ -27,6 +27,7 @@ def at(sets: Sequence[DistilledSet], folders: Sequence[Path], iteration: int) ->
     for one, folder in zip(sets, folders, strict=True):
         file = folder / "snapshots" / f"{iteration:08d}.safetensors"
         there = read_tensors(file)[0]
+        there |= {"rate": there["rates"].mean()} if "rates" in there else {}
         wanted: dict[str, Any] = {"images": one.images} | ({"labels": one.labels} if one.soft else {})
         wanted |= {} if one.rate is None else {"rate": one.rate}
         if lacking := [LEARNED[name] for name in wanted if name not in there and name in LEARNED]:  # as earlier versions kept

@@ -107,12 +107,16 @@ class Method:
         """At which students learn the labels, of a method that learns them: softmax(labels / temperature)."""
         return 1.0
 
+    def rates_of(self, images: int) -> int:
+        """T, the rates that it learns where each of its steps has one, with so many training images of the largest class."""
+        return 0
+
     def groups(self, images: Group) -> Sequence[Group]:
         """What the optimisers step, from the recipe's group of the `images`; a method that learns more adds groups of its own."""
         return (images,)
 
     def start_values(self, synthetic: SyntheticSet, given: object) -> dict[str, Tensor]:
-        """First values of what it learns beside the images, by name: "labels" [M, K], "rate" [].
+        """First values of what it learns beside the images, by name: "labels" [M, K], "rate" [] or "rates" [T].
 
         Arguments: `synthetic`, its first images; `given`, what was made because the method `needs` it (None: nothing).
         """

@@ -6,11 +6,12 @@
 
 Each step has `per_step` images of each class for itself, in their order, and they come back in each of `epochs` passes: ten
 images per class are ten steps three times. The gradient is that of the whole unroll, at the memory of one step (trajectory.py).
-The images are learned, and the rate. theta_0 is drawn anew each iteration; with the recipe's iterations_per_network as many as
-its iterations it is one network's, known beforehand (the paper's fixed initialisation).
+The images are learned, and the rate; with `rates` = "each", as in paper and released code, one alpha_i for each of the T steps,
+of which a set carries the mean to its students, and all on its card. theta_0 is drawn anew each iteration; with the recipe's
+iterations_per_network as many as its iterations it is one network's, known beforehand (the paper's fixed initialisation).
 
-Departures: one rate for all steps is learned, that a set carries to its students, held within a hundredth and a hundred times its
-first value (paper and released code: one for each of the T steps, as softplus). Real images come evenly from the classes. The
+Departures: one rate for all steps unless asked otherwise; rates are held within a hundredth and a hundred times their first value
+(released code: they are softplus of what is learned). Real images come evenly from the classes. The
 released code halves its rates every 40 passes over the real set. A set is judged like any other; the paper's own numbers are of
 students that take exactly these T steps.
 
@@ -35,26 +36,28 @@ from datadam.rng import carry
 from datadam.sets.synthetic import SyntheticSet
 from datadam.settings import finite, refuse, require
 
+RATES = {"one": "rate", "each": "rates"}  # of the steps: by what is asked for, what is learned
+
 
 @dataclass(frozen=True, kw_only=True)
 class DD(Method):
     """Learn images that train a network in a few steps.
 
     Arguments (the paper's symbol): `epochs` over the synthetic set; `per_step`, images of each class in a step (fewer in the
-    last, where they do not divide); `rate` (eta), the first value of the learned rate; `lr_rate`, of Adam on it. Raises
-    `InvalidInput` with every wrong setting.
+    last, where they do not divide); `rate` (eta), the first value of the learned rate; `lr_rate`, of Adam on it; `rates`, "one"
+    for all steps or one for "each". Raises `InvalidInput` with every wrong setting.
     """
 
     epochs: int = 3
     per_step: int = 1
     rate: float = 0.02
     lr_rate: float = 2e-4
+    rates: str = "one"
 
     name: ClassVar[str] = "dd"
     family: ClassVar[str] = "learning through training"
     description: ClassVar[str] = "loss of real images after a few training steps on the synthetic set, gone back through"
     separable: ClassVar[bool] = False
-    learns: ClassVar[frozenset[str]] = frozenset({"images", "rate"})
     citation: ClassVar[str] = """@article{wang2018dd,
   title={Dataset Distillation},
   author={Wang, Tongzhou and Zhu, Jun-Yan and Torralba, Antonio and Efros, Alexei A.}, journal={arXiv:1811.10959}, year={2018}}"""
@@ -67,16 +70,27 @@ class DD(Method):
         for name in ("rate", "lr_rate"):
             value = getattr(self, name)
             require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
+        require(self.rates in RATES, f"rates is {self.rates!r}; allowed: {', '.join(RATES)}", faults)
         refuse(faults)
+
+    @property
+    def learns(self) -> frozenset[str]:  # type: ignore[override]
+        """The images, and the rate or rates."""
+        return frozenset({"images", RATES[self.rates]})
+
+    def rates_of(self, images: int) -> int:
+        """T: the steps of an epoch, as often as there are epochs."""
+        return self.epochs * -(-images // self.per_step)
 
     def groups(self, images: Group) -> Sequence[Group]:
         """The images, and the rate by Adam."""
         bounds = (self.rate / HELD, self.rate * HELD)
-        return images, Group(tensors=("rate",), rule="adam", lr=self.lr_rate, momentum=images.momentum, bounds=bounds)
+        return images, Group(tensors=(RATES[self.rates],), rule="adam", lr=self.lr_rate, momentum=images.momentum, bounds=bounds)
 
     def start_values(self, synthetic: SyntheticSet, given: object) -> dict[str, Tensor]:
-        """The first rate."""
-        return {"rate": torch.tensor(self.rate, dtype=torch.float64)}
+        """The first rate, or as many as there are steps."""
+        first = torch.tensor(self.rate, dtype=torch.float64)
+        return {"rate": first} if self.rates == "one" else {"rates": first.repeat(self.rates_of(max(synthetic.training_counts)))}
 
     def steps(self, synthetic: SyntheticSet) -> list[Step]:
         """What each of the T steps trains on."""
@@ -94,12 +108,12 @@ class DD(Method):
 
     def gradient(self, state: State, synthetic: SyntheticSet, draw: Draw, *, norms: bool) -> Gradient:
         """Through the training of a network."""
-        rate = synthetic.tensors["rate"]
+        rate = synthetic.tensors[RATES[self.rates]]
         return lookahead.gradient(self.learns, draw.network(), synthetic, draw, rate, self.steps(synthetic))
 
     def cost(self, size: Size) -> Cost:
         """Synthetic images on the way and back in each pass, real ones forward and back; one step's maps, and all weights."""
-        images, steps = sum(size.synthetic), self.epochs * -(-max(size.synthetic) // self.per_step)
+        images, steps = sum(size.synthetic), self.rates_of(max(size.synthetic))
         passes: float = images * self.epochs * (lookahead.FORWARD + lookahead.BACK) + lookahead.REAL * sum(size.real)
         passes += BACKWARD * size.trained
         together = min(images, self.per_step * len(size.synthetic))

@@ -94,5 +94,6 @@ class KIP(Regressing):
         m, each = sum(size.synthetic), pairs(self.kernel, size.shape)
         products = (m * m + 2 * m * sum(size.real)) * each
         alive = 8.0 * (ALIVE * self.depth + BESIDE) * (max(TOGETHER, m * m * each) + m * each)
-        cure = "take the kernel fc (kernel=fc), which needs one number for a pair of images"
+        fewer = ["take the kernel fc (kernel=fc), which needs one number for a pair of images"] if self.kernel != "fc" else []
+        cure = ", ".join(fewer + ([f"lower depth (now {self.depth})"] if self.depth > 1 else []))
         return Cost(passes=0.0, operations=WORK * self.depth * products, bytes=alive, cure=cure)

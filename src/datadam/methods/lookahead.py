@@ -58,7 +58,8 @@ def _real(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
 def gradient(
     names: frozenset[str], network: Network, synthetic: SyntheticSet, draw: Draw, rate: Tensor, steps: Sequence[Step]
 ) -> Gradient:
-    """Of what is learned by `names`, through `steps` of training the `network` on the synthetic set at a `rate` []."""
+    """Of what is learned by `names`, through `steps` of training the `network` on the synthetic set at a `rate` [], or [T] of
+    each step's own."""
     source, leaf = draw.source, synthetic.leaves(names)
     student: Student = source.once(lambda: Student(source.network, chunk=source.plan.chunk))
     images, labels = leaf.images(), leaf.labels()
@@ -68,7 +69,6 @@ def gradient(
         of["images"] = torch.autograd.grad(images, leaf.stored, found.images)[0]
     if found.labels is not None:
         of["labels"] = torch.autograd.grad(labels, leaf.tensors["labels"], found.labels)[0]
-    if "rate" in names:
-        of["rate"] = found.rate
+    of |= {name: found.rate for name in ("rate", "rates") if name in names}
     whole = float(torch.stack([part.norm() for part in of.values()]).norm())
     return Gradient(of, found.terms, dict.fromkeys(found.terms, whole))

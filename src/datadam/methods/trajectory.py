@@ -2,7 +2,7 @@
 
     g_i         = gradient of the mean cross-entropy of batch i at the weights theta_i
     m_{i+1}     = momentum * m_i + g_i
-    theta_{i+1} = theta_i - rate * m_{i+1}
+    theta_{i+1} = theta_i - rate * m_{i+1}                        (or a rate of each step's own)
 
 A plain unroll holds the graphs of all N steps. Here the first walk keeps the weights theta_i and no graph, and the second one
 goes back and makes one step's graph at a time. With lambda_N the gradient of the outcome with respect to theta_N:
@@ -43,7 +43,7 @@ class Step:
 @dataclass(frozen=True)
 class Through:
     """What came of a training: the `terms` of the outcome, and its gradient with respect to the training `images` [N, C, H, W],
-    the `labels` [N, K] where they are logits (else None), and the `rate` []."""
+    the `labels` [N, K] where they are logits (else None), and the `rate` [], or [T] of T steps."""
 
     terms: dict[str, Tensor]
     images: Tensor
@@ -58,33 +58,39 @@ def through(
     """Train for some steps, and go back through them.
 
     Arguments: `student`; `start` [P], its first weights; `images` [N, C, H, W] and `labels`, class numbers [N] or logits [N, K],
-    that it trains on, at a `rate` []; `steps`; `outcome`, of the last weights [P] the named terms and the gradient [P] of
-    their sum; `momentum`; `exact`, or TESLA's approximation.
+    that it trains on, at a `rate` [], or [T] of each step's own; `steps`; `outcome`, of the last weights [P] the named terms and
+    the gradient [P] of their sum; `momentum`; `exact`, or TESLA's approximation.
     """
     with torch.no_grad():
         weights, velocity, walked = start, torch.zeros_like(start), []
-        for step in steps:
+        for i, step in enumerate(steps):
             walked.append(weights)
             slope = student.slope(weights, _augmented(step, images[step.chosen]), labels[step.chosen])
             velocity = momentum * velocity + slope
-            weights = weights - rate * velocity
+            weights = weights - _of_step(rate, i) * velocity
         terms, after = outcome(weights)
         soft = labels.is_floating_point()
         of_images, of_labels, of_rate = torch.zeros_like(images), torch.zeros_like(labels), torch.zeros_like(rate)
         along = torch.zeros_like(start)
-        for step in reversed(steps):
+        for i, step in reversed([*enumerate(steps)]):
             along = after + momentum * along
             batch = images[step.chosen]
             s, by_image, by_label, by_weight = student.back(
                 walked.pop(), _augmented(step, batch), labels[step.chosen], along, exact=exact
             )
-            of_images.index_add_(0, step.chosen, -rate * _pulled(step, batch, by_image))
+            here = _of_step(rate, i)
+            of_images.index_add_(0, step.chosen, -here * _pulled(step, batch, by_image))
             if soft:
-                of_labels.index_add_(0, step.chosen, -rate * by_label)
-            of_rate -= s
+                of_labels.index_add_(0, step.chosen, -here * by_label)
+            _of_step(of_rate, i).sub_(s)
             if exact:
-                after = after - rate * by_weight
+                after = after - here * by_weight
     return Through(terms, of_images, of_labels if soft else None, of_rate)
+
+
+def _of_step(rate: Tensor, i: int) -> Tensor:
+    """The one of all steps [], or that of a step of [T]; of the tensor's own memory."""
+    return rate[i] if rate.ndim else rate
 
 
 def _augmented(step: Step, batch: Tensor) -> Tensor:

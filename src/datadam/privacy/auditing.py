@@ -83,6 +83,7 @@ def audit(
     """
     device = machine.settle_device(device)
     protocol = protocol_named(protocol, epochs=EPOCHS) if isinstance(protocol, str) else protocol
+    protocol.require_usual("an audit")
     if protocol.training.augment == "dsa":
         protocol = protocol.with_augment(strategy_for(real.name, flips=real.flips))
     check(distilled, real, start, students, references, samples, precision, workers)
@@ -317,7 +318,9 @@ def _of(card: dict[str, Any]) -> str:
 
 def _words(protocol: Protocol) -> str:
     t = protocol.training
-    return f"{protocol.name}: {t.epochs} epochs, batch {t.batch}, SGD {t.lr:g}, {t.falls}, augmentation {t.augment}; last epoch"
+    return (
+        f"{protocol.name}: {t.epochs} epochs, batch {t.batch}, {protocol.rule}, {t.falls}, augmentation {t.augment}; last epoch"
+    )
 
 
 def _origin(distilled: DistilledSet, began_as: Ints, copies: Ints) -> tuple[Ints, str | None]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datadam.sets.decoders import PLAIN, Decoder
 
-LEARNABLE = ("images", "labels", "rate")
+LEARNABLE = ("images", "labels", "rate", "rates")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class SyntheticSet:
     """What a method learns, class after class.
 
     Arguments: `tensors`, by name: "images" [M, C, H, W], stored, in network space; where they are learned, "labels" [M, K],
-    logits of a stored image's training images, and "rate" [], at which students learn; `classes`, their names; `counts`, stored
+    logits of a stored image's training images, and "rate" [], at which students learn, or "rates" [T], of each of T steps, which
+    a finished set has the mean of; `classes`, their names; `counts`, stored
     images of each class; `decoder`, from stored images to training images.
     """
 

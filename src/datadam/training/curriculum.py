@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -73,7 +75,23 @@ class Curriculum:
         score = (insight.difficulty(k, self.by, self.averaged, self.looked) for k in range(len(insight.real.classes)))
         return [insight.members(k)[scores.argsort(stable=True)] for k, scores in enumerate(score)]
 
+    def lessons(self, insight: Insight) -> "Lessons":
+        """Which images each epoch trains on."""
+        return Lessons(self, tuple(members.numpy() for members in self.ranked(insight)))
+
     def lesson(self, epoch: int, ranked: Sequence[Tensor]) -> Tensor:
         """The indices of an epoch, of the classes' `ranked` ones."""
         taken = [(members, self.rows(epoch, len(members))) for members in ranked]
         return torch.cat([members[rows.start : rows.stop] for members, rows in taken])
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The indices of each epoch by a `curriculum`, of the classes' `ranked` ones [n]: it can be sent to another process."""
+
+    curriculum: Curriculum
+    ranked: tuple[npt.NDArray[np.int64], ...]
+
+    def __call__(self, epoch: int) -> Tensor:
+        """The indices of an epoch."""
+        return self.curriculum.lesson(epoch, [torch.from_numpy(members) for members in self.ranked])

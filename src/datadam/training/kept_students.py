@@ -67,6 +67,7 @@ def _key(school: StudentTrainer, data: str) -> dict[str, Any]:
         "transform": school.transform.to_card(), "zca": _sum(zca.matrix.numpy(), zca.mean.numpy()) if zca else None,
         "training": asdict(school.training), "seed": school.seed, "device": school.device, "precision": school.precision,
         "weights": school.keep_weights, "threads": school.threads, "compiled": school.compiles,
+        **({"regress": True} if school.regress else {}),
         "hardware": machine.hardware(torch.device(school.device)), "versions": machine.versions(), "commit": machine.commit(),
     }  # fmt: skip
 

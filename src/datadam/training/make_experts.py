@@ -20,13 +20,16 @@ from datadam.data import RealData
 from datadam.errors import InvalidInput
 from datadam.files.whole import write_tensors
 from datadam.nets import Network
+from datadam.parallel import Ray
 from datadam.training.curriculum import Curriculum
 from datadam.training.experts import FORMS, STAMPS, Experts
 from datadam.training.flat import Flat
 from datadam.training.insight import Insight
-from datadam.training.making import AfterStep, Kind, Lesson, grow
+from datadam.training.maker import AfterStep, Check, Kind, Lesson
+from datadam.training.making import grow
 from datadam.training.pool import about
 from datadam.training.trainer import Training, Watcher, ends_of
+from datadam.where import Where
 
 FORMAT = "datadam-expert/1"  # of the state of a training
 
@@ -45,6 +48,9 @@ def make_experts(
     flat: Flat | None = None,
     curriculum: Curriculum | None = None,
     after_step: AfterStep | None = None,
+    workers: int | None = 1,
+    engine: Ray | None = None,
+    time_limit: float | None = None,
 ) -> Experts:
     """Train `count` experts on the training part, and keep the weights of each before its first and after each epoch.
 
@@ -52,7 +58,9 @@ def make_experts(
     on with; `net`; `training` of each (the augmentation "dsa" is what the data allow of it); `seed` names all randomness;
     `form`, "float32" or "float16", of the numbers on disk; `precision`, "float32" or "bfloat16" (with weights in float32), of
     the trainings; `flat`, towards flat minima (None: plain SGD); `curriculum`, which images an epoch trains on (None: all);
-    `after_step(number, done, steps)`, called after each step of the expert of a number, from 0.
+    `after_step(number, done, steps)`, called after each step of the expert of a number, from 0; `workers`, processes that train
+    experts side by side, of `engine`, a Ray cluster whose machines all see the folder (None: of this machine), or as many as it
+    has room for (None); `time_limit` in seconds, after which those that are done stand in the folder, and how far the others are.
     Raises `InvalidInput` when the folder holds something else or has no room, `RunFailed` when a training fails.
     """
     net = nets.canonical(net, real.shape)
@@ -68,17 +76,18 @@ def make_experts(
     settings |= {"optimizer": str(flat) if flat else None, "curriculum": as_kept(curriculum)}
     ends = ends_of(training, images_of(real, training.epochs, curriculum))
     kind = Kind(
-        "folder of experts", "expert", FORMAT, Experts.read, lambda folder, settings: Experts(folder, settings, ()),
-        part=lambda: real, watches=lambda network, _: _Stamps(network, ends, FORMS[form]), add=_with,
+        "folder of experts", "expert", FORMAT, Experts.read, _none, part=_all, watches=partial(_Stamps.of, ends, FORMS[form]),
+        add=_with,
     )  # fmt: skip
 
-    def lessons() -> Lesson:
+    def lessons(check: Check) -> Lesson:
         assert curriculum
-        return partial(curriculum.lesson, ranked=curriculum.ranked(Insight(real, seed, net, device)))
+        return curriculum.lessons(Insight(real, seed, net, device, check))
 
+    where = Where(device=device, workers=workers, engine=engine)
     return grow(
-        kind, folder, settings, net, training, count, seed, device=device, precision=precision, after_step=after_step,
-        flat=flat, lessons=lessons if curriculum else None,
+        kind, folder, settings, net, training, count, seed, real, where=where, precision=precision, after_step=after_step,
+        flat=flat, lessons=lessons if curriculum else None, time_limit=time_limit,
     )  # fmt: skip
 
 
@@ -114,6 +123,11 @@ class _Stamps(Watcher):
         self.network, self.form, self.ends = network, form, frozenset(ends)
         self.stamps = [self._now()]
 
+    @classmethod
+    def of(cls, ends: Sequence[int], form: torch.dtype, network: Network, part: RealData) -> "_Stamps":
+        """Those of a network on any part of the data."""
+        return cls(network, ends, form)
+
     def _now(self) -> Tensor:
         """A copy: on a CPU the weights themselves would change with the next step."""
         return torch.cat([p.detach().flatten() for p in self.network.parameters()]).to("cpu", self.form, copy=True)
@@ -130,6 +144,16 @@ class _Stamps(Watcher):
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state`."""
         self.stamps = [state[str(epoch)] for epoch in range(len(state))]
+
+
+def _none(folder: Path, settings: dict[str, Any]) -> Experts:
+    """A folder without an expert."""
+    return Experts(folder, settings, ())
+
+
+def _all(real: RealData) -> RealData:
+    """Experts train on the whole training part."""
+    return real
 
 
 def _with(experts: Experts, number: int, stamps: _Stamps) -> Experts:

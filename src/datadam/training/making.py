@@ -1,134 +1,65 @@
-"""Networks trained on the real set one after another and kept in a folder: what pools and experts share.
+"""Make networks on the real set: those that a folder lacks, here or by several processes (maker.py has one network)."""
 
-    FOLDER/index.json                            what they were made from and how, and a line for each file
-    FOLDER/states/...                            weights
-    FOLDER/network.unfinished.safetensors        how far the network is that is in training
-
-A network that is done is in the index; called again, the making goes on with the first one that is not, where it stood.
-"""
-
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
-import torch
-
-from datadam import machine, nets
+from datadam import machine
 from datadam.data import RealData
-from datadam.errors import InvalidInput
-from datadam.files.kept import Entry, Store
-from datadam.files.lock import LOCK, alone_in
-from datadam.files.partial import END
-from datadam.files.whole import read_json, require_writable, write_json
-from datadam.nets import Network
-from datadam.rng import stream
+from datadam.files.lock import alone_in
+from datadam.files.whole import read_json, write_json
 from datadam.training.flat import Flat
-from datadam.training.resumable import train_on
-from datadam.training.trainer import Trainer, Training, Watcher, forward_of
-
-INDEX = "index.json"
-AfterStep = Callable[[int, int, int], None]
-Lesson = Callable[[int], torch.Tensor]
-
-
-class Made(Protocol):
-    """What a folder holds: `about`, what decides its networks, and how many `networks` are done."""
-
-    @property
-    def about(self) -> dict[str, Any]: ...
-
-    @property
-    def networks(self) -> int: ...
-
-    def to_json(self) -> dict[str, Any]:
-        """As kept in the index."""
-
-
-M = TypeVar("M", bound=Made)
-W = TypeVar("W", bound=Watcher)
-
-
-@dataclass(frozen=True)
-class Kind(Generic[M, W]):
-    """A kind of such folders.
-
-    Arguments: `word`, for messages; `name`, of the random streams; `format`, of the state of a training; `read` a folder that has
-    an index, or say what an `empty` one is; `part` of the data that is trained on; what `watches` a training; `add` the files of
-    a network that is done.
-    """
-
-    word: str
-    name: str
-    format: str
-    read: Callable[[Path], M]
-    empty: Callable[[Path, dict[str, Any]], M]
-    part: Callable[[], RealData]
-    watches: Callable[[Network, RealData], W]
-    add: Callable[[M, int, W], M]
-
-    def begun(self, folder: Path, settings: dict[str, Any]) -> M:
-        """What the folder holds as it stands. Raises `InvalidInput` when it is something else."""
-        if (folder / INDEX).exists():
-            made = self.read(folder)
-            if differs := [name for name in settings if made.about.get(name) != settings[name]]:
-                raise InvalidInput(
-                    f"{folder} holds a {self.word} made with another {', '.join(differs)}; choose another folder with --out"
-                )
-            return made
-        ours = ("states", LOCK, self.unfinished(folder, {}).file.name)
-        if folder.is_dir() and any(path.name not in ours and not path.name.endswith(END) for path in folder.iterdir()):
-            raise InvalidInput(f"{folder} holds files that are no {self.word}; choose another folder with --out")
-        require_writable(folder)
-        return self.empty(folder, settings)
-
-    def unfinished(self, folder: Path, key: dict[str, Any]) -> Entry:
-        """Where the state of the network lies that is in training."""
-        return Store(folder, self.format).entry(key, "network.unfinished")
+from datadam.training.maker import INDEX, AfterStep, Check, Course, Kind, Lesson, M, Maker, TimeIsUp, Until, W
+from datadam.training.side_by_side import side_by_side
+from datadam.training.trainer import Training
+from datadam.where import Where
 
 
 def grow(
-    kind: Kind[M, W], folder: Path, settings: dict[str, Any], net: str, training: Training, count: int, seed: int, *,
-    device: str = "cpu", precision: str = "float32", after_step: AfterStep | None = None,
-    flat: Flat | None = None, lessons: Callable[[], Lesson] | None = None,
+    kind: Kind[M, W], folder: Path, settings: dict[str, Any], net: str, training: Training, count: int, seed: int, real: RealData,
+    *, where: Where | None = None, precision: str = "float32", after_step: AfterStep | None = None, flat: Flat | None = None,
+    lessons: Callable[[Check], Lesson] | None = None, time_limit: float | None = None,
 ) -> M:  # fmt: skip
-    """Train the networks that are missing of `count`, and keep them.
+    """Train the networks that are missing of `count`, and keep them; fewer when the `time_limit` in seconds is over.
 
     Arguments: `kind`; `folder`; `settings`, what decides the networks, as JSON knows it; `net`, in its canonical spelling;
-    `training`; `seed`; `precision` of `forward_of`; `after_step(number, done, steps)`, called after each step of the
-    network of a number, from 0; `flat` of `Trainer`; `lessons`, makes its `lesson`, where there is something to train. Raises
-    `InvalidInput` when the folder holds something else, `RunFailed` when a training fails.
+    `training`; `seed`; `real`, the data; `where` they are trained; `precision` of `forward_of`;
+    `after_step(number, done, steps)`, called after each step of the network of a number, from 0; `flat` of `Trainer`; `lessons`,
+    makes its `lesson`, where there is something to train, and calls what it is given on the way. Raises `InvalidInput` when the
+    folder holds something else, `RunFailed` when a training fails.
     """
+    where, until = where or Where(device="cpu"), Until(time_limit)
     kind.begun(folder, settings)
     with alone_in(folder):
         made = kind.begun(folder, settings)  # as it stands now that nobody else is at work on it
         if made.networks >= count:
             return made
-        part, lesson = kind.part(), lessons() if lessons else None
         spent = _spent(folder, made.networks)
-        network = nets.build(net, shape=part.shape, classes=len(part.classes)).to(device)
-        images, labels = partial(part.images, device=device), torch.from_numpy(part.train.labels)
-        forward = forward_of(network, training.epochs * -(-len(labels) // training.batch), precision)
-        for number in range(made.networks, count):
-            nets.initialise(network, stream(seed, kind.name, number, "init"))
-            watcher = kind.watches(network, part)
-            trainer = Trainer(
-                network, images, labels, training, seed, kind.name, number,
-                forward=forward, transform=part.transform, watchers={"passed": watcher}, flat=flat, lesson=lesson,
-            )  # fmt: skip
-            key = settings | {"number": number, "on": [torch.device(device).type, torch.__version__]}
-            entry = kind.unfinished(folder, key)
+        with suppress(TimeIsUp):
+            lesson = lessons(lambda *_: until.check()) if lessons else None
+            course = Course(kind, settings, net, training, seed, where.device, precision, flat, lesson)
+            maker = Maker(course, folder, real)
 
-            def tell(done: int, number: int = number, steps: int = trainer.steps) -> None:
-                if after_step:
-                    after_step(number, done, steps)
+            def keep(number: int, watcher: W, seconds: float) -> None:
+                nonlocal made
+                spent.append(seconds)
+                made = kind.add(made, number, watcher)
+                written = {"seconds": spent, "versions": machine.versions(), "commit": machine.commit()}
+                write_json(folder / INDEX, made.to_json() | written)
+                entry = course.entry(folder, number)
+                entry.remove()
+                entry.unfinished.remove()
 
-            spent.append(round(train_on(trainer, entry, tell).seconds, 3))
-            made = kind.add(made, number, watcher)
-            written = {"seconds": spent, "versions": machine.versions(), "commit": machine.commit()}
-            write_json(folder / INDEX, made.to_json() | written)
-            entry.remove()
+            missing = [number for number in range(made.networks, count) if not course.entry(folder, number).read()]
+            if len(missing) > 1 and (where.engine or (where.workers or 1) > 1):
+                for _ in side_by_side(course, folder, real, missing, where, after_step, until):
+                    while made.networks < count and (found := maker.found(made.networks)):
+                        keep(made.networks, *found)
+            for number in range(made.networks, count):
+                keep(number, *(maker.found(number) or maker.train(number, after_step, until)))
+                until.last = time.monotonic()  # writing is no step
     return made
 
 

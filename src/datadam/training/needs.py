@@ -29,6 +29,7 @@ from datadam.training.making import seconds_of
 from datadam.training.pool import Bucket, about, open_bucket
 from datadam.training.pretrain import make_pool
 from datadam.training.trainer import Training
+from datadam.where import Where
 from datadam.wording import size
 
 Networks = Literal["random", "pool", "own", "experts", "insight", "generator", "none"]
@@ -159,7 +160,7 @@ def _trained(
             )  # fmt: skip
             experts.check(deep=True)
             return experts
-        make_pool(real, folder, net, training, count, seed, device, after_step, precision, MEASURED)
+        make_pool(real, folder, net, training, count, seed, Where(device=device), after_step, precision, MEASURED)
         bucket = open_bucket(f"{folder}@0-100", real, net)
         assert bucket is not None
         bucket.check()

@@ -1,14 +1,16 @@
 """Make a pool of networks at all accuracies: train many on the real set and keep states on the way (see pool.py).
 
 Accuracy is measured on images held out of the training part, never on the test part, which judges what is distilled through these
-networks. (The paper sorted its 1 000 networks "based on testing performance".) How far the network in training is lies in
-POOL/network.unfinished.safetensors.
+networks. (The paper sorted its 1 000 networks "based on testing performance".) How far a network in training is lies beside
+(maker.py).
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,10 +23,13 @@ from datadam.data.real import Raw, hold_out
 from datadam.errors import InvalidInput
 from datadam.files.whole import write_tensors
 from datadam.nets import Network
+from datadam.parallel import Ray
 from datadam.rng import stream
-from datadam.training.making import AfterStep, Kind, grow
+from datadam.training.maker import AfterStep, Kind
+from datadam.training.making import grow
 from datadam.training.pool import WIDTH, Pool, State, about
 from datadam.training.trainer import Training, Watcher, confusion, inside
+from datadam.where import Where
 
 FORMAT = "datadam-pool-network/1"
 MEASURED = 2000  # held-out images that accuracy is measured on, at most
@@ -51,6 +56,9 @@ def pretrain(
     seed: int = 0,
     device: str = "auto",
     progress: Callable[[Progress], None] | None = None,
+    workers: int | None = 1,
+    engine: Ray | None = None,
+    time_limit: float | None = None,
 ) -> Pool:
     """Train `count` networks on the training part, but for a fifth of each class, and keep states of each.
 
@@ -59,7 +67,8 @@ def pretrain(
 
     Arguments: `real`, whitened as the runs that will draw from the pool; `out`, the pool's folder, where an earlier call with the
     same settings is gone on with; `net`; `count`; `epochs` of each, SGD as for students (rate 0.01, x0.1 after half), with
-    `augment`; `seed` names all randomness; `progress`, called after each epoch.
+    `augment`; `seed` names all randomness; `progress`, called after each epoch; `workers`, `engine` and `time_limit` as
+    `make_experts`.
     Raises `InvalidInput` when nothing can be held out, or the folder holds a pool with other settings.
     """
     device = machine.settle_device(device)
@@ -77,7 +86,8 @@ def pretrain(
         if progress and not rest:
             progress(Progress(number + 1, count, epoch, epochs))
 
-    return make_pool(real, folder, spec, training, count, seed, device, after_step)
+    where = Where(device=device, workers=workers, engine=engine)
+    return make_pool(real, folder, spec, training, count, seed, where, after_step, time_limit=time_limit)
 
 
 def make_pool(
@@ -87,21 +97,30 @@ def make_pool(
     training: Training,
     count: int,
     seed: int,
-    device: str = "cpu",
+    where: Where | None = None,
     after_step: AfterStep | None = None,
     precision: str = "float32",
     measured: int = MEASURED,
+    time_limit: float | None = None,
 ) -> Pool:
-    """As `pretrain`, with a whole `training`, `net` in its canonical spelling, `after_step(number, done, steps)`, called
+    """As `pretrain`, with a whole `training`, `net` in its canonical spelling, `where`, `after_step(number, done, steps)`, called
     after each step of the network of a number, from 0, the `precision` of `forward_of`, and how many held-out images
     accuracy is `measured` on, at most. Raises `InvalidInput` when the folder holds something else."""
     nets.build(net, shape=real.shape, classes=len(real.classes))  # refused before any work where it does not fit
     kind = Kind(
-        "pool", "pretrain", FORMAT, Pool.read, lambda folder, settings: Pool(folder, settings, 0, ()),
-        part=lambda: _held_out(real, measured), watches=lambda network, part: _Passed(network, part, training), add=_with,
+        "pool", "pretrain", FORMAT, Pool.read, _none, part=partial(_held_out, measured=measured),
+        watches=partial(_Passed, training=training), add=_with,
     )  # fmt: skip
     settings = {**about(real, net), "training": asdict(training), "seed": seed}
-    return grow(kind, folder, settings, net, training, count, seed, device=device, precision=precision, after_step=after_step)
+    return grow(
+        kind, folder, settings, net, training, count, seed, real, where=where, precision=precision, after_step=after_step,
+        time_limit=time_limit,
+    )  # fmt: skip
+
+
+def _none(folder: Path, settings: dict[str, Any]) -> Pool:
+    """A pool without a network."""
+    return Pool(folder, settings, 0, ())
 
 
 def _held_out(real: RealData, measured: int = MEASURED) -> RealData:

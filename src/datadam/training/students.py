@@ -22,7 +22,7 @@ from datadam.nets import Network
 from datadam.parallel import Tell, in_worker
 from datadam.rng import carry, stream
 from datadam.training.resumable import train_on
-from datadam.training.trainer import Forward, Trainer, Training, confusion, forward_of, pays
+from datadam.training.trainer import Forward, Trainer, Training, adam, confusion, forward_of, pays, squared_error
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
@@ -69,7 +69,8 @@ class StudentTrainer:
     Arguments: `net`, their network; `sources`, the sets; `test`, bytes and labels they are tested on, and `classes` (K);
     `transform`, between bytes and the sets' network space; `training`; `seed`; `device`; `precision`: "float32", "float64", or
     "bfloat16" for convolutions and products in that format with weights in float32; `threads` of each; `keep_weights` of the
-    students; `compiled`, whether their network is (None: where it pays).
+    students; `compiled`, whether their network is (None: where it pays); `regress`, whether they learn by Adam on the squared
+    error, and not by SGD on cross-entropy.
     """
 
     net: str
@@ -84,6 +85,7 @@ class StudentTrainer:
     threads: int = 0
     keep_weights: bool = False
     compiled: bool | None = None
+    regress: bool = False
 
     def __call__(self, item: tuple[int, int], tell: Tell, unfinished: Entry | None = None) -> Student:
         """Student number `item[1]` of source `item[0]`; tells each finished epoch, from 1. It goes on from what is `unfinished`,
@@ -103,8 +105,9 @@ class StudentTrainer:
         if self.precision == "float64" and labels.is_floating_point():
             labels = labels.double()
         training = self.training if source.lr is None else replace(self.training, lr=source.lr)
+        by: dict[str, Any] = {"rule": adam, "loss": squared_error} if self.regress else {}
         trainer = Trainer(
-            network, self._images(source), labels, training, self.seed, *what, forward=forward, transform=self.transform
+            network, self._images(source), labels, training, self.seed, *what, forward=forward, transform=self.transform, **by
         )
         seconds = train_on(trainer, unfinished, lambda _: tell(trainer.epoch) if trainer.ends_epoch else None).seconds
         counts = confusion(network, self._tests(), self.classes)

@@ -3,6 +3,7 @@
 Letters: N images, B images of a batch.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -23,6 +24,7 @@ from datadam.rng import carry, stream
 from datadam.training.flat import Flat
 
 COMPILING_PAYS = 300  # steps of one training above which compiling is worth its half minute
+LEAST = 0.01  # of the rate, with which the schedule "cosine" ends
 WARM = 0.15  # the part of a training of the schedule "cycle" in which the rate rises
 BUFFERS = {"momentum_buffer": "momentum", "exp_avg": "average", "exp_avg_sq": "square"}  # of a rule, and where a state has them
 LOOK_EVERY = 10  # epochs after which the loss is looked at on a GPU, which must finish all its work for that
@@ -36,7 +38,8 @@ class Training:
 
     Arguments: `epochs`; `batch`, images a step (all if fewer); `lr`, `momentum`, `weight_decay` of SGD; `schedule`, one of
     "step": times 0.1 from epoch `drop_after` on (None: after half), "every15": times 0.5 every 15 epochs, "cycle": up from 0 in
-    the first 15 % of all steps and down to 0 in the rest, for a training of few epochs; `fresh_optimizer`, whether the momentum
+    the first 15 % of all steps and down to 0 in the rest, for a training of few epochs, "cosine": up from 0 until epoch
+    `drop_after`, and then along half a cosine to a hundredth; `fresh_optimizer`, whether the momentum
     is lost at the drop, as in released code that makes a new optimiser; `augment`, words of the augmentation, each image with its
     own parameters, a batch with one operation ("dsa" is resolved by who knows the data), or a name of `policies.POLICIES`.
     """
@@ -63,7 +66,10 @@ class Training:
     @property
     def falls(self) -> str:
         """The schedule in words."""
-        words = {"every15": "rate x0.5 every 15 epochs", "cycle": "rate up for 15 % of the steps, then down to 0"}
+        words = {
+            "every15": "rate x0.5 every 15 epochs", "cycle": "rate up for 15 % of the steps, then down to 0",
+            "cosine": f"rate up until epoch {self.drop}, then along a cosine to 1 %",
+        }  # fmt: skip
         return words.get(self.schedule, f"rate x0.1 after epoch {self.drop}")
 
     def lr_at(self, epoch: float) -> float:
@@ -73,6 +79,9 @@ class Training:
         if self.schedule == "cycle":
             share = epoch / self.epochs
             return self.lr * min(share / WARM, (1 - share) / (1 - WARM))
+        if self.schedule == "cosine":
+            share = min(1.0, max(0.0, epoch - self.drop) / max(1, self.epochs - self.drop))
+            return self.lr * min(1.0, epoch / self.drop) * (LEAST + (1 - LEAST) * (1 + math.cos(math.pi * share)) / 2)
         return self.lr * (0.1 if epoch >= self.drop else 1.0)
 
 
@@ -351,6 +360,14 @@ def adam(network: Network, training: Training) -> torch.optim.Optimizer:
     """Adam, whose beta_1 is the training's momentum."""
     options: dict[str, Any] = {"betas": (training.momentum, 0.999), "weight_decay": training.weight_decay}
     return torch.optim.Adam(network.parameters(), lr=training.lr, **options)
+
+
+def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Half the squared distance of logits [B, K] from labels [B, K], or from class numbers [B] as 1 - 1 / K for the class and
+    -1 / K for the others; the mean over images."""
+    k = logits.shape[1]
+    wanted = labels if labels.is_floating_point() else F.one_hot(labels, k).to(logits) - 1 / k
+    return (logits - wanted).square().sum(1).mean() / 2
 
 
 @torch.no_grad()

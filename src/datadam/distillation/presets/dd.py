@@ -11,6 +11,9 @@ ITERATIONS = 400 * 49  # 400 passes over 50 000 real images
 def dd(real: Kind, ipc: int) -> Recipe:
     """DD: a step for each image of a class, three times over, from noise, by Adam (rate 0.01, beta_1 0.5), new weights each time.
 
+    Here one rate is learned for all steps, that a set carries to its students; --set rates=each learns one for each step, as the
+    released code does.
+
     LeNet for one channel and AlexNet without norm for three, with Xavier's weights; the first rate is 0.02, for AlexNet 0.001.
     Published, ipc 10: MNIST 79.5 %, CIFAR-10 36.8 %.
     """
