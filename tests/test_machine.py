@@ -109,8 +109,8 @@ def test_a_run_that_does_not_fit_on_the_gpu_is_refused_with_the_cure(real, recip
     foreseen = forecast(real, wide, device="cuda")
     assert foreseen.plan.kept == "uint8"  # whatever a run draws: the GPU is far from the memory
     here = forecast(real, wide)
-    assert foreseen.bytes == here.bytes + kept_bytes(real, "uint8")
-    gpu[0] = here.bytes + 3 * kept_bytes(real, "uint8")  # they would take more than a quarter of what is left
+    assert foreseen.bytes == here.bytes + kept_bytes(real, "uint8", "cuda")
+    gpu[0] = here.bytes + 3 * kept_bytes(real, "uint8", "cuda")  # they would take more than a quarter of what is left
     assert forecast(real, wide, device="cuda").plan.kept == ""
     gpu[0] = here.bytes - 1
     with pytest.raises(NotEnoughMemory, match=r"lower ipc, lower batch_real .*or another device"):

@@ -226,6 +226,12 @@ def telling_full_memory(cure: str) -> Iterator[None]:
         raise RunFailed(f"the memory of the GPU is full ({str(error).split('. ')[0]}); {cure}") from error
 
 
+def give_back() -> None:
+    """Give memory that is free in this process back to the system (glibc), between two works that each need much of it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def forget_peak() -> bool:
     """Give unused memory back to the system and let `peak_memory_mb` begin anew, so that several runs of a process can be told.
 
@@ -235,8 +241,7 @@ def forget_peak() -> bool:
     if torch.cuda.is_initialized():
         for device in range(torch.cuda.device_count()):
             torch.cuda.reset_peak_memory_stats(device)
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back()
     try:
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM: proc(5)
     except OSError:

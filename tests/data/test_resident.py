@@ -15,12 +15,14 @@ from datadam.data import RealData
 from datadam.data import resident as module
 from datadam.data.cache import pixels
 from datadam.data.real import Split
-from datadam.data.resident import keep, take
+from datadam.data.resident import InFile, keep, take
 from datadam.distillation.recipe import Recipe
+from datadam.files.kept import default_folder
 from datadam.methods.plan import Plan
 
 CPU = torch.device("cpu")
 CHOSEN = torch.tensor([35, 0, 7, 7, 20])
+EVERY = torch.arange(36)
 
 
 @pytest.fixture(params=["none", "kornia", "official"])
@@ -58,7 +60,7 @@ def sums_of(real: RealData, chosen: torch.Tensor) -> tuple[int, torch.Tensor]:
 def test_network_space_is_kept_as_it_is_read(whitened: RealData) -> None:
     kept = keep(whitened, "float32", CPU)
     assert kept.dtype == torch.float32
-    assert_sums_close(kept, whitened.images(range(36), dtype=torch.float64), *sums_of(whitened, torch.arange(36)))
+    assert_sums_close(kept[EVERY], whitened.images(range(36), dtype=torch.float64), *sums_of(whitened, EVERY))
     taken = take(kept, CHOSEN, whitened, torch.float32)
     assert torch.equal(taken, kept[CHOSEN])
 
@@ -75,10 +77,10 @@ def test_float16_is_kept_to_its_rounding(whitened: RealData) -> None:
 def test_what_is_taken_may_be_changed(whitened: RealData) -> None:
     for form in ("uint8", "float32", "float16"):
         kept = keep(whitened, form, CPU)
-        before = kept.clone()
+        before = kept[EVERY].clone()
         take(kept, CHOSEN, whitened, torch.float32).zero_()
-        take(kept, torch.arange(36), whitened, torch.float32).zero_()
-        assert torch.equal(kept, before)
+        take(kept, EVERY, whitened, torch.float32).zero_()
+        assert torch.equal(kept[EVERY], before)
 
 
 def test_a_memory_map_is_kept_in_memory(whitened: RealData) -> None:
@@ -89,7 +91,30 @@ def test_a_memory_map_is_kept_in_memory(whitened: RealData) -> None:
     assert isinstance(mapped, np.memmap)
     on_disk = dataclasses.replace(whitened, train=Split(mapped, whitened.train.labels))
     for form in ("uint8", "float32"):
-        assert torch.equal(keep(on_disk, form, CPU), keep(whitened, form, CPU))
+        assert torch.equal(keep(on_disk, form, CPU)[EVERY], keep(whitened, form, CPU)[EVERY])
+
+
+@pytest.mark.parametrize("form", ["float32", "float16"])
+def test_network_space_lies_in_a_file_that_nobody_else_sees(whitened: RealData, form: str) -> None:
+    folder = default_folder()
+    before = sorted(folder.glob("*"))
+    kept = keep(whitened, form, CPU)
+    assert isinstance(kept, InFile)
+    assert sorted(folder.glob("*")) == before
+    with pytest.raises(IndexError, match="image 36"):
+        kept[torch.tensor([0, 36])]
+
+
+@pytest.mark.parametrize("form", ["float32", "float16"])
+def test_the_memory_serves_where_the_disk_cannot(
+    whitened: RealData, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filed = keep(whitened, form, CPU)
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    monkeypatch.setenv("DATADAM_CACHE", str(tmp_path / "cache"))
+    kept = keep(whitened, form, CPU)
+    assert isinstance(kept, torch.Tensor)
+    assert torch.equal(kept, filed[EVERY])
 
 
 def plan(kept: str) -> Plan:
@@ -129,6 +154,6 @@ def test_a_resumed_run_keeps_what_it_kept(real, recipe: Callable[..., Recipe], t
             break
     again = datadam.resume(tmp_path / "cut", real)
     assert (again.state.iteration, again.plan.kept) == (2, form)
-    assert torch.equal(again.draws.kept, cut.draws.kept)
+    assert torch.equal(again.draws.kept[EVERY], cut.draws.kept[EVERY])
     list(again.steps())
     assert torch.equal(again.result().images, straight.images)

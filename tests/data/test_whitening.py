@@ -1,5 +1,7 @@
 """Transforms and ZCA whitening against formulas written independently, in numpy and float64."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -73,12 +75,22 @@ def test_chunks_and_strips_do_not_change_the_fit(monkeypatch):
         asked.append(stop - start)
         return x[start:stop]
 
-    monkeypatch.setattr(whitening, "CHUNK", 7)
+    monkeypatch.setattr(whitening, "CHUNK", 17)
+    monkeypatch.setattr(whitening, "PART", 7)
     monkeypatch.setattr(whitening, "STRIP", 5)
     pieces = ZCA.fit(read, len(x), variant="official")
     assert max(asked) == 7
     for name, tensor in whole.tensors().items():
         torch.testing.assert_close(pieces.tensors()[name], tensor)
+
+
+@pytest.mark.parametrize("count", [5, 300])
+def test_without_scipy_the_fit_is_the_same(monkeypatch, count):
+    x = correlated()[:count]  # five images leave most directions without variance
+    fitted = fit_zca(x)
+    monkeypatch.setitem(sys.modules, "scipy.linalg", None)
+    for name, tensor in fit_zca(x).tensors().items():
+        torch.testing.assert_close(tensor, fitted.tensors()[name])
 
 
 def test_a_constant_pixel_keeps_finite():

@@ -124,7 +124,8 @@ def test_the_form_in_which_images_are_kept(
     if whitens:  # data whitened by hand are as expensive to read
         assert kept_form(real.with_zca("kornia"), False, precision, device, drawn, free) == expected
     if expected:
-        assert len(keep(real, expected, torch.device("cpu")).untyped_storage()) == kept_bytes(real, expected)
+        assert keep(real, expected, torch.device("cpu"))[torch.arange(36)].nbytes == kept_bytes(real, expected, "cuda")
+        assert kept_bytes(real, expected, "cpu") == 0  # they lie in a file
 
 
 def test_a_large_memory_is_not_taken_for_images_that_need_not_be_kept(real, monkeypatch) -> None:
@@ -133,11 +134,11 @@ def test_a_large_memory_is_not_taken_for_images_that_need_not_be_kept(real, monk
     assert kept_form(real, True, "float32", "cuda", 10**6, 1e15) == "float32"
 
 
-def test_kept_images_are_counted_and_left_out_where_memory_is_short(real, recipe) -> None:
+def test_images_are_not_kept_where_memory_is_short(real, recipe) -> None:
     asked = recipe(zca="kornia", precision="float32", iterations=1000)
     bare = forecast(real, dataclasses.replace(asked, iterations=1), memory_limit=LARGE)
     assert (bare.plan.kept, forecast(real, asked, memory_limit=LARGE).plan.kept) == ("", "float32")
-    assert forecast(real, asked, memory_limit=LARGE).bytes == bare.bytes + 4 * TRAIN
+    assert forecast(real, asked, memory_limit=LARGE).bytes == bare.bytes  # they lie in a file
     enough = bare.bytes + 4 * 4 * TRAIN
     assert forecast(real, asked, memory_limit=enough).plan.kept == "float32"
     for short in (enough - 1, bare.bytes):
@@ -309,4 +310,4 @@ def test_memory_of_a_run_that_has_begun_is_told_with_its_data(real, recipe, monk
     assert told.whole == told.bytes
     assert module.foretold_memory(real, asked, "float32", "cpu") == told.whole
     monkeypatch.setattr(machine, "available_memory", lambda device="cpu": 0)  # it has taken what there was
-    assert module.foretold_memory(real, asked, "", "cpu") == told.whole - 4 * TRAIN
+    assert module.foretold_memory(real, asked, "", "cpu") == told.whole  # kept images lie in a file

@@ -4,7 +4,7 @@ Shapes: N images, C channels, H x W pixels, D = C * H * W.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -12,14 +12,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from datadam import machine
 from datadam.errors import ArtifactError, DataError, InvalidInput, NotEnoughMemory
 
 Variant = Literal["kornia", "official"]
 VARIANTS: tuple[Variant, ...] = ("kornia", "official")
 EPS = 0.1
 LARGEST_D = 12_288  # 64 x 64 in colour: the D x D matrices take some 5 GB while they are fitted
-STRIP = 512
-CHUNK = 2_048  # images a chunk: enough for the matrix product to outweigh the sum of D x D numbers
+STRIP = 256  # rows of a product that are made at a time
+CHUNK = 1_024  # images of one product: enough for it to outweigh adding D x D numbers
+PART = 128  # images that are read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,26 +54,32 @@ class ZCA:
             raise DataError(f"ZCA whitening needs at least 2 images to measure a covariance, and {n} came.")
         d = read(0, 1).numel()
         check_dimension(d)
-        chunks = [(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
 
+        machine.give_back()  # what came before may have left much: only one of the two is to count
         total = torch.zeros(d, dtype=torch.float64)
-        for start, stop in chunks:
-            total += read(start, stop).reshape(stop - start, d).sum(dim=0, dtype=torch.float64)
+        for _, part in _parts(read, 0, n):
+            total += part.sum(dim=0, dtype=torch.float64)
         mean = total / n
 
         # Symmetric: only the upper triangle, in strips of rows, which also keeps the products of a chunk small.
         covariance = torch.zeros(d, d, dtype=torch.float64)
-        for start, stop in chunks:
-            x = read(start, stop).reshape(stop - start, d)
-            centred = x - mean.to(x.dtype)
+        chunk, centre = torch.empty(min(CHUNK, n), d, dtype=part.dtype), mean.to(part.dtype)
+        for start in range(0, n, CHUNK):
+            centred = chunk[: n - start]
+            for place, part in _parts(read, start, start + len(centred)):
+                torch.sub(part, centre, out=centred[place : place + len(part)])
             for row in range(0, d, STRIP):
                 covariance[row : row + STRIP, row:] += centred[:, row : row + STRIP].T @ centred[:, row:]
+        del chunk, centred
         covariance /= n - 1
 
-        s, u = torch.linalg.eigh(covariance, UPLO="U")
+        s, u = _eigen(covariance)
+        del covariance  # u has taken its place
         root = torch.sqrt(s.clamp(min=0) + eps)  # rounding can leave an eigenvalue slightly below zero
-        matrix, inverse = (u / root) @ u.T, (u * root) @ u.T
-        return cls(variant, eps, mean.float(), matrix.float(), inverse.float())
+        zca = cls(variant, eps, mean.float(), _recomposed(u, 1 / root), _recomposed(u, root))
+        del u
+        machine.give_back()
+        return zca
 
     def apply(self, x: Tensor) -> Tensor:
         """Whiten images [..., C, H, W] of any float dtype."""
@@ -201,6 +209,35 @@ def check_dimension(d: int) -> None:
             f"each, and hours to decompose one; {LARGEST_D} is the most. Load smaller images (size=64 or less), or "
             "leave ZCA out."
         )
+
+
+def _parts(read: Callable[[int, int], Tensor], start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
+    """The images start .. stop - 1 as rows [n, D], a few at a time, and how many came before."""
+    for first in range(start, stop, PART):
+        yield first - start, read(first, min(first + PART, stop)).flatten(1)
+
+
+def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues [D], ascending, and eigenvectors [D, D] of the matrix whose upper triangle is given; it is overwritten.
+
+    Scipy's driver needs one matrix beside the result, that of torch and numpy four; torch serves where scipy is not installed.
+    """
+    try:
+        from scipy.linalg import eigh
+    except ModuleNotFoundError:
+        s, u = torch.linalg.eigh(covariance, UPLO="U")
+        return s, u
+    # read column by column, as the driver does, the upper triangle is the lower one
+    values, vectors = eigh(covariance.numpy().T, lower=True, overwrite_a=True, driver="evr")
+    return torch.from_numpy(values), torch.from_numpy(vectors)
+
+
+def _recomposed(u: Tensor, values: Tensor) -> Tensor:
+    """U diag(values) U^T in float32, made strip by strip, so that nothing of its size is held in float64."""
+    product = torch.empty(u.shape, dtype=torch.float32)
+    for rows, of_u in zip(product.split(STRIP), u.split(STRIP), strict=True):
+        rows.copy_((of_u * values) @ u.T)
+    return product
 
 
 def _unpacked(card: dict[str, Any], arrays: dict[str, Any] | None) -> Transform:

@@ -27,7 +27,7 @@ SECONDS_MATTER = 2e12  # floating-point operations of a whole run above which it
 PROBE, PROBED = 0.2, 64  # seconds that measuring takes, about, and images a forward pass
 KEEPING_PAYS = 2  # times that a run draws an image, on average, above which whitening all of them first pays
 KEPT_SHARE, KEPT_LIMIT = 0.25, 8_000_000_000  # of free memory that they may take; on a CPU at most a share of so many bytes
-ZCA_COPIES, FIT_COPIES = 3, 16  # of a matrix [D, D] in float32: while whitening, and while that is fitted (measured)
+ZCA_COPIES, FIT_COPIES = 3, 5  # of a matrix [D, D] in float32: while whitening, and while that is fitted (measured)
 SENT = 2  # times that what is sent to workers is held beside: where it is used, and on its way
 MAPPED_ABOVE = 8  # data larger than this part of a limit that was asked for stay on disk
 ENDLESS = 1 << 62  # bytes: no limit
@@ -110,8 +110,7 @@ def forecast(
     kept = ""
     if method.draws_real and not method.at_once and precision != "float64":
         kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(drawn), limit - needed)
-    if kept:
-        needed += kept_bytes(real, kept)
+    needed += kept_bytes(real, kept, device) if kept else 0
     whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
     if needed > limit:
         first = cost.cure or ("use instance norm (norm=instance)" if couples and method.streams else "")
@@ -172,7 +171,7 @@ def passes_of(recipe: Recipe, drawn: Sequence[int]) -> float:
 def foretold_memory(real: RealData, recipe: Recipe, kept: str, device: str) -> int:
     """Bytes at the peak of a run that has begun, whatever is free by now; `kept`, the form in which it keeps images ready."""
     told = forecast(real, recipe, device=device, memory_limit=ENDLESS)
-    return told.whole + sum(sign * kept_bytes(real, form) for sign, form in ((1, kept), (-1, told.plan.kept)) if form)
+    return told.whole + sum(sign * kept_bytes(real, form, device) for sign, form in ((1, kept), (-1, told.plan.kept)) if form)
 
 
 def beside(workers: int, computing: float, held: float) -> float:
@@ -230,12 +229,14 @@ def kept_form(real: RealData, whitens: bool, precision: str, device: str, drawn:
         return ""
     form = ("float16" if precision == "bfloat16" else "float32") if whitens else "uint8"  # float16 has three bits more
     room = min(free, KEPT_LIMIT) if cpu else free
-    return form if kept_bytes(real, form) <= KEPT_SHARE * room else ""
+    size = len(real.train) * math.prod(real.shape) * getattr(torch, form).itemsize
+    return form if size <= KEPT_SHARE * room else ""
 
 
-def kept_bytes(real: RealData, form: str) -> int:
-    """Bytes of all training images in that form."""
-    return len(real.train) * math.prod(real.shape) * {"uint8": 1, "float16": 2, "float32": 4}[form]
+def kept_bytes(real: RealData, form: str, device: str) -> int:
+    """Bytes of memory that all training images take in that form; beside a CPU they lie in a file."""
+    on_gpu = torch.device(device).type == "cuda"
+    return len(real.train) * math.prod(real.shape) * getattr(torch, form).itemsize if on_gpu else 0
 
 
 @cache

@@ -17,7 +17,7 @@ from torch import Tensor
 from datadam import nets
 from datadam.augment.siamese import Augmentation, draw_augmentation
 from datadam.data import RealData
-from datadam.data.resident import take
+from datadam.data.resident import InFile, take
 from datadam.methods.networks import OnTheWay
 from datadam.methods.plan import Plan
 from datadam.nets import Network
@@ -52,7 +52,7 @@ class Draws:
     plan: Plan = field(default_factory=lambda: Plan(compiled=False, chunk=2048, threads=1))
     precision: str = "float32"
     bucket: Bucket | None = None
-    kept: Tensor | None = None
+    kept: Tensor | InFile | None = None
     given: object = None
     drawn: int = -1  # the number of the network whose weights `network` holds
     spare: Network | None = None  # where the next weights are drawn
