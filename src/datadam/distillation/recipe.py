@@ -226,7 +226,8 @@ class Recipe:
 
     def to_card(self) -> dict[str, Any]:
         """The settings as JSON knows them; `from_card` rebuilds an equal recipe."""
-        card = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        card = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         return card | {"method": {"name": self.method.name} | self.method.settings()}
 
     @classmethod
