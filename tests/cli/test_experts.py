@@ -25,6 +25,7 @@ def test_experts_are_made_gone_on_with_and_followed(cli, pictures: Path, tmp_pat
               "--out", tmp_path / "run", "--json")  # fmt: skip
     assert run.code == 0, run.err
     assert run.json["recipe"]["networks"].startswith(f"experts:{out.resolve()}#")
+    assert "comes first" not in run.err  # they are there
     assert cli("evaluate", tmp_path / "run", "--students", 1, "--epochs", 1, "--protocol", "mtt").code == 0
 
 

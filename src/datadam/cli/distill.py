@@ -212,9 +212,12 @@ def _choosing(
     from datadam import nets
     from datadam.cli.screen import bar, duration, say
     from datadam.distillation.begin import check
+    from datadam.training.pool import RANDOM
     from datadam.wording import plural, size
 
     epochs, needs = recipe.method.training_epochs, recipe.method.needs
+    if needs.training and recipe.networks != RANDOM:  # they are there already
+        return contextlib.nullcontext()
     if needs.training:
         what = f"matches in {needs.count} networks on their way through {needs.training.epochs} epochs of the training set"
     elif recipe.method.samples:
