@@ -88,10 +88,10 @@ def sentence(found: Json) -> str:
     ladder = ", ".join(map(str, found["ladder"][:-1])) + f" and {found['ladder'][-1]}"
     single, nested, long = (duration(_way(found, name)["seconds"]) for name in (SINGLE, NESTED, LONG))
     return (
-        f"on {found['data']['name']} with {ladder} images per class, a nested run ({nested}) is {_against(found, NESTED)} points "
-        f"above single runs of as many iterations each ({single} together); one of as many as all of them together ({long}) "
-        f"{_against(found, LONG)} points; the first images of the usual run of {found['ladder'][-1]} "
-        f"{_against(found, CUT)} points."
+        f"on {found['data']['name']} with {ladder} images per class, against single runs of {found['iterations']} iterations each "
+        f"({single} together), the prefixes of a nested run of as many iterations ({nested}) give {_against(found, NESTED)} points, "
+        f"those of one of as many iterations as all of them together ({long}) {_against(found, LONG)} points, and the first images "
+        f"of the usual run of {found['ladder'][-1]} {_against(found, CUT)} points."
     )
 
 
