@@ -87,11 +87,12 @@ def sentence(found: Json) -> str:
     """The answer in a sentence."""
     ladder = ", ".join(map(str, found["ladder"][:-1])) + f" and {found['ladder'][-1]}"
     single, nested, long = (duration(_way(found, name)["seconds"]) for name in (SINGLE, NESTED, LONG))
+    given, last = f"{found['iterations']} iterations each", found["ladder"][-1]
     return (
-        f"on {found['data']['name']} with {ladder} images per class, against single runs of {found['iterations']} iterations each "
-        f"({single} together), the prefixes of a nested run of as many iterations ({nested}) give {_against(found, NESTED)} points, "
-        f"those of one of as many iterations as all of them together ({long}) {_against(found, LONG)} points, and the first images "
-        f"of the usual run of {found['ladder'][-1]} {_against(found, CUT)} points."
+        f"on {found['data']['name']} with {ladder} images per class, against single runs of {given} ({single} together), the "
+        f"prefixes of a nested run of as many iterations ({nested}) give {_against(found, NESTED)} points, those of one of as many "
+        f"iterations as all of them together ({long}) {_against(found, LONG)} points, and the first images of the usual run of "
+        f"{last} {_against(found, CUT)} points."
     )
 
 
