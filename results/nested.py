@@ -92,8 +92,8 @@ def sentence(found: Json) -> str:
     short, as_long, cut = (_against(found, name) for name in (NESTED, LONG, CUT))
     return (
         f"on {found['data']['name']} with {ladder} images per class, against single runs of {given} ({single} together), the "
-        f"prefixes of a nested run of as many iterations ({nested}) give {short} points, those of one of as many iterations as all "
-        f"of them together ({long}) {as_long} points, and the first images of the usual run of {last} {cut} points."
+        f"prefixes of a nested run of as many iterations ({nested}) give {short} points, those of one of as many iterations as "
+        f"all of them together ({long}) {as_long} points, and the first images of the usual run of {last} {cut} points."
     )
 
 
