@@ -31,6 +31,7 @@ Json = dict[str, Any]
 LADDER = (1, 2, 5, 10)
 ITERATIONS, BATCH_REAL, NET, STUDENTS, EPOCHS = 200, 32, "convnet2:width=16", 3, 150
 SINGLE, NESTED, LONG, CUT = "single runs", "nested", "nested, as long as all", "cut from the usual 10"
+LABELS = {SINGLE: "single", NESTED: "nested", LONG: "nested, long", CUT: "cut"}  # in the plot
 SETTINGS = ("method", "net", "iterations", "batch_real", "students", "seed", "protocol", "hardware", "versions")
 
 
@@ -87,11 +88,12 @@ def sentence(found: Json) -> str:
     """The answer in a sentence."""
     ladder = ", ".join(map(str, found["ladder"][:-1])) + f" and {found['ladder'][-1]}"
     single, nested, long = (duration(_way(found, name)["seconds"]) for name in (SINGLE, NESTED, LONG))
+    given, last = f"{found['iterations']} iterations each", found["ladder"][-1]
+    short, as_long, cut = (_against(found, name) for name in (NESTED, LONG, CUT))
     return (
-        f"on {found['data']['name']} with {ladder} images per class, a nested run ({nested}) is {_against(found, NESTED)} points "
-        f"above single runs of as many iterations each ({single} together); one of as many as all of them together ({long}) "
-        f"{_against(found, LONG)} points; the first images of the usual run of {found['ladder'][-1]} "
-        f"{_against(found, CUT)} points."
+        f"on {found['data']['name']} with {ladder} images per class, against single runs of {given} ({single} together), the "
+        f"prefixes of a nested run of as many iterations ({nested}) give {short} points, those of one of as many iterations as "
+        f"all of them together ({long}) {as_long} points, and the first images of the usual run of {last} {cut} points."
     )
 
 
@@ -108,7 +110,7 @@ def text(found: Json) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 def sheet(found: Json, *, command: str = "", note: str = "") -> Sheet:
     """The page."""
     lines = [
-        Band(way["way"], found["ladder"], *([one[end] for one in way["curve"]] for end in ("value", "low", "high")))
+        Band(LABELS[way["way"]], found["ladder"], *([one[end] for one in way["curve"]] for end in ("value", "low", "high")))
         for way in found["ways"]
     ]
     head = ["Way", *(plural(k, "image") for k in found["ladder"]), "Distilling"]
