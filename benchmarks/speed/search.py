@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--note", default="", help="what is to be known of the machine")
     parser.add_argument("--way", choices=WAYS)
     given = parser.parse_args()
     if given.way:
@@ -112,7 +113,8 @@ def main() -> None:
     result = {
         "command": f"python benchmarks/speed/search.py --count {given.count} --repeats {given.repeats}",
         "hardware": machine.hardware(torch.device("cpu")), "versions": machine.versions(), "commit": machine.commit(),
-        "created": machine.now(), "networks": given.count, "space": SPACE, "ways": ways, "networks_an_hour": hours,
+        "created": machine.now(), "note": given.note, "networks": given.count,
+        "space": SPACE, "ways": ways, "networks_an_hour": hours,
         "ratio": hours["search"] / hours["plain"],
         "ratio_of_processor_seconds": ways["plain"]["least_processor"] / ways["search"]["least_processor"],
     }  # fmt: skip

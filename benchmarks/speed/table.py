@@ -116,6 +116,30 @@ def students(result: dict[str, Any]) -> str:
     return "\n\n".join([rows(head, body), f"{result['shape']}.", made(result)])
 
 
+def search(result: dict[str, Any]) -> str:
+    """Networks an hour of a search, against a plain loop."""
+    plain = result["ways"]["plain"]
+    body = [
+        [name, str(way["workers"]), way["precision"], seconds(way["seconds"]), seconds(way["least_processor"]),
+         f"{plain['seconds'] / way['seconds']:.2f}", f"{plain['least_processor'] / way['least_processor']:.2f}"]
+        for name, way in result["ways"].items()
+    ]  # fmt: skip
+    head = [
+        "way",
+        "processes",
+        "number format",
+        "seconds",
+        "processor seconds",
+        "times the networks an hour",
+        "by processor seconds",
+    ]
+    words = (
+        f"{result['networks']} networks drawn from {result['space']}, each trained on 100 images for 20 epochs and on 2 560 "
+        f"for one, and tested; the least of {len(plain['all_seconds'])} turns{result['note'] and ', ' + result['note']}."
+    )
+    return "\n\n".join([rows(head, body), words, made(result)])
+
+
 def builds(result: dict[str, Any]) -> str:
     """This build beside an earlier one."""
     body = [
@@ -147,6 +171,7 @@ PARTS = {
     "memory": ("speed.json", memory),
     "start": ("speed.json", start),
     "students": ("students.json", students),
+    "search": ("search.json", search),
     "builds": ("builds.json", builds),
     "precision": ("precision.json", precision),
 }

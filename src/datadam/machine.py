@@ -268,6 +268,7 @@ def versions() -> dict[str, str]:
     return plugins.versions() | found | {"python": platform.python_version()}
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -33,6 +33,7 @@ def compare(
     earlier: Annotated[
         str | None, Parameter(help="folders of other comparisons, with commas: what they have made already is copied")
     ] = None,
+    pictures: Annotated[bool, Parameter(help="draw table.png, table.svg and table.pdf (--no-pictures: faster)")] = True,
     repeats: Annotated[int, Parameter(help="independent sets of each, with seeds counting up; 3 or more for tests")] = 1,
     iterations: Annotated[int | None, Parameter(help="of every method that learns, instead of its preset's")] = None,
     batch_real: Annotated[int | None, Parameter(help="real images per class and iteration, likewise")] = None,
@@ -107,13 +108,12 @@ def compare(
                 precision=precision, net=net, normalisation=normalisation, zca=zca, protocol=rule, students=each, whole=whole,
                 whole_epochs=whole_epochs, seed=seed, device=device,
                 workers=workers, engine=ray, memory_limit=limit, out=out, note=note, command=command(), progress=progress,
-                earlier=[Path(folder.strip()) for folder in earlier.split(",")] if earlier else (),
+                pictures=pictures, earlier=[Path(folder.strip()) for folder in earlier.split(",")] if earlier else (),
             )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done stands in {out / 'table.md'}. Go on with the same command: {command()}") from None
-    where = (
-        f"see      {out / 'table.md'}, table.tex, table.csv, table.json, table.png, table.svg, table.pdf\nruns     {out / 'runs'}"
-    )
+    drawn = ", table.png, table.svg, table.pdf" if pictures else ""
+    where = f"see      {out / 'table.md'}, table.tex, table.csv, table.json{drawn}\nruns     {out / 'runs'}"
     terminal = sys.stdout.isatty()
     result(f"{_text(made.table, terminal)}\n\n{where}", made.to_json(), as_json=json)
     if made.failed:

@@ -49,6 +49,7 @@ def compare(
     memory_limit: int | None = None,
     out: Path | str,
     earlier: Sequence[Path | str] = (),
+    pictures: bool = True,
     note: str = "",
     command: str = "",
     progress: Asked = None,
@@ -65,8 +66,9 @@ def compare(
     training set, of `whole_epochs`; `workers`, as `evaluate`, or of `engine`, a Ray cluster on which whole cells go side by side
     (all its machines must see `out`); `memory_limit` in bytes, for this process and those of its workers together (of a cluster:
     for each process); `out`, the folder; `earlier`, folders of other comparisons, from which finished runs of the same recipes on
-    the same data are copied instead of being made; `note` and `command`, words for the table; `progress`: None, a bar in a
-    terminal or a notebook; False, nothing; or called often with a `GridProgress`.
+    the same data are copied instead of being made; `pictures`, whether table.png, table.svg and table.pdf are drawn, which
+    takes a second each time; `note` and `command`, words for the table; `progress`: None, a bar in a terminal or a notebook;
+    False, nothing; or called often with a `GridProgress`.
     A cell that cannot be made is refused, and one that breaks off failed, with the reason in the table; the rest is made.
     Raises `InvalidInput`, before any work, for what no cell can have or what `out` holds otherwise; `RunFailed` when the table
     cannot be written.
@@ -102,7 +104,7 @@ def compare(
     with alone_in(out), _telling(progress) as told:
         Earlier(map(Path, earlier)).take_all(store, grid)
         where = Where(device=device, workers=workers, engine=engine, memory_limit=memory_limit, progress=told)
-        return Making(grid, store, where, note, command).run()
+        return Making(grid, store, where, note, command, pictures=pictures).run()
 
 
 @contextmanager

@@ -54,12 +54,12 @@ class Making:
     """One call of `compare`: what is done, what is to do, and how long that takes.
 
     Arguments: `grid`, of what; `store`, where it lies; `where`, on what it is made, which is told each `GridProgress`; `note` and
-    `command`, words for the table.
+    `command`, words for the table; `pictures`, whether it is drawn too.
     """
 
-    def __init__(self, grid: Grid, store: Store, where: Where, note: str, command: str) -> None:
+    def __init__(self, grid: Grid, store: Store, where: Where, note: str, command: str, *, pictures: bool = True) -> None:
         self.grid, self.store, self.real, self.where = grid, store, store.real, where
-        self.note, self.command = note, command
+        self.note, self.command, self.pictures = note, command, pictures
         self.progress: Callable[[GridProgress], Any] = where.progress or (lambda _: None)
         self.results, self.clock = Results(), Clock()
         self.known: set[object] = set()  # what choices rest on and is done
@@ -328,7 +328,7 @@ class Making:
             note=self.note, command=self.command, device=self.where.device,
         )  # fmt: skip
         comparison = Comparison(table | self.made | {"created": machine.now()}, self.store.out)
-        comparison.save(picture=picture)
+        comparison.save(picture=picture and self.pictures)
         self.changed, self.saved = False, time.monotonic()
         if picture:
             self.pictured = time.monotonic()

@@ -27,7 +27,8 @@ def compared(bench: Bench) -> tuple[list[Json], str]:
         iterations=scale.iterations or part.iterations, batch_real=scale.batch_real, net=scale.net("convnet"), protocol=rule,
         students=min(scale.students or rule.students, rule.students), whole=part.whole,
         whole_epochs=scale.whole_epochs if part.whole else None, device=how.device, workers=how.workers, engine=how.engine,
-        out=bench.folder / bench.name, earlier=bench.earlier, note=bench.note, command=how.command, progress=how.progress,
+        out=bench.folder / bench.name, earlier=bench.earlier, pictures=scale.pictures,
+        note=bench.note, command=how.command, progress=how.progress,
     ).table  # fmt: skip
     made = {(row["method"], row["ipc"]): row for row in table["rows"]}
     rows = []

@@ -25,8 +25,8 @@ class Scale:
     `nets`, what a name of a network stands for; `narrow`, which network stands for all that have no name there, presets' own
     included; `settings`, of a method by its name; `pool`, how many networks a pool has, and epochs of each; `part`, training and
     test images of each class of MNIST that stand for every data set (None: the data themselves); `fewest`, whether every part
-    is made at one image per class; `search`, of a search in a space by its name, what is asked otherwise than published; `steps`,
-    in how many steps classes come where the table says so many.
+    is made at one image per class; `pictures`, whether comparisons are drawn; `search`, of a search in a space by its name, what
+    is asked otherwise than published; `steps`, in how many steps classes come where the table says so many.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Scale:
     pool: tuple[int, int] = (1000, 30)
     part: tuple[int, int] | None = None
     fewest: bool = False
+    pictures: bool = True
     search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     steps: Mapping[int, int] = field(default_factory=dict)
 
@@ -95,12 +96,13 @@ SCALES = {
         "and every set has one a class; networks are a few channels wide and trained for two epochs, other architectures are "
         "small ones of other kinds; a search has five small ConvNets, and classes come in fewer steps",
         repeats=1, students=2, epochs=2, whole_epochs=1, iterations=2, batch_real=4, pool=(1, 1), part=(60, 10), fewest=True,
+        pictures=False,
         nets={"convnet": "convnet3:width=4", "alexnet": "convnet2:width=4", "vgg11": "convnet1:width=4", "resnet18": "lenet",
               "mlp": "mlp:width=8"},
         narrow="convnet3:width=4",
         settings={
             "mtt": "count=1:steps=2:expert_epochs=1:max_start=1",
-            "pad": "count=1:steps=2:expert_epochs=1:first_max=0:max_start=1:batch=0:curriculum=none",
+            "pad": "count=1:steps=2:epochs=1:expert_epochs=1:first_max=0:max_start=1:batch=0:curriculum=none",
             **dict.fromkeys(("course-mnist", "course-mhist"), "network_steps=2"),
             **dict.fromkeys(GENERATORS, "epochs=1:width=4:noise=4"),
         },
