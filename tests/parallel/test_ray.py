@@ -35,6 +35,8 @@ from datadam.evaluation.panel import protocol_named
 from datadam.parallel import Ray
 from datadam.parallel.on_ray import places
 from datadam.parallel.spread import Spread
+from datadam.training.make_experts import make_experts
+from datadam.training.trainer import Training
 
 pytestmark = [
     pytest.mark.slow,
@@ -268,6 +270,16 @@ def test_students_on_a_cluster(nodes: Nodes, data: RealData, tmp_path: Path) -> 
     assert there.accuracies == here.accuracies
     assert there.confusion == here.confusion
     assert there.made["workers"] == 2
+
+
+def test_experts_on_a_cluster(nodes: Nodes, data: RealData, tmp_path: Path) -> None:
+    training = Training(epochs=2, batch=8, augment="none")
+    here, there = (
+        make_experts(data, tmp_path / name, "convnet1:width=4", training, 3, 0, workers=workers, engine=engine)
+        for name, workers, engine in (("here", 1, None), ("there", 2, nodes.engine))
+    )
+    assert there.digests == here.digests
+    assert {path.name for path in there.folder.iterdir()} == {"index.json", "states"}
 
 
 def test_cells_on_a_cluster(nodes: Nodes, data: RealData, tmp_path: Path) -> None:
