@@ -8,12 +8,14 @@ import pytest
 import torch
 
 import datadam
+from datadam import nets
 from datadam.applications.search import EARLY, HELD_OUT, WHOLE, Asked, plan, search
 from datadam.applications.search_page import csv_text, sentence, sheet, text
-from datadam.applications.trainings import NetworkTrainer
+from datadam.applications.trainings import NetworkTrainer, lies_channels_last
 from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
+from datadam.training.trainer import confusion, forward_of
 
 SPACE = "convnet1:width=4\nconvnet1:width=8:act=sigmoid\nconvnet1:width=4:norm=batch\nconvnet2:width=4\nmlp:width=4\n"
 
@@ -181,3 +183,25 @@ def test_the_truth_of_a_table_trains_no_network_on_the_whole_set(
     found = search(made, real)
     assert found["truth"] == [0.9, 0.81, 0.82]
     assert found["proxies"][0]["correlation_all"] is None  # of three networks there is no interval
+
+
+@pytest.mark.parametrize(
+    ("net", "last"), [("convnet2:width=4", False), ("convnet2:norm=layer:width=4", False), ("convnet2:norm=batch:width=4", True)]
+)
+def test_how_maps_lie_changes_no_number(net: str, last: bool) -> None:
+    """Channels last or first, forth and back, and when it is tested."""
+    x, y = torch.rand(6, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 2
+    logits, gradients, counts = [], [], []
+    for channels_last in (False, True):
+        network = nets.build(net, shape=(3, 8, 8), classes=2).double()
+        assert lies_channels_last(network) is last
+        forward = forward_of(network, 1, "float64", False, channels_last=channels_last)
+        logits.append(forward(x))
+        torch.nn.functional.cross_entropy(logits[-1], y).backward()
+        gradients.append([weight.grad for weight in network.parameters()])
+        counts.append(confusion(network, iter([(x, y)]), 2, forward))
+    torch.testing.assert_close(logits[0], logits[1])
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first, second)
+    assert torch.equal(counts[0], counts[1])
+    assert counts[0].sum() == 6
