@@ -1,7 +1,7 @@
 """Training images kept ready where a run computes, so that no image is whitened, or carried to a GPU, twice.
 
-A GPU keeps them in its memory. Beside a CPU those in network space lie in a file: the system keeps it in memory while there is room,
-and reading an image from there takes no longer than copying it would, but the memory is the system's to take back.
+A GPU keeps them in its memory. Beside a CPU those in network space lie in a file: the system holds it in memory while there is
+room, and reading an image from there takes no longer than copying it would, but that memory is the system's to take back.
 
 Letters: M training images, C channels, H rows, W columns.
 """
@@ -26,7 +26,7 @@ WHITENED_TOGETHER = 128  # images; more take more memory and no less time
 class InFile:
     """Images [M, C, H, W] of one number format in a file without a name, which vanishes with the process.
 
-    Arguments: `parts`, the images, some after another; `shape`, (C, H, W). Raises `OSError` where the cache folder cannot hold it.
+    Arguments: `parts`, the images, some after another; `shape`, (C, H, W). Raises `OSError` where the cache folder has no room.
     """
 
     device = torch.device("cpu")
@@ -39,7 +39,7 @@ class InFile:
         weakref.finalize(self, file.close)
         for part in parts:
             self.dtype = part.dtype
-            file.write(part.numpy())
+            file.write(part.numpy().data)
         file.flush()
 
     def __getitem__(self, chosen: Tensor) -> Tensor:
