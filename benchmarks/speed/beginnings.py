@@ -3,9 +3,9 @@
     python benchmarks/speed/beginnings.py --then 721c4d0 --out results/benchmarks/beginnings.json
 
 Images of noise, as many as CIFAR-10 has; ConvNet-3 of width 128, bfloat16 on the real side. Each turn of each piece of work is a
-process of its own. Told are seconds, processor seconds (of the process and all that it started, which is what a shared machine does
-not change), and the peak of memory above that of the imports, in MB. "cold": the compiler's cache is empty; "warm": it has what the
-turn before has left there.
+process of its own. Told are seconds, processor seconds (of the process and all that it started, which other work on the machine
+changes little), and the peak of memory above that of the imports, in MB. "cold": the compiler's cache is empty; "warm": it has
+what the turn before has left there.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def least(turns: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, Any]]
 
 
 def processor() -> float:
-    """Processor seconds so far of this process and of all that descend from it and are there, with their children that have ended."""
+    """Processor seconds so far of this process, of all below it that are there, and of their children that have ended."""
     spent, parents = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
