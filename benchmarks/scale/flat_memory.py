@@ -36,12 +36,12 @@ ITERATIONS = 2
 NET = "convnet4:width=32"  # the field's depth at 64 x 64; its width does not touch the memory of the data
 
 
-def iterate(real: RealData, words: str = "") -> Iterator[None]:
+def iterate(real: RealData, words: str = "", out: Path | None = None) -> Iterator[None]:
     """The work whose memory is measured: DataDAM at one image per class, with settings in `words`; yields after each one."""
     settings = {"iterations": ITERATIONS, "batch_real": BATCH, "net": NET}
     settings |= dict(word.split("=", 1) for word in words.split(",") if word)
     recipe = datadam.preset("datadam", real, ipc=1).change(settings)
-    for _ in datadam.begin(real, recipe).steps():
+    for _ in datadam.begin(real, recipe, out=out).steps():
         yield
 
 
@@ -130,7 +130,7 @@ def main() -> None:
         real = make(given.classes, per_class, given.size, folder)
         made = time.perf_counter()
         before, after = memory(), []
-        for _ in iterate(real, given.set):
+        for _ in iterate(real, given.set, folder / "run"):
             after.append(memory())
         result = {
             "command": "python " + " ".join(sys.argv),
