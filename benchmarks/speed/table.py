@@ -151,6 +151,25 @@ def builds(result: dict[str, Any]) -> str:
     return "\n\n".join([rows(head, body), made(result)])
 
 
+BEGINNINGS = {
+    "fit": "fitting ZCA, 50 000 images 3x32x32", "draw": "drawing 51 200 whitened images that are kept",
+    "run": "two iterations on whitened images, from the data on",
+}  # fmt: skip
+
+
+def beginnings(result: dict[str, Any]) -> str:
+    """What comes before the first iteration, in this build and an earlier one."""
+    body = [
+        [" ".join([BEGINNINGS.get(case, case), turn]).strip().replace("compile", "compiling"),
+         *(f"{builds[build][turn][key]:.3g}" for key in ("processor", "peak_mb", "seconds") for build in ("then", "now"))]
+        for case, builds in result["cases"].items()
+        for turn in builds["now"]
+    ]  # fmt: skip
+    told = ("processor seconds", "peak above imports, MB,", "seconds")
+    head = ["work", *(f"{what} {build}" for what in told for build in (f"at {result['then']}", "now"))]
+    return "\n\n".join([rows(head, body), made(result)])
+
+
 def precision(result: dict[str, Any]) -> str:
     """Cosines of gradients."""
     body = [
@@ -173,6 +192,7 @@ PARTS = {
     "students": ("students.json", students),
     "search": ("search.json", search),
     "builds": ("builds.json", builds),
+    "beginnings": ("beginnings.json", beginnings),
     "precision": ("precision.json", precision),
 }
 

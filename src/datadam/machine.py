@@ -53,10 +53,16 @@ def can_compile(device: str = "cpu") -> bool:
     that name lies on the path does not mean that it works.
     """
     try:
-        torch.compile(_trivial, dynamic=False)(torch.zeros(2, device=device))
+        torch.compile(_trivial, dynamic=False, options=_options(device))(torch.zeros(2, device=device))
     except (RuntimeError, ImportError, OSError, subprocess.SubprocessError):
         return False
     return True
+
+
+def _options(device: str) -> dict[str, Any] | None:
+    """How torch compiles here. For each set of vector instructions it starts a Python with torch in it, to see that they can be
+    compiled; the system's word and `can_compile` say as much in a tenth of the time."""
+    return {"cpp.vec_isa_ok": True} if torch.device(device).type == "cpu" and platform.machine() == "x86_64" else None
 
 
 def _trivial(x: torch.Tensor) -> torch.Tensor:
@@ -70,10 +76,11 @@ def compiled(function: Callable[..., Any], device: str = "cpu", *, more: bool = 
     """
     if not more:
         torch.compiler.reset()  # earlier code of this process counts towards a limit, above which nothing is compiled
+    options = _options(device)
     graphs = torch.device(device).type == "cuda"
     if graphs:  # the compiler advises TF32 for matrix products, which is for whoever owns the process to choose
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
-    made: Callable[..., Any] = torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
+    made: Callable[..., Any] = torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None, options=options)
     limits = torch._dynamo.config
     limits.recompile_limit = max(limits.recompile_limit, SHAPES)
     return made

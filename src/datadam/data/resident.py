@@ -1,7 +1,7 @@
 """Training images kept ready where a run computes, so that no image is whitened, or carried to a GPU, twice.
 
-A GPU keeps them in its memory. Beside a CPU those in network space lie in a file: the system keeps it in memory while there is room,
-and reading an image from there takes no longer than copying it would, but the memory is the system's to take back.
+A GPU keeps them in its memory. Beside a CPU those in network space lie in a file: the system holds it in memory while there is
+room, and reading an image from there takes no longer than copying it would, but that memory is the system's to take back.
 
 Letters: M training images, C channels, H rows, W columns.
 """
@@ -26,7 +26,7 @@ WHITENED_TOGETHER = 128  # images; more take more memory and no less time
 class InFile:
     """Images [M, C, H, W] of one number format in a file without a name, which vanishes with the process.
 
-    Arguments: `parts`, the images, some after another; `shape`, (C, H, W). Raises `OSError` where the cache folder cannot hold it.
+    Arguments: `parts`, the images, some after another; `shape`, (C, H, W). Raises `OSError` where the cache folder has no room.
     """
 
     device = torch.device("cpu")
@@ -39,15 +39,16 @@ class InFile:
         weakref.finalize(self, file.close)
         for part in parts:
             self.dtype = part.dtype
-            file.write(part.numpy())
+            file.write(part.numpy().data)
         file.flush()
 
     def __getitem__(self, chosen: Tensor) -> Tensor:
         """The images [n, C, H, W] of some indices [n], in memory of their own."""
         found = torch.empty(len(chosen), *self._shape, dtype=self.dtype)
         rows = found.view(len(chosen), -1).view(torch.uint8).numpy()
+        place, size, read = self._place, rows.shape[1], os.preadv  # of thousands of images an iteration, each look-up tells
         for row, i in zip(rows, chosen.tolist(), strict=True):
-            if os.preadv(self._place, [row], i * row.nbytes) < row.nbytes:
+            if read(place, (row,), i * size) < size:
                 raise IndexError(f"image {i} is not among those that are kept")
         return found
 
