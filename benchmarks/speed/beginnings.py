@@ -145,12 +145,12 @@ def fit() -> Work:
 
 
 def draw() -> Work:
-    """Drawing whitened images that are kept ready, as of so many iterations."""
+    """Drawing images that are kept ready in network space, as of so many iterations; they are not whitened, which is no matter."""
     import torch
 
     from datadam.data.resident import keep, take
 
-    real = noise(5000).with_zca("official")
+    real = noise(5000)
     kept = keep(real, "float16", torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
 

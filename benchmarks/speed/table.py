@@ -152,7 +152,7 @@ def builds(result: dict[str, Any]) -> str:
 
 
 BEGINNINGS = {
-    "fit": "fitting ZCA, 50 000 images 3x32x32", "draw": "drawing 51 200 whitened images that are kept",
+    "fit": "fitting ZCA, 50 000 images 3x32x32", "draw": "drawing 51 200 images that are kept in network space",
     "run": "two iterations on whitened images, from the data on",
 }  # fmt: skip
 
