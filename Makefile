@@ -7,6 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 SCALE ?= full
+TESTERS ?= 2
 NOTE = demo, not a result
 SMALL = convnet3:width=32
 
@@ -21,7 +22,7 @@ demo: $(VENV)/.installed
 	$(BIN)/datadam report $(DEMO)
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

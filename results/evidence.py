@@ -40,7 +40,7 @@ class Row:
 NARROWER = "convnet3:width=32"
 FASTER = "--set optimizer=adam --set lr_images=0.01 --set lr_labels=0.005"  # LAMB at the released rate takes 500 000 steps
 EXPERTS = {  # data, and the options of `datadam experts` at the small scale
-    "cifar10-short": ("cifar10", "--zca kornia --count 12 --epochs 3 --precision bfloat16"),
+    "cifar10-short": ("cifar10", "--zca kornia --count 6 --epochs 3 --precision bfloat16"),
     "mnist-pad": (
         "mnist",
         "--count 4 --epochs 6 --optimizer gsam --curriculum el2n --whole 2 --drop 3:0.1,4:0.2 --averaged 1 --looked 1 "

@@ -20,6 +20,7 @@ from datadam.evaluation.panel import protocol_named
 from datadam.evaluation.protocols import CATALOG
 from datadam.evaluation.result import Evaluation
 from datadam.evaluation.statistics import t95
+from datadam.files.kept import Entry
 from datadam.parallel import Tell
 from datadam.training.students import PRECISIONS, Student, StudentTrainer
 from datadam.training.trainer import Training, confusion, train
@@ -143,9 +144,9 @@ def test_counts_are_added_up_as_they_come_and_no_student_is_held(real, recipe, m
     sets = [datadam.distill(real, recipe(iterations=0, seed=s)) for s in range(2)]
     counts, seconds, held, teach = [], [], [], StudentTrainer._train_student
 
-    def taught(school: StudentTrainer, item: tuple[int, int], tell: Tell) -> Student:
+    def taught(school: StudentTrainer, item: tuple[int, int], tell: Tell, unfinished: Entry | None) -> Student:
         assert sum(one() is not None for one in held) == 0
-        student = teach(school, item, tell)
+        student = teach(school, item, tell, unfinished)
         counts.append(student.counts.copy())
         seconds.append(student.seconds)
         held.append(weakref.ref(student))

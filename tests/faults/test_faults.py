@@ -40,10 +40,10 @@ def stepping(run):
     if run.state.iteration == {iteration}:
         time.sleep(300)
     return step(run)
-def teaching(school, item, tell):
+def teaching(school, item, *others):
     if item[1] == {student}:
         time.sleep(300)
-    return teach(school, item, tell)
+    return teach(school, item, *others)
 def building(*what):
     for number, block in enumerate(blocks(*what)):
         if number == {block}:
@@ -147,7 +147,7 @@ def test_an_evaluation_loses_the_student_in_progress_alone(cases: ModuleType, tm
     assert kept == {"0-0.safetensors", "0-1.safetensors"}
     taught, teach = [], StudentTrainer._train_student
     monkeypatch.setattr(
-        StudentTrainer, "_train_student", lambda school, item, tell: (taught.append(item), teach(school, item, tell))[1]
+        StudentTrainer, "_train_student", lambda school, item, *others: (taught.append(item), teach(school, item, *others))[1]
     )
     torn = next(second.glob("*/0-1.safetensors"))
     torn.write_bytes(torn.read_bytes()[:-3])

@@ -167,3 +167,11 @@ def test_tensors_and_slices_are_read_as_written(tmp_path: Path) -> None:
         pieces = list(read_slices(tmp_path / "a.safetensors", "images", rows))
         assert [len(piece) for piece in pieces[:-1]] == [rows] * (len(pieces) - 1)
         assert torch.equal(torch.cat(pieces), images.transpose(1, 2))
+
+
+@pytest.mark.parametrize("name", ["a", "abcd", "abcdefgh", "x" * 40])
+def test_what_is_read_begins_where_what_is_made_does(tmp_path: Path, name: str) -> None:
+    """A header of any length lies before the tensors of a file; products of matrices look at where they begin."""
+    write_tensors(tmp_path / "t.safetensors", {name: torch.rand(3, 5), f"{name} too": torch.rand(7, dtype=torch.float64)})
+    read = [*read_tensors(tmp_path / "t.safetensors")[0].values(), *read_slices(tmp_path / "t.safetensors", name, 2)]
+    assert [tensor.data_ptr() % 64 for tensor in read] == [0] * 4

@@ -53,6 +53,7 @@ ENVIRONMENT = {
     "RAY_health_check_failure_threshold": "60",  # nor does a node count as lost since it is slow
     "RAY_health_check_period_ms": "200",  # one that is gone counts so after a quarter of a minute all the same
     "RAY_local_fs_capacity_threshold": "0.999",
+    "RAY_worker_niceness": "0",  # else workers wait for whatever runs beside them, other tests too
 }
 
 

@@ -13,6 +13,7 @@ from datadam.data import RealData
 from datadam.data.real import Split
 from datadam.errors import InvalidInput
 from datadam.evaluation.panel import protocol_named
+from datadam.files.kept import Entry
 from datadam.files.whole import read_json, read_tensors
 from datadam.parallel import Tell
 from datadam.privacy import Audit, audit
@@ -84,11 +85,11 @@ def test_an_audit_that_was_killed_trains_only_what_is_missing(
     taught: list[tuple[int, int]] = []
     teach = StudentTrainer._train_student
 
-    def counted(self: StudentTrainer, item: tuple[int, int], tell: Tell) -> Student:
+    def counted(self: StudentTrainer, item: tuple[int, int], tell: Tell, unfinished: Entry | None) -> Student:
         if len(taught) == 3:
             raise KeyboardInterrupt
         taught.append(item)
-        return teach(self, item, tell)
+        return teach(self, item, tell, unfinished)
 
     monkeypatch.setattr(StudentTrainer, "_train_student", counted)
     options = {"start": images.images, "protocol": HARD, "keep": tmp_path / "evaluations", **QUICK}

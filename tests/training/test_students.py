@@ -22,6 +22,7 @@ from datadam.errors import RunFailed
 from datadam.evaluation.evaluate import Progress, evaluate
 from datadam.evaluation.panel import protocol_named
 from datadam.training import students
+from datadam.training.kept_students import KeptStudents
 from datadam.training.students import Rows, Source, Student, StudentTrainer, side_by_side
 from datadam.training.trainer import COMPILING_PAYS, Training
 
@@ -54,6 +55,25 @@ def loss(of: StudentTrainer, student: Student, number: int = 0) -> float:
     x, y = torch.from_numpy(of.sources[number].images.images).double(), torch.from_numpy(of.sources[number].labels)
     with torch.no_grad():
         return float(torch.nn.functional.cross_entropy(net(x), y))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_an_interrupted_student_goes_on_where_it_was(real, tmp_path, precision: str) -> None:
+    """Twice within its training: the same counts and weights, and no epoch is trained twice."""
+    straight = school(real, precision=precision)((1, 0), silent)
+    taught: list[int] = []
+
+    def told(epoch: int) -> None:
+        taught.append(epoch)
+        if epoch in (7, 12):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            KeptStudents(tmp_path, school(real, precision=precision), "data")((1, 0), told)
+    assert same(KeptStudents(tmp_path, school(real, precision=precision), "data")((1, 0), told), straight)
+    assert taught == list(range(1, 21))
+    assert [path.name for path in tmp_path.glob(".partial/*/*")] == ["1-0.safetensors"]
 
 
 @pytest.mark.slow
@@ -90,7 +110,7 @@ def test_a_failed_student_leaves_nothing_to_the_next(real) -> None:
     assert same(taught((0, 0), silent), expected)
 
 
-@pytest.mark.parametrize("where", ["forward_of", "train", "confusion"])
+@pytest.mark.parametrize("where", ["forward_of", "train_on", "confusion"])
 def test_full_memory_is_told_with_its_cure_wherever_it_fills(real, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """The first pass, which compiles and takes the most, lies before the training."""
 

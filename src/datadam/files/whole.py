@@ -96,10 +96,15 @@ def _number(text: str) -> float:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read safetensors: tensors by name, and the metadata. Raises `ArtifactError`; nothing in the file is executed."""
+    """Read safetensors: tensors by name, and the metadata. Raises `ArtifactError`; nothing in the file is executed.
+
+    Each tensor is copied to memory of its own: those that the library gives begin where the file's header ends, and a product of
+    matrices that do not begin at a multiple of 16 bytes sums in another order on some processors, so that a resumed run would end
+    with other bits.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist; a finished run folder holds it") from None
     except (SafetensorError, OSError, ValueError) as error:

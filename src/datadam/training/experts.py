@@ -100,7 +100,7 @@ class Experts:
         try:
             with safe_open(self.file(expert), framework="pt") as file:  # anew each time: what was read through a mapping stays
                 rows = file.get_slice(STAMPS)
-                return tuple(rows[epoch].float() for epoch in epochs)
+                return tuple(rows[epoch].to(torch.float32, copy=True) for epoch in epochs)  # copied as `read_tensors` does
         except (OSError, SafetensorError, ValueError, IndexError) as error:
             raise self._damaged(expert, error) from error
 

@@ -1,6 +1,8 @@
-"""Students whose work is not saved yet, of an evaluation or an audit: kept on disk, so that a kill costs only those in progress.
+"""Students whose work is not saved yet, of an evaluation or an audit: kept on disk, so that a kill costs half a minute of each
+that is in progress.
 
-FOLDER/.partial/KEY/SET-STUDENT.safetensors, gone when the work is saved; KEY stands for everything that decides a student.
+FOLDER/.partial/KEY/SET-STUDENT.safetensors, gone when the work is saved; KEY stands for everything that decides a student. Beside
+it lies the state of the training while it goes on.
 """
 
 import hashlib
@@ -43,9 +45,10 @@ class KeptStudents:
             tell(self.school.training.epochs)
             arrays = {name: tensor.numpy() for name, tensor in record.tensors.items()}
             return Student(arrays.pop("counts"), record.seconds, {name.removeprefix(WEIGHT): a for name, a in arrays.items()})
-        student = self.school(item, tell)
+        student = self.school(item, tell, entry.unfinished)
         weights = {WEIGHT + name: torch.from_numpy(array) for name, array in student.weights.items()}
         entry.write(Record({"counts": torch.from_numpy(student.counts)} | weights, student.seconds))
+        entry.unfinished.remove()
         return student
 
     def forget(self) -> None:

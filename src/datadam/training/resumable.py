@@ -75,12 +75,14 @@ def train_kept(
     return spent[0]
 
 
-def train_on(trainer: Resumable, entry: Entry, after_step: AfterStep | None = None) -> Spent:
+def train_on(trainer: Resumable, entry: Entry | None, after_step: AfterStep | None = None) -> Spent:
     """Train a network to its end, from where the disk has its state.
 
     Arguments as `train_kept`, but for `entry`, where the state is kept: under everything that decides it, written by one process
-    at a time, and left for the caller to remove when the result is safe.
+    at a time, and left for the caller to remove when the result is safe (None: it is not kept).
     """
+    if entry is None:
+        return _train(trainer, after_step)
     earlier, began = _gone_on_with(trainer, entry), time.monotonic()
     copied = written = began
     latest, kept, between = Record({}, earlier), True, True
@@ -110,6 +112,15 @@ def train_on(trainer: Resumable, entry: Entry, after_step: AfterStep | None = No
             entry.write(latest)
         raise
     return Spent(earlier + time.monotonic() - began, earlier, False)
+
+
+def _train(trainer: Resumable, after_step: AfterStep | None) -> Spent:
+    began = time.monotonic()
+    while trainer.done < trainer.steps:
+        trainer.step()
+        if after_step:
+            after_step(trainer.done)
+    return Spent(time.monotonic() - began, 0.0, False)
 
 
 def _gone_on_with(trainer: Resumable, entry: Entry) -> float:

@@ -3,7 +3,6 @@
 Letters: K classes, N images, M test images.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,10 +17,12 @@ from datadam import machine, nets
 from datadam.data import Transform
 from datadam.data.real import Split, gather
 from datadam.errors import NotEnoughMemory
+from datadam.files.kept import Entry
 from datadam.nets import Network
 from datadam.parallel import Tell, in_worker
 from datadam.rng import carry, stream
-from datadam.training.trainer import Forward, Training, confusion, forward_of, pays, train
+from datadam.training.resumable import train_on
+from datadam.training.trainer import Forward, Trainer, Training, confusion, forward_of, pays
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
@@ -84,28 +85,28 @@ class StudentTrainer:
     keep_weights: bool = False
     compiled: bool | None = None
 
-    def __call__(self, item: tuple[int, int], tell: Tell) -> Student:
-        """Student number `item[1]` of source `item[0]`; tells each finished epoch, from 1."""
+    def __call__(self, item: tuple[int, int], tell: Tell, unfinished: Entry | None = None) -> Student:
+        """Student number `item[1]` of source `item[0]`; tells each finished epoch, from 1. It goes on from what is `unfinished`,
+        where its state is kept meanwhile (None: it is not)."""
         if in_worker():  # a process of our own, which may be set up as we like
             torch.set_num_threads(self.threads or torch.get_num_threads())
             machine.tune_allocator()
         with machine.telling_full_memory("use fewer --workers, or a smaller batch or net"), machine.repeatable(self.device):
-            return self._train_student(item, tell)
+            return self._train_student(item, tell, unfinished)
 
-    def _train_student(self, item: tuple[int, int], tell: Tell) -> Student:
+    def _train_student(self, item: tuple[int, int], tell: Tell, unfinished: Entry | None) -> Student:
         source = self.sources[item[0]]
         network, forward = self._student_network(source)
         what = ("student", source.number, item[1])
         nets.initialise(network, stream(self.seed, *what, "init"))
-        labels, began = torch.from_numpy(source.labels), time.monotonic()
+        labels = torch.from_numpy(source.labels)
         if self.precision == "float64" and labels.is_floating_point():
             labels = labels.double()
         training = self.training if source.lr is None else replace(self.training, lr=source.lr)
-        for epoch in train(
+        trainer = Trainer(
             network, self._images(source), labels, training, self.seed, *what, forward=forward, transform=self.transform
-        ):
-            tell(epoch)
-        seconds = time.monotonic() - began
+        )
+        seconds = train_on(trainer, unfinished, lambda _: tell(trainer.epoch) if trainer.ends_epoch else None).seconds
         counts = confusion(network, self._tests(), self.classes)
         weights = {name: value.cpu().numpy().copy() for name, value in network.state_dict().items()} if self.keep_weights else {}
         return Student(counts.numpy(), seconds, weights)

@@ -177,7 +177,7 @@ def rows_of(path: Path, rows: slice) -> Tensor:
     """Some rows of the images in a file. Raises `ArtifactError`."""
     try:
         with safe_open(path, framework="pt") as file:
-            found: Tensor = file.get_slice("images")[rows]
+            found: Tensor = file.get_slice("images")[rows].clone()  # as `read_tensors` does, and for its reason
             return found
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}); it is damaged: make the run again") from error
