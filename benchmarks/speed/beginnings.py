@@ -58,7 +58,8 @@ def main() -> None:
                     {name: measured(case, build, Path(folder)) for name, build in (("then", earlier), ("now", ROOT))}
                     for _ in range(given.turns)
                 ]
-                result["cases"][case] = {name: least([turn[name] for turn in turns]) for name in ("then", "now")}
+                found = {name: least([turn[name] for turn in turns]) for name in ("then", "now")}
+                result["cases"][case] = found | {"command": result["command"], "commit": result["commit"]}
                 interleave.write(result, given.out)
         finally:
             subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(earlier)], check=True)
@@ -145,7 +146,7 @@ def fit() -> Work:
 
 
 def draw() -> Work:
-    """Drawing images that are kept ready in network space, as of so many iterations; they are not whitened, which is no matter."""
+    """Drawing images that are kept ready in network space, as of so many iterations. They are not whitened: bytes are bytes."""
     import torch
 
     from datadam.data.resident import keep, take

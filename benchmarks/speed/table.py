@@ -167,7 +167,10 @@ def beginnings(result: dict[str, Any]) -> str:
     ]  # fmt: skip
     told = ("processor seconds", "peak above imports, MB,", "seconds")
     head = ["work", *(f"{what} {build}" for what in told for build in (f"at {result['then']}", "now"))]
-    return "\n\n".join([rows(head, body), made(result)])
+    turns = {" ".join([case, turn]).strip(): len(builds["now"][turn]["all_seconds"]) for case, builds in result["cases"].items()
+             for turn in builds["now"]}  # fmt: skip
+    words = "The least of " + ", ".join(f"{count} ({work})" for work, count in turns.items()) + " turns."
+    return "\n\n".join([rows(head, body), words, made(result)])
 
 
 def precision(result: dict[str, Any]) -> str:
