@@ -263,20 +263,20 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
         datadam("distill", *source, *row.options.split(), *size, "--out", str(run))
     card = json.loads((folders[0] / "card.json").read_text())
     net = card["recipe"]["net"]
-    judged = ["--protocol", "honest", "--net", net, *(row.judged.split() if scale == "small" else [])]
+    judged = ["--net", net, *(row.judged.split() if scale == "small" else [])]
 
     def students(count: int) -> list[str]:
         return ["--students", str(count)] if scale == "small" else ["--full"]
 
     kept = {path.name.split("-")[0] for path in (run / "evaluations").glob("*.json")}
     if "distilled" not in kept:
-        datadam("evaluate", str(run), *judged, *students(row.small_students))
+        datadam("evaluate", str(run), "--protocol", "honest", *judged, *students(row.small_students))
     for protocol in row.also:
         if not any(f"-{protocol}" in path.name for path in (run / "evaluations").glob("distilled-*.json")):
-            datadam("evaluate", str(run), *judged, "--protocol", protocol, *students(row.small_students))
+            datadam("evaluate", str(run), "--protocol", protocol, *judged, *students(row.small_students))
     ipc = row.options.split()[1]
     if row.random and "random" not in kept:
-        datadam("baseline", *source, "--ipc", ipc, *judged, *students(row.random), "--beside", str(run))
+        datadam("baseline", *source, "--ipc", ipc, "--protocol", "honest", *judged, *students(row.random), "--beside", str(run))
     if row.whole_epochs and "whole" not in kept:
         epochs = ["--epochs", str(row.whole_epochs)] if scale == "small" else []
         datadam("baseline", *source, "--whole", "--net", net, *epochs, "--beside", str(run))

@@ -11,9 +11,9 @@ from torch.func import functional_call
 
 import datadam
 from datadam import nets
-from datadam.cli.evaluate import _at
 from datadam.distillation.loop import Distillation
 from datadam.errors import InvalidInput
+from datadam.evaluation.snapshots import at
 from datadam.methods import DD
 from datadam.rng import stream
 
@@ -102,7 +102,7 @@ def test_rates_are_learned_kept_and_gone_on_with(real, asked, tmp_path) -> None:
     list(again.steps())
     assert again.result().card["rates"] == rates
     assert torch.equal(datadam.DistilledSet.load(tmp_path / "run").images, whole.images)
-    judged = _at([whole], [tmp_path / "whole"], 2)[0]
+    judged = at([whole], [tmp_path / "whole"], 2)[0]
     assert 0 < float(judged.rate) != float(whole.rate)
 
 
