@@ -161,7 +161,7 @@ def beginnings(result: dict[str, Any]) -> str:
     """What comes before the first iteration, in this build and an earlier one."""
     body = [
         [" ".join([BEGINNINGS.get(case, case), turn]).strip().replace("compile", "compiling"),
-         *(f"{builds[build][turn][key]:.3g}" for key in ("processor", "peak_mb", "seconds") for build in ("then", "now"))]
+         *(seconds(builds[build][turn][key]) for key in ("processor", "peak_mb", "seconds") for build in ("then", "now"))]
         for case, builds in result["cases"].items()
         for turn in builds["now"]
     ]  # fmt: skip
