@@ -217,7 +217,7 @@ def minutes(kept: dict[str, Row]) -> str:
 
 def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
     """Axes and numbered points of the sets of CIFAR-10 with so many images per class, named below them; minutes logarithmic."""
-    top, high, wide, lowest, highest, first, last = 44, 300, 380, 20, 60, 2, 100
+    top, high, wide, lowest, highest, first, last = 44, 300, 380, 20, 60, 2, 200
 
     def level(percent: float) -> float:
         return top + high * (highest - min(highest, max(lowest, percent))) / (highest - lowest)
@@ -230,7 +230,7 @@ def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
     for percent in range(lowest, highest + 1, 10):
         parts.append(f'<path d="M{left} {level(percent):g}h{wide}" stroke="{GRID}"/>')
         parts.append(words(left - 8, level(percent) + 5, f"{percent}", size=13, colour=QUIET, anchor="end"))
-    parts += [words(place(number), top + high + 20, str(number), size=13, colour=QUIET) for number in (2, 5, 10, 20, 50, 100)]
+    parts += [words(place(number), top + high + 20, str(number), size=13, colour=QUIET) for number in (2, 5, 10, 20, 50, 100, 200)]
     parts.append(words(left + wide / 2, top + high + 40, "minutes", size=13, colour=QUIET))
     shown = [(row, e) for row in kept.values() if (e := row.judged("distilled")) and row.tells_all_seconds]
     shown = [(row, e) for row, e in shown if row.card["data"]["name"] == "cifar10" and row.recipe["ipc"] == ipc]
