@@ -230,7 +230,9 @@ def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
     for percent in range(lowest, highest + 1, 10):
         parts.append(f'<path d="M{left} {level(percent):g}h{wide}" stroke="{GRID}"/>')
         parts.append(words(left - 8, level(percent) + 5, f"{percent}", size=13, colour=QUIET, anchor="end"))
-    parts += [words(place(number), top + high + 20, str(number), size=13, colour=QUIET) for number in (2, 5, 10, 20, 50, 100, 200)]
+    parts += [
+        words(place(number), top + high + 20, str(number), size=13, colour=QUIET) for number in (2, 5, 10, 20, 50, 100, 200)
+    ]
     parts.append(words(left + wide / 2, top + high + 40, "minutes", size=13, colour=QUIET))
     shown = [(row, e) for row in kept.values() if (e := row.judged("distilled")) and row.tells_all_seconds]
     shown = [(row, e) for row, e in shown if row.card["data"]["name"] == "cifar10" and row.recipe["ipc"] == ipc]
@@ -244,7 +246,7 @@ def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
         parts += lined([(x, y)], LEARNED, "", LEARNED if decoder == "plain" else PAPER)
         parts.append(words(x + 8, y - 7, str(number), size=12, anchor="start", bold=True))
         name = row.recipe["preset"] + ("" if decoder == "plain" else f", {decoder}")
-        iterations = f"{count(row.card['iterations_done'])} x {row.recipe['batch_real']}" if row.card["iterations_done"] else ""
+        iterations = row.work if row.card["iterations_done"] else ""
         text = f"{number}  {name}, {iterations}: {100 * e['mean']:.1f} %".replace(", :", ":")
         parts.append(words(left + 12, listed + 16 * (number - 1), text, size=12, anchor="start"))
     return parts

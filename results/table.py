@@ -133,6 +133,12 @@ class Row:
         return drawn
 
     @property
+    def work(self) -> str:
+        """Its iterations and, unless they follow experts, the real images of each class in one."""
+        real = "" if self.recipe.get("networks", "").startswith("experts:") else f" x {self.recipe['batch_real']}"
+        return count(self.card["iterations_done"]) + real
+
+    @property
     def tells_all_seconds(self) -> bool:
         """Whether the card's seconds are all that making the set took; earlier ones left networks out that are trained first."""
         return self.recipe["method"]["name"] != "calm" or "trained_first_seconds" in self.card
@@ -295,7 +301,7 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
             f"[{row.name}]({up}results/{row.scale}/{row.name})",
             f"{TITLES.get(data['name'], data['name'])}, {recipe['ipc']}",
             f"{name}: `{recipe['preset']}`, {recipe['net']}{extra}",
-            f"{count(card['iterations_done'])} x {recipe['batch_real']}",
+            row.work,
             "; ".join((
                 f"**{cell}**" if (cell := _accuracy(row.judged("distilled"))) != NONE else "not judged yet",
                 *(f"by `{e['protocol']['name']}` {_accuracy(e)}" for e in row.otherwise),
