@@ -57,6 +57,15 @@ def cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread in this process, as each of several side by side has: more of them round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def little_to_collect() -> None:
     """What libraries and earlier modules keep is no longer looked at when garbage is collected, which each comparison does for

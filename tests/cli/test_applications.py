@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from cli.conftest import spawn
 from waiting import until
 
@@ -79,7 +80,10 @@ def test_a_killed_command_goes_on_to_the_same(
     assert done.code == 0, done.err
     assert "<svg" in (whole / f"{verb}.html").read_text()
     monkeypatch.setenv("DATADAM_CACHE", str(tmp_path / "other"))
-    process = spawn(["-c", STUCK, str(tmp_path / "stuck"), verb, str(pictures), *command(verb, space), "--out", str(out)])
+    threads = f"import torch\ntorch.set_num_threads({torch.get_num_threads()})\n"  # as here: others round otherwise
+    process = spawn(
+        ["-c", threads + STUCK, str(tmp_path / "stuck"), verb, str(pictures), *command(verb, space), "--out", str(out)]
+    )
     assert until((tmp_path / "stuck").exists, process), process.communicate(timeout=60)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)

@@ -204,7 +204,8 @@ def test_in_bfloat16_it_is_nearly_the_same() -> None:
     assert coarse.images.dtype == coarse.rate.dtype == torch.float32
     assert not torch.equal(fine.images, coarse.images)
     assert float(torch.cosine_similarity(fine.images.flatten(), coarse.images.flatten(), dim=0)) > 0.98
-    torch.testing.assert_close(coarse.terms["distance"], fine.terms["distance"], rtol=0.02, atol=0)
+    rounding = 8 * 2.0**-7  # of eight steps, each of which may be off by the last bit of bfloat16's eight
+    torch.testing.assert_close(coarse.terms["distance"], fine.terms["distance"], rtol=rounding, atol=0)
 
 
 def test_one_step_is_the_same_either_way() -> None:

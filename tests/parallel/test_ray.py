@@ -272,7 +272,7 @@ def test_students_on_a_cluster(nodes: Nodes, data: RealData, tmp_path: Path) -> 
     assert there.made["workers"] == 2
 
 
-def test_experts_on_a_cluster(nodes: Nodes, data: RealData, tmp_path: Path) -> None:
+def test_experts_on_a_cluster(nodes: Nodes, data: RealData, one_thread: None, tmp_path: Path) -> None:
     training = Training(epochs=2, batch=8, augment="none")
     here, there = (
         make_experts(data, tmp_path / name, "convnet1:width=4", training, 3, 0, workers=workers, engine=engine)

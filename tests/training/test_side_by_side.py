@@ -36,7 +36,7 @@ def made(real: RealData, folder: Path, count: int = 3, **options: object) -> Exp
 
 
 @pytest.fixture(scope="module")
-def alone(real: RealData, tmp_path_factory: pytest.TempPathFactory) -> Experts:
+def alone(real: RealData, one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Experts:
     """Three experts of one process. Not to be changed."""
     return made(real, tmp_path_factory.mktemp("alone") / "experts")
 
@@ -51,7 +51,7 @@ def test_two_processes_make_the_same_experts(real: RealData, alone: Experts, tmp
     assert {path.name for path in experts.folder.iterdir()} == {"index.json", "states"}
 
 
-def test_two_processes_make_the_same_pool(tmp_path: Path) -> None:
+def test_two_processes_make_the_same_pool(one_thread: None, tmp_path: Path) -> None:
     more = make_real(per_class=40)
     one, two = (
         pretrain(more, tmp_path / str(workers), net=NET, count=2, epochs=2, augment="none", workers=workers) for workers in (1, 2)
