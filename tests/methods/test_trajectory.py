@@ -188,6 +188,19 @@ def test_traced_it_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> No
     agree(traced, (loss, of))
 
 
+def test_a_traced_step_takes_images_in_any_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one channel, as an augmentation may leave them: contiguous, with the stride of channels that lie last."""
+    monkeypatch.setattr(student, "TRACING_PAYS", 1)
+    network = nets.build("convnet2:width=4", shape=(1, 8, 8), classes=3).double()
+    weights = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+    images, labels, learner = torch.rand(6, 1, 8, 8, dtype=torch.float64), torch.arange(6) % 3, Student(network)
+    slopes = [learner.slope(weights, images, labels) for _ in range(3)]
+    last = torch.empty_strided(images.shape, (64, 1, 8, 1), dtype=torch.float64).copy_(images)
+    assert last.is_contiguous()
+    for slope in (*slopes, learner.slope(weights, last, labels)):
+        torch.testing.assert_close(slope, slopes[0], rtol=1e-12, atol=1e-14)
+
+
 def test_in_bfloat16_it_is_nearly_the_same() -> None:
     """With weights, norms and sums in float32: convolutions and products alone are rounded."""
     case = Case("convnet2:width=8", steps=8)

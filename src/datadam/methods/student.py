@@ -101,6 +101,7 @@ class Student:
     @torch.no_grad()
     def _run(self, function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> tuple[Tensor, ...]:
         """The function; traced (and compiled) once for each shape of its arguments, where steps enough are to come for it."""
+        arguments = tuple(_laid_out(argument) for argument in arguments)
         key = (function.__name__, *((tuple(argument.shape), argument.dtype) for argument in arguments))
         if key not in self._made:
             self._calls[key] += 1
@@ -109,6 +110,12 @@ class Student:
             traced: Callable[..., tuple[Tensor, ...]] = make_fx(lambda *given: function(*given))(*arguments)
             self._made[key] = machine.compiled(traced, str(self.device), more=bool(self._made)) if self.compiled else traced
         return self._made[key](*arguments)
+
+
+def _laid_out(tensor: Tensor) -> Tensor:
+    """The numbers in the layout that a new tensor has, which a trace rests on. Images of one channel may count as contiguous and
+    yet say that their channels lie last, by the stride of that one."""
+    return tensor.contiguous().view(-1).view(tensor.shape)
 
 
 class _PlainNorm(nn.Module):
