@@ -26,7 +26,7 @@ from datadam.errors import RunFailed
 GROUP = Path("/sys/fs/cgroup")  # the container's limits on Linux
 SHAPES = 64  # that a function is compiled for at most; beyond torch's own 8 it would run uncompiled
 PIXELS_AT_ONCE = 128 * 32 * 32
-CACHE_A_THREAD = 8 << 20  # bytes of one map that a thread may have in work: about its share of the last-level cache
+CACHE_A_THREAD = 4 << 20  # bytes of one map that a thread may have in work; twice as many beside units for products of matrices
 GPU_MAP, GPU_MAPS = 1 << 29, 16  # bytes of one map on a GPU, and at least how many of them its memory must hold
 GPU_MORE = 16  # times as many images at once on a GPU, whose launches cost more than its memory
 
@@ -159,8 +159,13 @@ def chunk_for(image: int, device: str = "cpu") -> int:
     if torch.device(device).type == "cuda":
         room = min(GPU_MAP, torch.cuda.get_device_properties(device).total_memory // GPU_MAPS)
     else:
-        room = CACHE_A_THREAD * torch.get_num_threads()
+        room = cache_a_thread() * torch.get_num_threads()
     return max(1, room // max(1, image))
+
+
+def cache_a_thread() -> int:
+    """Bytes of one map that a thread may have in work: measured, with these units and without."""
+    return CACHE_A_THREAD * (2 if has_matrix_units() else 1)
 
 
 def has_matrix_units() -> bool:

@@ -233,7 +233,7 @@ def test_chunks_grow_with_threads_and_shrink_with_maps(monkeypatch) -> None:
         sizes = [machine.chunk_for(image) for image in (100, 1000, 10_000, 10**6, 10**8)]
         assert sizes == sorted(sizes, reverse=True)
     assert [chunks[threads] for threads in (2, 7, 64)] == [threads * chunks[1] for threads in (2, 7, 64)]
-    assert chunks[1] * 128 * 32 * 32 * 4 == machine.CACHE_A_THREAD
+    assert chunks[1] * 128 * 32 * 32 * 4 == machine.cache_a_thread()
 
 
 def test_chunks_of_a_run_are_as_large_as_its_largest_map_allows(real, recipe) -> None:

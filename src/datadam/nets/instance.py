@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """InstanceNorm2d with weight and bias; in compiled code on a CPU by its formula."""
+    """InstanceNorm2d with weight and bias; in compiled code on a CPU that wants gradients by its formula."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() and x.device.type == "cpu":
+        written_out = torch.is_grad_enabled()  # torch's own is the faster one where no gradient is wanted
+        if written_out and torch.compiler.is_compiling() and x.device.type == "cpu":
             normalised: Tensor = Normalised.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
             return normalised
         return super().forward(x)
