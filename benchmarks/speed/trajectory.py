@@ -3,11 +3,12 @@
     python benchmarks/speed/trajectory.py --out results/benchmarks/trajectory.json
 
 Each case is a process of its own, so that its peak is its own: `ours` (compiled where a compiler works), `eager` (ours
-uncompiled), `tesla` (ours with the approximation), and `plain`, an unroll that keeps the graphs of all steps in the style of the
-field's code. Peaks are told above what the process held after its imports; `held` of it was there before the first timed
-iteration, the compiler among it. Where `plain` would need more memory than is free, by how it grew between the numbers of steps
-before, it is left out and that number told. `apart` compares gradients on the same draws in float64, on a small network.
---repeats 0 measures memory alone, which is valid on a busy machine too. --quick is a rehearsal in which no number means anything.
+uncompiled), `coarse` (ours uncompiled with convolutions in bfloat16), `tesla` (ours with the approximation), and `plain`, an
+unroll that keeps the graphs of all steps in the style of the field's code. Peaks are told above what the process held after its
+imports; `held` of it was there before the first timed iteration, the compiler among it. Where `plain` would need more memory than
+is free, by how it grew between the numbers of steps before, it is left out and that number told. `apart` compares gradients on
+the same draws in float64, on a small network. --repeats 0 measures memory alone, which is valid on a busy machine too. --quick is
+a rehearsal in which no number means anything.
 
 Letters: N steps, P weights, M images.
 """
@@ -35,7 +36,7 @@ from datadam.methods.student import Student, piece
 from datadam.methods.trajectory import Step, through
 from datadam.nets import Network
 
-CASES = ("ours", "eager", "tesla", "plain")
+CASES = ("ours", "eager", "coarse", "tesla", "plain")
 SHAPE, CLASSES = (3, 32, 32), 10
 FREE = 0.7  # of the free memory that a case may take
 APART = ((10, 0.01), (50, 0.01), (50, 0.03), (50, 0.1))  # steps and rates
@@ -152,7 +153,7 @@ def measured(kind: str, steps: int, given: argparse.Namespace) -> dict[str, Any]
     imported = machine.peak_memory_mb()
     draws = Draws(given.net, given.ipc, steps)
     compiles = kind in ("ours", "tesla") and machine.can_compile()
-    student = Student(draws.network, chunk=piece(machine.images_at_once(SHAPE)), compiled=compiles)
+    student = Student(draws.network, chunk=piece(machine.images_at_once(SHAPE)), compiled=compiles, coarse=kind == "coarse")
     call = draws.plain if kind == "plain" else lambda: draws.walked(student, exact=kind != "tesla")
     began = time.perf_counter()
     if kind != "plain":

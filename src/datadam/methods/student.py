@@ -107,7 +107,8 @@ class Student:
             self._calls[key] += 1
             if not self.compiled and self._calls[key] <= TRACING_PAYS:
                 return function(*arguments)
-            traced: Callable[..., tuple[Tensor, ...]] = make_fx(lambda *given: function(*given))(*arguments)
+            blank = map(torch.zeros_like, arguments)  # traced without maps, which take memory; a view cannot be
+            traced: Callable[..., tuple[Tensor, ...]] = make_fx(lambda *given: function(*given), tracing_mode="fake")(*blank)
             self._made[key] = machine.compiled(traced, str(self.device), more=bool(self._made)) if self.compiled else traced
         return self._made[key](*arguments)
 

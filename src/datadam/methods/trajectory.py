@@ -62,9 +62,10 @@ def through(
     the gradient [P] of their sum; `momentum`; `exact`, or TESLA's approximation.
     """
     with torch.no_grad():
-        weights, velocity, walked = start, torch.zeros_like(start), []
+        weights, velocity = start, torch.zeros_like(start)
+        walked = start.new_empty(len(steps), len(start))  # one block: single rows would lie between maps
         for i, step in enumerate(steps):
-            walked.append(weights)
+            walked[i] = weights
             slope = student.slope(weights, _augmented(step, images[step.chosen]), labels[step.chosen])
             velocity = momentum * velocity + slope
             weights = weights - _of_step(rate, i) * velocity
@@ -76,7 +77,7 @@ def through(
             along = after + momentum * along
             batch = images[step.chosen]
             s, by_image, by_label, by_weight = student.back(
-                walked.pop(), _augmented(step, batch), labels[step.chosen], along, exact=exact
+                walked[i], _augmented(step, batch), labels[step.chosen], along, exact=exact
             )
             here = _of_step(rate, i)
             of_images.index_add_(0, step.chosen, -here * _pulled(step, batch, by_image))
