@@ -25,7 +25,7 @@ from datadam import machine
 from datadam.nets import Network
 
 PIECES = 4  # of the images that go forward together where that must not take much memory: a step back holds far more maps
-TRACING_PAYS = 300  # calls of a function above which the seconds of tracing it are won back
+TRACING_PAYS = 100  # calls of a function above which the second that tracing it takes is won back
 
 
 def piece(chunk: int) -> int:
@@ -107,7 +107,8 @@ class Student:
             self._calls[key] += 1
             if not self.compiled and self._calls[key] <= TRACING_PAYS:
                 return function(*arguments)
-            blank = map(torch.zeros_like, arguments)  # traced without maps, which take memory; a view cannot be
+            machine.give_back()  # plain operations come and go in another order, and would find no place among what was there
+            blank = map(torch.zeros_like, arguments)  # traced without maps; a view cannot be so
             traced: Callable[..., tuple[Tensor, ...]] = make_fx(lambda *given: function(*given), tracing_mode="fake")(*blank)
             self._made[key] = machine.compiled(traced, str(self.device), more=bool(self._made)) if self.compiled else traced
         return self._made[key](*arguments)
