@@ -25,7 +25,8 @@ from datadam import machine
 from datadam.nets import Network
 
 PIECES = 4  # of the images that go forward together where that must not take much memory: a step back holds far more maps
-TRACING_PAYS = 100  # calls of a function above which the second that tracing it takes is won back
+TRACING_PAYS = 100  # calls of a function above which the second that tracing it takes is won back,
+LARGE = 100_000  # and weights of a network for which it pays at once: its maps are let go sooner so
 
 
 def piece(chunk: int) -> int:
@@ -105,7 +106,8 @@ class Student:
         key = (function.__name__, *((tuple(argument.shape), argument.dtype) for argument in arguments))
         if key not in self._made:
             self._calls[key] += 1
-            if not self.compiled and self._calls[key] <= TRACING_PAYS:
+            few = self._calls[key] <= TRACING_PAYS and arguments[0].numel() < LARGE
+            if few and not self.compiled:
                 return function(*arguments)
             machine.give_back()  # plain operations come and go in another order, and would find no place among what was there
             blank = map(torch.zeros_like, arguments)  # traced without maps; a view cannot be so
