@@ -38,28 +38,40 @@ class Row:
 
 
 NARROWER = "convnet3:width=32"
+BRIEF = "--precision bfloat16 --epochs 300"
 FASTER = "--set optimizer=adam --set lr_images=0.01 --set lr_labels=0.005"  # LAMB at the released rate takes 500 000 steps
 EXPERTS = {  # data, and the options of `datadam experts` at the small scale
     "cifar10-short": ("cifar10", "--zca kornia --count 6 --epochs 3 --precision bfloat16"),
     "mnist-pad": (
         "mnist",
-        "--count 4 --epochs 6 --optimizer gsam --curriculum el2n --whole 2 --drop 3:0.1,4:0.2 --averaged 1 --looked 1 "
-        "--precision bfloat16",
+        f"--net {NARROWER} --count 2 --epochs 6 --optimizer gsam --curriculum el2n --whole 2 --drop 3:0.1,4:0.2 --averaged 1 "
+        "--looked 1 --precision bfloat16",
     ),
 }
 PAD = (
-    "--ipc 10 --method pad --no-zca --set epochs=6 --set max_start=4 --set first_max=2 --set left_out=depth --set share=0.25 "
-    "--set steps=20"
+    f"--ipc 10 --method pad --net {NARROWER} --no-zca --set epochs=6 --set max_start=4 --set first_max=2 --set left_out=depth "
+    "--set share=0.25 --set steps=20"
 )
 
 ROWS = {
     "mnist-ipc10": Row("mnist", "--ipc 10", "--iterations 1000 --batch-real 64", 5, random=2, whole_epochs=1),
     "mnist-ipc1": Row("mnist", "--ipc 1", "--iterations 500 --batch-real 64", 5, random=5),
     "cifar10-ipc10": Row("cifar10", "--ipc 10", "--iterations 1500 --batch-real 64", 3, random=2),
-    "mnist-ipc10-noise": Row("mnist", "--ipc 10 --start noise", "--iterations 1000 --batch-real 64", 2),
-    "mnist-ipc10-pad": Row("mnist", PAD, "--iterations 200 --precision bfloat16", 2, experts="mnist-pad", also=("mtt",)),
+    "mnist-ipc10-narrow": Row("mnist", f"--ipc 10 --net {NARROWER}", "--iterations 1000 --batch-real 64", 2, judged=BRIEF),
+    "mnist-ipc10-noise": Row(
+        "mnist", f"--ipc 10 --net {NARROWER} --start noise", "--iterations 1000 --batch-real 64", 2, judged=BRIEF
+    ),
+    "mnist-ipc10-pad": Row(
+        "mnist", PAD, "--iterations 60 --precision bfloat16", 2, judged=BRIEF, experts="mnist-pad", also=("mtt",)
+    ),
     "mnist-ipc10-pad-noise": Row(
-        "mnist", f"{PAD} --start noise", "--iterations 200 --precision bfloat16", 2, experts="mnist-pad", also=("mtt",)
+        "mnist",
+        f"{PAD} --start noise",
+        "--iterations 60 --precision bfloat16",
+        2,
+        judged=BRIEF,
+        experts="mnist-pad",
+        also=("mtt",),
     ),
     "cifar10-ipc1-mtt": Row(
         "cifar10",
