@@ -47,7 +47,7 @@ def test_its_terms_and_gradient_are_those_of_the_equation(real: RealData, recipe
 
 
 def test_its_networks_are_those_of_its_pool(real: RealData, recipe) -> None:
-    run = datadam.begin(real, recipe("calm", **SMALL))
+    run = datadam.begin(real, recipe("calm", **SMALL, weights="states"))
     bucket = run.draws.bucket
     assert bucket is not None
     assert (bucket.pool.about["training"]["epochs"], bucket.pool.networks) == (2, 1)
@@ -82,8 +82,8 @@ def test_a_start_that_asks_trained_networks_needs_some(real: RealData, recipe) -
 
 def test_its_settings_are_checked_together() -> None:
     with pytest.raises(InvalidInput) as refused:
-        CALM(calibration=-1.0, count=0, epochs=0)
-    assert len(refused.value.faults) == 3
+        CALM(calibration=-1.0, count=0, epochs=0, weights="points")
+    assert len(refused.value.faults) == 4
 
 
 def test_it_works_with_a_network_that_couples_images(real: RealData, recipe) -> None:

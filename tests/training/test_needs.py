@@ -75,6 +75,31 @@ def test_a_run_can_draw_from_it(pools: Path) -> None:
     assert len(list(made.networks())) == len(made.states) >= 2
 
 
+def test_between_two_states_it_is_on_the_line_of_one_training(pools: Path) -> None:
+    made, network = bucket(), nets.build(NET, shape=(3, 8, 8), classes=3)
+
+    def row(one: nets.Network) -> torch.Tensor:
+        return torch.cat([parameter.detach().double().flatten() for parameter in one.parameters()])
+
+    lines = [
+        (row(a), row(b))
+        for number in range(made.pool.networks)
+        for a in made.networks(tuple(s for s in made.states if s.network == number))
+        for b in made.networks(tuple(s for s in made.states if s.network == number))
+    ]
+    seen = set()
+    for number in range(30):
+        made.fill_between(network, stream(0, "network", number))
+        drawn = row(network)
+        found = []
+        for a, b in lines:
+            place = ((drawn - a) @ (b - a) / (b - a).square().sum().clamp_min(1e-30)).clamp(0, 1)
+            found.append(float((drawn - a - place * (b - a)).norm()))
+        assert min(found) < 1e-5
+        seen.add(round(float(drawn[0]), 6))
+    assert len(seen) > len(made.states)  # and not the states alone
+
+
 def test_all_that_decides_it_is_in_the_key(pools: Path) -> None:
     training = POOL.training
     assert training is not None

@@ -88,6 +88,11 @@ class Method:
         return ()
 
     @property
+    def between_states(self) -> bool:
+        """Whether its networks, where they are trained, lie on lines between two states of one training."""
+        return False
+
+    @property
     def training_epochs(self) -> int:
         """Epochs over the whole real set that these trainings count, unless an earlier run has left them in the cache."""
         return sum(work.training.epochs for work in self.behind if work.what == TRAINING)

@@ -2,11 +2,13 @@
 
     L = sum_k || mean over real of emb - mean over synthetic of emb ||^2 - c * mean over synthetic of log softmax_k(f)
 
-f is a network with weights drawn from a pool: what a few networks were on their way through a short training on the real set,
-made before the first iteration; emb is its last feature. Random weights alone match what every network sees of a class; trained
-ones alone match few directions; the second term (calibration) keeps each image an example of its own class and not only a part
-of a good mean. The idea of matching between untrained and trained weights, with a calibrating cross-entropy, is that of DANCE
-(Zhang et al., IJCAI 2024); ours differs in where weights come from (states on the way, not lines between two), in a pool of
+f is a network with weights drawn from a pool: on a line between two of the states that one of a few networks went through in a
+short training on the real set, made before the first iteration; emb is its last feature. Random weights alone match what every
+network sees of a class; trained ones alone match few directions; the second term (calibration) keeps each image an example of its
+own class and not only a part of a good mean.
+
+The idea of matching between untrained and trained weights, with a calibrating cross-entropy, is that of DANCE (Zhang et al.,
+IJCAI 2024), which draws on lines between the first and the last weights; ours differs in the states on the way, in a pool of
 minutes, in the start (real images that the pool is sure of) and in what it costs.
 
 Letters: K classes, N images, D numbers of the embedding.
@@ -23,18 +25,22 @@ from datadam.settings import finite, refuse, require
 from datadam.training.needs import Needs
 from datadam.training.trainer import Training
 
+WEIGHTS = ("lines", "states")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CALM(FeatureMatching):
     """Match class means in a small pool of networks on their way, and stay recognisable to them.
 
-    Arguments: `calibration` (c), weight of the second term; `count` networks of the pool, each trained for `epochs`.
+    Arguments: `calibration` (c), weight of the second term; `count` networks of the pool, each trained for `epochs`; `weights`,
+    on "lines" between two states of one training, or "states" alone.
     Raises `InvalidInput` with every wrong setting.
     """
 
-    calibration: float = 10.0
+    calibration: float = 5.0
     count: int = 2
     epochs: int = 3
+    weights: str = "lines"
 
     name: ClassVar[str] = "calm"
     description: ClassVar[str] = (
@@ -55,7 +61,13 @@ class CALM(FeatureMatching):
         for name in ("count", "epochs"):
             value = getattr(self, name)
             require(type(value) is int and value >= 1, f"{name} is {value!r}; it must be a whole number >= 1", faults)
+        require(self.weights in WEIGHTS, f"weights is {self.weights!r}; allowed: {', '.join(WEIGHTS)}", faults)
         refuse(faults)
+
+    @property
+    def between_states(self) -> bool:
+        """Whether weights lie on lines."""
+        return self.weights == "lines"
 
     @property
     def needs(self) -> Needs:

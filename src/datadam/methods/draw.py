@@ -35,8 +35,8 @@ class Draws:
     the words of the augmentation strategy; `init`, the distribution of the weights; `iterations_per_network`, how many
     iterations share one network; `device` and `dtype` of everything handed out; `on_the_way`, how matching networks are trained
     on the synthetic set, where they are; `plan` and `precision`, how features are computed; `bucket`, trained
-    networks to draw from (None: random weights); `kept`, the training images where they are kept ready (see data/resident.py);
-    `given`, what was made because the method needs it.
+    networks to draw from (None: random weights), or from `between` their states; `kept`, the training images where they are kept
+    ready (see data/resident.py); `given`, what was made because the method needs it.
     """
 
     real: RealData
@@ -52,6 +52,7 @@ class Draws:
     plan: Plan = field(default_factory=lambda: Plan(compiled=False, chunk=2048, threads=1))
     precision: str = "float32"
     bucket: Bucket | None = None
+    between: bool = False
     kept: Tensor | InFile | None = None
     given: object = None
     drawn: int = -1  # the number of the network whose weights `network` holds
@@ -94,6 +95,8 @@ class Draws:
         generator = stream(self.seed, "network", number)
         if self.bucket is None:
             nets.initialise(network, generator, self.init)
+        elif self.between:
+            self.bucket.fill_between(network, generator)
         else:
             self.bucket.fill(network, generator)
 

@@ -116,7 +116,24 @@ class Bucket:
 
     def fill(self, network: Network, generator: torch.Generator) -> None:
         """Give the network the weights of one state, uniform over the bucket. Raises `ArtifactError`."""
-        self._load(network, self.states[int(torch.randint(len(self.states), (), generator=generator))])
+        self._load(network, self._drawn(self.states, generator))
+
+    def fill_between(self, network: Network, generator: torch.Generator) -> None:
+        """Give the network weights on the line between two states of one trained network: the first uniform over the bucket, the
+        other over those of the same network, the place uniform. Raises `ArtifactError`."""
+        first = self._drawn(self.states, generator)
+        other = self._drawn(tuple(state for state in self.states if state.network == first.network), generator)
+        place = float(torch.rand((), generator=generator))
+        self._load(network, first)
+        weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        self._load(network, other)
+        for name, tensor in network.state_dict().items():  # the network's own memory
+            if tensor.is_floating_point():  # counts of batches stay those of the other
+                tensor.lerp_(weights[name], 1 - place)
+
+    @staticmethod
+    def _drawn(states: tuple[State, ...], generator: torch.Generator) -> State:
+        return states[int(torch.randint(len(states), (), generator=generator))]
 
     @property
     def ends(self) -> tuple[State, ...]:

@@ -16,12 +16,12 @@ SMALLEST = 7  # pixels of a side that a part of a stored image keeps, at least
 
 
 def calm(real: Kind, ipc: int) -> Recipe:
-    """Half an hour for ten images per class: three networks of four epochs, then 600 iterations of 32 real images a class."""
+    """Half an hour for ten images per class: three networks of four epochs, then 600 iterations of 128 real images a class."""
     return Recipe(
         method=CALM(count=3, epochs=4),
         ipc=ipc,
         iterations=600 if ipc > 1 else 2000,
-        batch_real=32,
+        batch_real=128,
         lr_images=round(RATE * ipc, 6),
         decoder=fitting(real.shape, ipc),
         start="sure",
