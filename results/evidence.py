@@ -101,7 +101,7 @@ ROWS = {
         "cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm-plain": Row(
-        "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "--iterations 1500", 3, judged="--precision bfloat16"
+        "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision bfloat16 --epochs 250"),
     "cifar10-ipc1-calm-quick": Row("cifar10", "--ipc 1 --preset calm-quick", "", 3, judged="--precision bfloat16"),
