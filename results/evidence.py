@@ -226,8 +226,7 @@ PARTS = ",".join(
     + [
         f"{PLAIN}:{change}"
         for change in (
-            "weights=states", "batch_real=32", "calibration=0", "calibration=10", "start=real", "count=1", "iterations=600",
-            "optimizer=adam:lr_images=0.03:momentum=0.9",
+            "weights=states", "batch_real=32", "calibration=0", "calibration=10", "start=real",
         )
     ]
     + ["dm:start=real:lr_images=4:iterations=150:batch_real=128"]
