@@ -157,11 +157,13 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Table:
-    """A comparison: its data, and the methods and other options of `datadam compare` at the small scale and at the full one."""
+    """A comparison: its data, and the methods and other options of `datadam compare` at the small scale and at the full one;
+    `held_out`: on the training part alone, a tenth of which judges."""
 
     data: str
     small: tuple[str, str]
     full: tuple[str, str]
+    held_out: bool = False
 
 
 def ablation(width: str) -> str:
@@ -231,11 +233,12 @@ PARTS = ",".join(
     ]
     + ["dm:start=real:lr_images=4:iterations=150:batch_real=128"]
 )  # fmt: skip
-HELD_OUT = "cifar10-held-out.npz"
-
 TABLES = {
     "calm-parts": Table(
-        HELD_OUT, (PARTS, f"--ipc 10 {NARROW} --repeats 3 --students 2 --epochs 150 --precision bfloat16"), (PARTS, "--ipc 10")
+        "cifar10",
+        (PARTS, f"--ipc 10 {NARROW} --repeats 3 --students 2 --epochs 150 --precision bfloat16"),
+        (PARTS, "--ipc 10"),
+        held_out=True,
     ),
     "ablation": Table(
         "cifar10",
@@ -312,27 +315,20 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
     publish(run, folders[0], HERE / scale / name, str(data))
 
 
-def held_out(name: str, data: Path) -> Path:
-    """The file of the training part alone, cut in two, which is made where it is not there."""
-    file = Path("evidence") / name
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        script = HERE / "held_out.py"
-        subprocess.run([sys.executable, script, "cifar10", "--root", data, "--out", file], check=True)
-    return file
-
-
 def command(table: Table, data: Path, out: Path, scale: str) -> list[str]:
     """The words of the command that makes a table."""
     methods, options = table.small if scale == "small" else table.full
     size = [] if scale == "small" else ["--repeats", str(SETS), "--full"]
-    source = [str(held_out(table.data, data))] if table.data == HELD_OUT else [table.data, "--root", str(data)]
+    source = [f"evidence/{table.data}-held-out.npz"] if table.held_out else [table.data, "--root", str(data)]
     return ["compare", *source, "--methods", methods, *options.split(), *size, "--out", str(out)]
 
 
 def compare(name: str, table: Table, data: Path, scale: str) -> None:
     """Compare, and copy the table; what is done already is not done again."""
-    out = Path("evidence") / scale / name
+    out, file = Path("evidence") / scale / name, Path("evidence") / f"{table.data}-held-out.npz"
+    if table.held_out and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, HERE / "held_out.py", table.data, "--root", data, "--out", file], check=True)
     datadam(*command(table, data, out, scale))
     publish_table(out, HERE / scale / "tables" / name, str(data))
 

@@ -10,6 +10,7 @@ PLACES = {"--root", "--out"}  # options that say where files lie: they change no
 TITLES = {
     "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
     "tiny-imagenet": "Tiny ImageNet", "imagenette": "ImageNette", "lc25000-lung": "LC25000, lung",
+    "cifar10-held-out": "CIFAR-10's training part alone",
 }  # fmt: skip
 
 

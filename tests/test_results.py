@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from datadam.cli.app import app
@@ -532,6 +533,13 @@ def test_every_table_asks_for_what_compare_understands() -> None:
             recipes = [changed(preset(FOR_METHOD.get(w.base, w.base), shape, ipc=10), w, {}) for w in words]
             assert len({str(recipe.to_card()) for recipe in recipes}) == len(words)
     assert len(split(evidence.TABLES["ablation"].small[0])) == 20
+
+
+def test_a_tenth_of_each_class_is_held_out() -> None:
+    labels = np.array([0, 1] * 10 + [1] * 5 + [2])
+    held = _program("held_out").held_out(labels)
+    assert [int(held[labels == k].sum()) for k in range(3)] == [1, 2, 1]
+    assert np.flatnonzero(held).tolist() == [0, 1, 20, 25]  # the first of each class, and the eleventh
 
 
 def test_a_table_is_kept_without_the_place_of_its_data(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from datadam.methods.base import Group, Method, State
 from datadam.methods.cost import Cost, Size
 from datadam.methods.draw import Draw
 from datadam.methods.gradient import Gradient
-from datadam.methods.student import Student, piece
+from datadam.methods.student import LARGE, Student, piece
 from datadam.methods.trajectory import Outcome, through
 from datadam.methods.window import batches, window
 from datadam.sets.synthetic import SyntheticSet
@@ -31,6 +31,7 @@ from datadam.training.trainer import Training
 
 FORWARD, BACK, BACK_CUT = 3, 8, 6  # forward passes that a step counts for an image: on the way, and back
 MAPS, ROWS = 40, 12  # alive while one step is gone back through, about: copies of all blocks of an image, and of the weights
+TRACED = 20  # and of the blocks where the step is traced at once
 HELD = 100  # the learned rate stays within its first value divided, and multiplied, by this
 BACKWARD = ("exact", "tesla")
 OPTIMIZERS = ("sgd", "gsam")
@@ -147,5 +148,6 @@ class Following(Method):
         batch = min(self.batch or images, images)
         together = batch if size.couples else min(batch, piece(size.chunk))
         passes = self.steps * batch * (FORWARD + (BACK if self.backward == "exact" else BACK_CUT))
-        needed = MAPS * together * sum(size.blocks) + (self.steps + ROWS) * size.weights
+        maps = TRACED if size.weights >= 4 * LARGE else MAPS
+        needed = maps * together * sum(size.blocks) + (self.steps + ROWS) * size.weights
         return Cost(passes=passes, bytes=needed, cure="lower batch")
