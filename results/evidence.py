@@ -101,6 +101,13 @@ ROWS = {
         "cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm-plain": Row(
+        "cifar10",
+        "--ipc 10 --preset calm-quick --set decoder=plain --set weights=states --set calibration=10",
+        "--iterations 1500 --batch-real 32",
+        3,
+        judged="--precision bfloat16",
+    ),
+    "cifar10-ipc10-calm-quick-plain": Row(
         "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision bfloat16"
     ),
     "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision bfloat16 --epochs 250"),
@@ -340,7 +347,8 @@ def publish_table(out: Path, to: Path, data: str) -> None:
         if name.endswith(".png"):
             shutil.copy(out / name, to / name)
         else:
-            (to / name).write_text((out / name).read_text().replace(data, "DATA"))
+            text = (out / name).read_text().replace(data, "DATA").replace(str(Path("evidence").resolve()), "evidence")
+            (to / name).write_text(text)
     print("kept in", to, flush=True)
 
 

@@ -1,6 +1,7 @@
 """The gradient through a student's training beside a plain unroll: peak memory, seconds, and how far TESLA's approximation is.
 
-    python benchmarks/speed/trajectory.py --out results/benchmarks/trajectory.json
+    python benchmarks/speed/trajectory.py --steps 5,10,80 --repeats 0 --cases eager,plain --out results/benchmarks/trajectory.json
+    python benchmarks/speed/trajectory.py --steps 5 --cases eager,coarse,plain --out results/benchmarks/trajectory_seconds.json
 
 Each case is a process of its own, so that its peak is its own: `ours` (compiled where a compiler works), `eager` (ours
 uncompiled), `coarse` (ours uncompiled with convolutions in bfloat16), `tesla` (ours with the approximation), and `plain`, an
