@@ -38,14 +38,14 @@ class Row:
 
 
 NARROWER = "convnet3:width=32"
-BRIEF = "--precision bfloat16 --epochs 300"
+BRIEF = "--precision auto --epochs 300"
 FASTER = "--set optimizer=adam --set lr_images=0.01 --set lr_labels=0.005"  # LAMB at the released rate takes 500 000 steps
 EXPERTS = {  # data, and the options of `datadam experts` at the small scale
-    "cifar10-short": ("cifar10", "--zca kornia --count 6 --epochs 3 --precision bfloat16"),
+    "cifar10-short": ("cifar10", "--zca kornia --count 6 --epochs 3 --precision auto"),
     "mnist-pad": (
         "mnist",
         f"--net {NARROWER} --count 2 --epochs 6 --optimizer gsam --curriculum el2n --whole 2 --drop 3:0.1,4:0.2 --averaged 1 "
-        "--looked 1 --precision bfloat16",
+        "--looked 1 --precision auto",
     ),
 }
 PAD = (
@@ -62,12 +62,12 @@ ROWS = {
         "mnist", f"--ipc 10 --net {NARROWER} --start noise", "--iterations 1000 --batch-real 64", 2, judged=BRIEF
     ),
     "mnist-ipc10-pad": Row(
-        "mnist", PAD, "--iterations 60 --precision bfloat16", 2, judged=BRIEF, experts="mnist-pad", also=("mtt",)
+        "mnist", PAD, "--iterations 60 --precision auto", 2, judged=BRIEF, experts="mnist-pad", also=("mtt",)
     ),
     "mnist-ipc10-pad-noise": Row(
         "mnist",
         f"{PAD} --start noise",
-        "--iterations 60 --precision bfloat16",
+        "--iterations 60 --precision auto",
         2,
         judged=BRIEF,
         experts="mnist-pad",
@@ -76,52 +76,52 @@ ROWS = {
     "cifar10-ipc1-mtt": Row(
         "cifar10",
         "--ipc 1 --method mtt",
-        "--iterations 200 --precision bfloat16 --set lr_images=500 --set lr_rate=1e-6",
+        "--iterations 200 --precision auto --set lr_images=500 --set lr_rate=1e-6",
         3,
-        judged="--precision bfloat16",
+        judged="--precision auto",
         experts="cifar10-short",
         also=("mtt",),
     ),
-    "cifar10-ipc10-256": Row("cifar10", "--ipc 10", "--iterations 2000 --precision bfloat16", 10, random=2),
+    "cifar10-ipc10-256": Row("cifar10", "--ipc 10", "--iterations 2000 --precision auto", 10, random=2),
     "cifar10-ipc10-paper": Row("cifar10", "--ipc 10 --preset paper", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-official": Row("cifar10", "--ipc 10 --preset official", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-dm": Row("cifar10", "--ipc 10 --method dm", "--iterations 1500 --batch-real 64"),
     "cifar10-ipc10-dm-grid2": Row(
         "cifar10",
         "--ipc 10 --method dm --set decoder=grid:2 --set lr_images=2",
-        "--iterations 250 --batch-real 32 --precision bfloat16",
+        "--iterations 250 --batch-real 32 --precision auto",
         3,
-        judged="--precision bfloat16",
+        judged="--precision auto",
     ),
     "cifar10-ipc10-random-grid2": Row(
-        "cifar10", "--ipc 10 --method random --set decoder=grid:2", "", 2, judged="--precision bfloat16"
+        "cifar10", "--ipc 10 --method random --set decoder=grid:2", "", 2, judged="--precision auto"
     ),
-    "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision bfloat16"),
+    "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision auto"),
     "cifar10-ipc10-calm-grid2": Row(
-        "cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision bfloat16"
+        "cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision auto"
     ),
     "cifar10-ipc10-calm-plain": Row(
         "cifar10",
         "--ipc 10 --preset calm-quick --set decoder=plain --set weights=states --set calibration=10",
         "--iterations 1500 --batch-real 32",
         3,
-        judged="--precision bfloat16",
+        judged="--precision auto",
     ),
     "cifar10-ipc10-calm-quick-plain": Row(
-        "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision bfloat16"
+        "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision auto"
     ),
-    "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision bfloat16 --epochs 250"),
-    "cifar10-ipc1-calm-quick": Row("cifar10", "--ipc 1 --preset calm-quick", "", 3, judged="--precision bfloat16"),
-    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision bfloat16"),
+    "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision auto --epochs 250"),
+    "cifar10-ipc1-calm-quick": Row("cifar10", "--ipc 1 --preset calm-quick", "", 3, judged="--precision auto"),
+    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision auto"),
     "mnist-ipc10-kip": Row(
-        "mnist", "--ipc 10 --method kip", f"--net {NARROWER} --batch-real 200", 2, judged="--precision bfloat16 --epochs 300"
+        "mnist", "--ipc 10 --method kip", f"--net {NARROWER} --batch-real 200", 2, judged="--precision auto --epochs 300"
     ),
     "mnist-ipc10-frepo": Row(
         "mnist",
         "--ipc 10 --method frepo",
-        f"--net {NARROWER} --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set pool=5 --set lr_network=0.001",
+        f"--net {NARROWER} --iterations 1000 --batch-real 32 --precision auto {FASTER} --set pool=5 --set lr_network=0.001",
         2,
-        judged="--precision bfloat16 --epochs 300",
+        judged="--precision auto --epochs 300",
     ),
     "mnist-ipc10-dd": Row(
         "mnist",
@@ -129,34 +129,34 @@ ROWS = {
         f"--net {NARROWER} --iterations 200 --batch-real 32 --set init=default --set rate=0.05 --set lr_rate=0.0005 "
         "--set lr_images=0.03",
         2,
-        judged="--precision bfloat16 --epochs 300",
+        judged="--precision auto --epochs 300",
     ),
     "mnist-ipc10-ld": Row(
         "mnist",
         "--ipc 10 --method ld",
         f"--net {NARROWER} --iterations 600 --batch-real 32 --set lr_labels=0.05 --set inner_lr=0.05",
         2,
-        judged="--precision bfloat16 --epochs 300",
+        judged="--precision auto --epochs 300",
     ),
     "cifar10-ipc1-frepo": Row(
         "cifar10",
         "--ipc 1 --method frepo",
-        f"--net convnet3 --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set lr_network=0.001",
+        f"--net convnet3 --iterations 1000 --batch-real 32 --precision auto {FASTER} --set lr_network=0.001",
         2,
-        judged="--precision bfloat16",
+        judged="--precision auto",
     ),
     "cifar10-ipc10-frepo": Row(
         "cifar10",
         "--ipc 10 --method frepo",
-        f"--net convnet3 --iterations 1000 --batch-real 32 --precision bfloat16 {FASTER} --set lr_network=0.001",
+        f"--net convnet3 --iterations 1000 --batch-real 32 --precision auto {FASTER} --set lr_network=0.001",
         2,
-        judged="--precision bfloat16 --epochs 300",
+        judged="--precision auto --epochs 300",
     ),
     "cifar10-ipc10-kip": Row(
-        "cifar10", "--ipc 10 --method kip", "--net convnet3 --batch-real 200", 2, judged="--precision bfloat16 --epochs 300"
+        "cifar10", "--ipc 10 --method kip", "--net convnet3 --batch-real 200", 2, judged="--precision auto --epochs 300"
     ),
-    "mnist-ipc10-calm": Row("mnist", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision bfloat16"),
-    "mnist-ipc1-calm": Row("mnist", "--ipc 1 --preset calm-quick --set decoder=plain", "", 5, judged="--precision bfloat16"),
+    "mnist-ipc10-calm": Row("mnist", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision auto"),
+    "mnist-ipc1-calm": Row("mnist", "--ipc 1 --preset calm-quick --set decoder=plain", "", 5, judged="--precision auto"),
     "fashion-mnist-ipc10": Row("fashion-mnist", "--ipc 10", "--iterations 300 --batch-real 64", 1, random=1),
     "lung-ipc1": Row("lc25000-lung", "--ipc 1", "--iterations 100 --batch-real 16 --net convnet5:width=32", 3, random=3),
 }
@@ -243,7 +243,7 @@ PARTS = ",".join(
 TABLES = {
     "calm-parts": Table(
         "cifar10",
-        (PARTS, f"--ipc 10 {NARROW} --repeats 3 --students 2 --epochs 150 --precision bfloat16"),
+        (PARTS, f"--ipc 10 {NARROW} --repeats 3 --students 2 --epochs 150 --precision auto"),
         (PARTS, "--ipc 10"),
         held_out=True,
     ),
@@ -252,7 +252,7 @@ TABLES = {
         (
             ablation("width=32"),
             "--ipc 10 --nets convnet3:width=32 --repeats 3 --iterations 300 --batch-real 64 --students 2 --epochs 300 "
-            "--precision bfloat16",
+            "--precision auto",
         ),
         (ablation(""), "--ipc 10 --nets convnet3"),
     ),

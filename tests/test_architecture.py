@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "rng"},
     {"plugins"},
     {"files", "machine", "parallel", "settings", "wording"},
-    {"data", "progress", "where"},
+    {"arithmetic", "data", "progress", "where"},
     {"augment", "nets"},
     {"sets", "training"},
     {"methods", "evaluation"},

@@ -15,6 +15,7 @@ from small import make_real
 
 import datadam
 from datadam import machine
+from datadam.arithmetic import fast_precision
 from datadam.augment.siamese import OPERATIONS, draw_augmentation
 from datadam.data import RealData
 from datadam.distillation.forecast import forecast
@@ -173,7 +174,7 @@ def test_the_plan_is_made_for_the_gpu(real, recipe) -> None:
     long = dataclasses.replace(asked, iterations=1 << 50)
     foreseen = forecast(real, long, device="cuda")
     assert foreseen.plan.compiled == machine.can_compile("cuda")
-    assert foreseen.precision == (machine.fast_precision("cuda") if foreseen.plan.compiled else "float32")
+    assert foreseen.precision == (fast_precision("cuda") if foreseen.plan.compiled else "float32")
     assert foreseen.plan.chunk > 1000
 
 

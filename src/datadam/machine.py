@@ -143,12 +143,9 @@ def settle_device(device: str, gpus: float | None = None) -> str:
     return "cuda" if (torch.cuda.is_available() if gpus is None else gpus > 0) else "cpu"
 
 
-def fast_precision(device: str = "cpu") -> str:
-    """The number format of fast matrix arithmetic here: "bfloat16" where the processor has instructions for it."""
-    if torch.device(device).type == "cuda":
-        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
-    flags = _cpu_flags()
-    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & flags else "float32"
+def has_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16: without them it is computed in several steps each."""
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & _cpu_flags())
 
 
 def chunk_for(image: int, device: str = "cpu") -> int:
@@ -267,7 +264,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
     tf32 = {"tf32": torch.backends.cudnn.allow_tf32} if cuda else {}  # of convolutions in float32; torch's default is yes
     return tf32 | {
         "device": str(device),
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(physical_memory() / 1e9),
         "gpu": torch.cuda.get_device_name(device) if cuda else None,
@@ -316,14 +313,15 @@ def now() -> str:
 def _cpu_flags() -> set[str]:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
+            if line.startswith(("flags", "Features")):  # on Arm
                 return set(line.split(":", 1)[1].split())
     except OSError:
         pass
     return set()
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

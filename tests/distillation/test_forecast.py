@@ -160,7 +160,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def choose(compiler: bool = True, precision: str = "bfloat16") -> None:
         monkeypatch.setattr(module, "COMPILING_PAYS", 0.0)
         monkeypatch.setattr(module, "can_compile", lambda device="cpu": compiler)
-        monkeypatch.setattr(machine, "fast_precision", lambda device="cpu": precision)
+        monkeypatch.setattr(module, "fast_precision", lambda device="cpu": precision)
         monkeypatch.setattr(matching, "compiled", lambda function, device="cpu": function)
 
     return choose

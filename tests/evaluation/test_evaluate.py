@@ -14,6 +14,7 @@ from small import make_real
 
 import datadam
 from datadam import nets
+from datadam.arithmetic import fast_precision
 from datadam.errors import InvalidInput, RunFailed, UnknownName
 from datadam.evaluation.evaluate import Progress, StudentResults, evaluate, evaluate_whole, train_student
 from datadam.evaluation.panel import protocol_named
@@ -268,14 +269,17 @@ def test_digits_are_not_mirrored(real, recipe) -> None:
 def test_the_precision_is_said_and_an_unknown_one_refused(real, recipe) -> None:
     small = datadam.distill(real, recipe(iterations=0))
     by_precision = {p: evaluate(small, real, protocol=quick(), students=1, precision=p) for p in PRECISIONS}
-    assert set(by_precision) == {"float32", "float64", "bfloat16"}
+    assert set(by_precision) == {"auto", "float32", "float64", "bfloat16"}
+    auto = by_precision.pop("auto")
+    assert auto.accuracies == by_precision[fast_precision()].accuracies
+    assert auto.to_json()["precision"] == fast_precision()
     for precision, e in by_precision.items():
         assert e.to_json()["precision"] == precision
         assert (f", {precision};" in e.words) == (precision != "float32")
-    with pytest.raises(InvalidInput, match="precision is 'float16'; allowed: float32, float64, bfloat16"):
+    with pytest.raises(InvalidInput, match="precision is 'float16'; allowed: auto, float32, float64, bfloat16"):
         evaluate(small, real, protocol=quick(), precision="float16")
-    with pytest.raises(InvalidInput, match="precision is 'auto'"):
-        evaluate_whole(real, net=NET, protocol=quick(), precision="auto")
+    with pytest.raises(InvalidInput, match="precision is 'half'"):
+        evaluate_whole(real, net=NET, protocol=quick(), precision="half")
 
 
 @pytest.mark.parametrize("workers", [0, -1])

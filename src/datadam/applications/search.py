@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from datadam import machine, nets
 from datadam.applications.spaces import space_of, table_of
 from datadam.applications.trainings import Course, NetworkTrainer, Trained, train_all
+from datadam.arithmetic import settled
 from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.data.real import Raw, Split, hold_out, require_members
@@ -99,8 +100,8 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu", workers: int | No
             faults.append(f"{name} is {value}; it must be at least 1")
     if workers is not None and workers < 1:
         faults.append(f"workers is {workers}; it must be at least 1")
-    if asked.precision not in ("auto", *PRECISIONS):
-        faults.append(f"precision is {asked.precision!r}; allowed: auto, {', '.join(PRECISIONS)}")
+    if asked.precision not in PRECISIONS:
+        faults.append(f"precision is {asked.precision!r}; allowed: {', '.join(PRECISIONS)}")
     if not len(real.test):
         faults.append("the data have no test part to find the truth on; load them with one (test)")
     networks: list[str] = []
@@ -122,7 +123,7 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu", workers: int | No
     if rule.training.augment == "dsa":
         rule = rule.with_augment(strategy_for(real.name, flips=real.flips))
     courses, parts = _courses(real, asked, rule, sets, table is None)
-    precision = machine.fast_precision(device) if asked.precision == "auto" else asked.precision
+    precision = settled(asked.precision, device)
     threads = torch.get_num_threads()
     workers = min(workers or threads, len(networks))
     trainer = NetworkTrainer(

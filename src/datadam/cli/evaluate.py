@@ -24,7 +24,8 @@ Augment = Annotated[
     str | None, Parameter(help="of students' images: dsa, none, autoaugment, randaugment, or words such as color_crop")
 ]
 Precision = Annotated[
-    str, Parameter(help="of the students: float32, float64, or bfloat16 for convolutions and products (faster)")
+    str,
+    Parameter(help="of the students: float32, float64, bfloat16 for convolutions and products, or auto, the faster one here"),
 ]
 Workers = Annotated[int | None, Parameter(help="processes that train students side by side (default: as many as pay)")]
 Full = Annotated[bool, Parameter(help="all students that the protocol asks for", negative="")]

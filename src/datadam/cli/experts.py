@@ -39,7 +39,10 @@ def experts(
     looked: Annotated[int | None, Parameter(help="of a curriculum: epochs that these are trained for (5)")] = None,
     augment: Augment = None,
     kept: Annotated[Literal["float32", "float16"], Parameter(help="numbers on the disk")] = "float32",
-    precision: Annotated[Literal["float32", "bfloat16"], Parameter(help="of the trainings; weights stay in float32")] = "float32",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Parameter(help="of the trainings, auto: the faster one here; weights stay in float32"),
+    ] = "float32",
     buffers: Annotated[
         Path | None, Parameter(help="train none, but take those of released code: a file or folder of replay_buffer_N.pt")
     ] = None,
@@ -62,6 +65,7 @@ def experts(
     import math
 
     from datadam import machine
+    from datadam.arithmetic import settled
     from datadam.cli.options import check_device, check_nets
     from datadam.cli.screen import bar, result, say
     from datadam.cli.workers import crew_of, left_of, still_to_do, tally
@@ -111,8 +115,8 @@ def experts(
         try:
             with bar(f"experts {spec}") as advance:
                 made = make_experts(
-                    real, out, spec, training, count, seed, form=kept, device=device, precision=precision, flat=flat,
-                    curriculum=order, after_step=tally("expert", count, advance), **crew, time_limit=left(),
+                    real, out, spec, training, count, seed, form=kept, device=device, precision=settled(precision, device),
+                    flat=flat, curriculum=order, after_step=tally("expert", count, advance), **crew, time_limit=left(),
                 )  # fmt: skip
         except KeyboardInterrupt:
             raise KeyboardInterrupt("What was trained is kept; the same command goes on") from None

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from datadam import nets
+from datadam.arithmetic import fast_precision
 from datadam.data import RealData
 from datadam.distillation.forecast import forecast, passes_a_second, passes_of
 from datadam.distillation.presets.calm import calm, fitting
 from datadam.distillation.presets.dm import dm
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
-from datadam.machine import can_compile, fast_precision, settle_device
+from datadam.machine import can_compile, settle_device
 from datadam.methods import CALM
 from datadam.methods.cost import compiled_gain
 from datadam.training.needs import MEASURED, PASSES

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from datadam import machine, nets, parallel
+from datadam.arithmetic import remark_on, settled
 from datadam.data import RealData
 from datadam.data.given import real_data
 from datadam.errors import InvalidInput
@@ -252,9 +253,9 @@ def _judge(
         raise InvalidInput("the data have no test part to judge on; load them with one (test)")
     together = min(protocol.training.batch, max(len(source.labels) for source in sources))
     require_memory(panel.net, real.shape, len(real.classes), together, device)
-    began, epochs = time.monotonic(), protocol.training.epochs
+    began, epochs, precision = time.monotonic(), protocol.training.epochs, settled(panel.precision, device)
     school = StudentTrainer(
-        panel.net, sources, real.test, len(real.classes), real.transform, protocol.training, panel.seed, device, panel.precision,
+        panel.net, sources, real.test, len(real.classes), real.transform, protocol.training, panel.seed, device, precision,
         keep_weights=keep_weights, regress=protocol.regress,
     )  # fmt: skip
     items = [(s, student) for s in range(len(sources)) for student in range(students)]
@@ -274,7 +275,7 @@ def _judge(
             student, last = divmod(sum(done) - 1, epochs)
             where.progress(Progress(student + 1, len(items), last + 1, epochs))
 
-    remarks = "; ".join(filter(None, (school.remark, remark)))
+    remarks = "; ".join(filter(None, (school.remark, remark, remark_on(precision, device))))
     made = {
         "threads": school.threads, "workers": workers, "compiled": school.compiles,
         "hardware": machine.hardware(torch.device(device)),
@@ -287,7 +288,7 @@ def _judge(
     parallel.run(TellingTrainer(kept or school), items, workers=workers, report=tell, engine=where.engine, threads=school.threads)
     accuracies = marks.accuracies
     evaluation = Evaluation(
-        net=panel.net, protocol=protocol, precision=panel.precision,
+        net=panel.net, protocol=protocol, precision=precision,
         accuracies=tuple(tuple(accuracies[s * students : (s + 1) * students]) for s in range(len(sources))),
         confusion=tuple(map(tuple, marks.counts.tolist())),
         classes=real.classes, data=real.name, seed=panel.seed, seconds=time.monotonic() - began,

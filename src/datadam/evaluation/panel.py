@@ -30,8 +30,9 @@ class Panel:
 
     Arguments: `net`, the students' network (None: the one the set was made with); `protocol`, a name or an object; `students` a
     set (None: 5, or all of a protocol that has fewer); `epochs` of each and `augment`, the augmentation of their images, instead
-    of the protocol's (as `protocol_named`); `seed`, of the students' streams; `precision`: "float32", "float64", or
-    "bfloat16" for convolutions and products alone. Raises `InvalidInput` for numbers below 1 and unknown words.
+    of the protocol's (as `protocol_named`); `seed`, of the students' streams; `precision`: "float32", "float64",
+    "bfloat16" for convolutions and products alone, or "auto", the faster one of the machine. Raises `InvalidInput` for numbers
+    below 1 and unknown words.
     """
 
     net: str | None = None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from datadam import machine, nets, parallel
+from datadam.arithmetic import settled
 from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.errors import InvalidInput
@@ -87,6 +88,7 @@ def audit(
     if protocol.training.augment == "dsa":
         protocol = protocol.with_augment(strategy_for(real.name, flips=real.flips))
     check(distilled, real, start, students, references, samples, precision, workers)
+    precision = settled(precision, device)
     real = replace(real, transform=distilled.transform)
     work = _Audit(distilled, real, nets.canonical(net or distilled.card["recipe"]["net"], real.shape), seed, device)
     began = time.monotonic()
