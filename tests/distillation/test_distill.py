@@ -31,6 +31,8 @@ RESUMED = [
     {"net": "convnet2:norm=batch:width=6"},
     {"precision": "float32"},
     {"start": "noise"},
+    {"real_every": 3},
+    {"real_every": 2, "net": "convnet2:norm=batch:width=6", "nested": (1, 2)},
 ]
 
 

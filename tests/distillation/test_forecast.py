@@ -24,6 +24,7 @@ from datadam.training import difficulty
 
 def test_passes_of_feature_matching(recipe) -> None:
     assert passes_of(recipe("dm", ipc=4), [5, 5, 3]) == 13 + 2 * 12
+    assert passes_of(recipe("dm", ipc=4, real_every=2), [5, 5, 3]) == 13 / 2 + 2 * 12
     assert passes_of(recipe("pixel", ipc=4), [5, 5, 3]) == 0  # it needs no network
 
 

@@ -113,6 +113,16 @@ def test_a_method_that_reads_no_network_takes_no_setting_of_one(recipe) -> None:
             recipe("pixel").change(setting)
 
 
+def test_only_class_means_of_real_images_are_shared_by_iterations(recipe) -> None:
+    with pytest.raises(CannotDo, match="dc has no class means of real images"):
+        recipe("dc").change({"real_every": 2})
+    with pytest.raises(InvalidInput, match="trains on the way is another one in each iteration"):
+        recipe("dm", network_steps=2, real_every=2)
+    with pytest.raises(InvalidInput, match="real_every is 0; it must be a whole number >= 1"):
+        recipe("dm", real_every=0)
+    assert recipe("calm").change({"real_every": "4"}).real_every == 4
+
+
 def test_what_one_method_cannot_do_is_told_apart_from_what_is_wrong(recipe) -> None:
     for name, setting in (("dc", {"precision": "bfloat16"}), ("cafe", {"network_steps": 3}), ("pixel", {"init": "xavier"})):
         with pytest.raises(CannotDo):

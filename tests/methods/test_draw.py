@@ -71,6 +71,16 @@ def test_a_shared_network_is_left_as_it_is(real) -> None:
     assert next(early.at(6).network().parameters()).any()
 
 
+def test_what_is_drawn_early_for_iterations_that_share_it_is_the_same(real) -> None:
+    early = draws(real, real_every=2)
+    with early.ahead(3):
+        pass
+    plain = draws(real).at(2)
+    assert early.at(3).iteration == early.at(2).iteration == 2
+    assert torch.equal(early.at(3).real(1), plain.real(1))
+    assert all(torch.equal(p, q) for p, q in zip(early.at(3).network().parameters(), plain.network().parameters(), strict=True))
+
+
 def test_an_error_inside_is_not_swallowed(real) -> None:
     early = draws(real)
     with pytest.raises(KeyError, match="mine"), early.ahead(1):

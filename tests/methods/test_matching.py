@@ -183,6 +183,28 @@ def test_networks_are_shared_when_asked(real) -> None:
     assert [draws.at(i).starts_network for i in range(6)] == [True, False, False, True, False, False]
 
 
+@pytest.mark.parametrize("net", ["convnet3:width=6", "convnet2:norm=batch:width=6"])
+def test_iterations_that_share_the_real_side_compute_it_once(real, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, synthetic = prepare(real, net=net)
+    draws = dataclasses.replace(draw.source, real_every=3)
+    sides: list[int] = []
+
+    class Counted(Engine):
+        def _real_means(self, draw, *given):
+            sides.append(draw.iteration)
+            return super()._real_means(draw, *given)
+
+    method, plan = DataDAM(), Plan(compiled=False, chunk=7, threads=1)
+    shared = Counted(method, plan)
+    for iteration in range(7):
+        moved = set_of(synthetic.stored + 0.1 * iteration, synthetic.counts[0], real.classes)
+        found = shared.gradient(moved, draws.at(iteration), norms=False)
+        alone = Engine(method, plan).gradient(moved, draw.source.at(iteration // 3 * 3), norms=False)
+        assert torch.equal(found.images, alone.images)
+    groups = len(sides) // 3
+    assert sides == [0] * groups + [3] * groups + [6] * groups
+
+
 def test_real_images_are_drawn_without_replacement_and_evenly(real) -> None:
     draw, _ = prepare(real)
     members = real.images(real.by_class[1], dtype=torch.float64)

@@ -161,7 +161,9 @@ def size_of(recipe: Recipe, drawn: tuple[int, ...], *, couples: bool = False, de
     synthetic = (recipe.ipc * recipe.each,) * len(drawn)
     trained = recipe.on_the_way.images(sum(synthetic), recipe.iterations_per_network)
     trains = bool(recipe.on_the_way)
-    return Size(real=drawn, synthetic=synthetic, trained=trained, trains=trains, couples=couples, device=device)
+    return Size(
+        real=drawn, synthetic=synthetic, trained=trained, trains=trains, couples=couples, device=device, every=recipe.real_every,
+    )  # fmt: skip
 
 
 def passes_of(recipe: Recipe, drawn: Sequence[int]) -> float:

@@ -54,10 +54,12 @@ class Recipe:
     first); `iterations_per_network`, iterations that share a drawn network; `network_steps` training steps, or `network_epochs`
     passes, of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`),
     by SGD with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`;
-    `nested`, prefixes of the set that are to be good by themselves, one of which is drawn for each iteration (nested.py): () for
-    none, None for the usual ladder 1, 2, 5, 10, ... up to `ipc`; `seed`; `precision`; `protocol`, how the result is judged unless
-    asked otherwise; `preset`, where the settings came from ("" where that was a preset of another method). Raises `InvalidInput`
-    with every wrong setting at once; `CannotDo`, which is one, when all is right but for this method.
+    `real_every`, iterations in a row that share network, real images and augmentation, so that the real side is computed once
+    for them; `nested`, prefixes of the set that are to be good by themselves, one of which is drawn for each iteration
+    (nested.py): () for none, None for the usual ladder 1, 2, 5, 10, ... up to `ipc`; `seed`; `precision`; `protocol`, how the
+    result is judged unless asked otherwise; `preset`, where the settings came from ("" where that was a preset of another
+    method). Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one, when all is right but for this
+    method.
     """
 
     method: Method
@@ -83,6 +85,7 @@ class Recipe:
     network_decay: float = 5e-4
     network_augment: str = "none"
     network_when: str = "drawn"
+    real_every: int = 1
     nested: tuple[int, ...] | None = ()
     seed: int = 0
     precision: str = "float32"
@@ -100,6 +103,7 @@ class Recipe:
             ("iterations", 0),
             ("batch_real", 1),
             ("iterations_per_network", 1),
+            ("real_every", 1),
             ("network_steps", 0),
             ("network_epochs", 0),
         ):
@@ -168,6 +172,16 @@ class Recipe:
             not (self.on_the_way and self.network_when == "between" and self.iterations_per_network == 1),
             "network_when=between trains a network between the iterations that share it, and each has its own; "
             "raise iterations_per_network, or say network_when=drawn",
+            faults,
+        )
+        require(
+            self.real_every == 1 or self.method.streams,
+            f"{self.method.name} has no class means of real images that several iterations could share; leave real_every=1",
+            unfit,
+        )
+        require(
+            self.real_every == 1 or not self.on_the_way or not self.method.streams,
+            "a network that trains on the way is another one in each iteration, and real_every shares it; leave one of them out",
             faults,
         )
         faults += self._faults_of_ladder() if self.nested else ()

@@ -29,7 +29,7 @@ class Size:
     `embedding`, bytes of one image's maps and last feature; `weights`, bytes of the network's weights; `chunk`, images a forward
     pass at most; `couples`, whether the network couples the images of a batch; `members`, real training images of each class;
     `at_once`, images that go through a network together where memory must not grow; `device`; `shape` (C, H, W) of an image (():
-    not known).
+    not known); `every`, iterations that share the real side.
     """
 
     real: tuple[int, ...]
@@ -45,6 +45,7 @@ class Size:
     at_once: int = 1
     device: str = "cpu"
     shape: tuple[int, int, int] | tuple[()] = ()
+    every: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ def matching(size: Size, *, needs_network: bool, synthetic_maps: float = 5.0) ->
     together = drawn if size.couples else min(drawn, size.chunk)
     graph = count if size.couples else min(count, max(size.chunk, *size.synthetic))
     needed = REAL_COPIES * together * max(size.blocks) + synthetic_maps * graph * sum(size.blocks)
-    passes = (drawn + 2.0 * count if needs_network else 0.0) + BACKWARD * size.trained
+    passes = (drawn / size.every + 2.0 * count if needs_network else 0.0) + BACKWARD * size.trained
     return Cost(passes=passes, bytes=max(needed, training(size)))
 
 

@@ -33,10 +33,10 @@ class Draws:
     Arguments: `real`, the data; `network`, the module whose weights are drawn anew in place (one module for the whole run, so
     that compiled code stays valid); `seed`, the run's; `batch_real` (B), real images of a class and iteration; `augment`,
     the words of the augmentation strategy; `init`, the distribution of the weights; `iterations_per_network`, how many
-    iterations share one network; `device` and `dtype` of everything handed out; `on_the_way`, how matching networks are trained
-    on the synthetic set, where they are; `plan` and `precision`, how features are computed; `bucket`, trained
-    networks to draw from (None: random weights), or from `between` their states; `kept`, the training images where they are kept
-    ready (see data/resident.py); `given`, what was made because the method needs it.
+    iterations share one network; `real_every`, how many share all that is drawn; `device` and `dtype` of everything handed out;
+    `on_the_way`, how matching networks are trained on the synthetic set, where they are; `plan` and `precision`, how features are
+    computed; `bucket`, trained networks to draw from (None: random weights), or from `between` their states; `kept`, the training
+    images where they are kept ready (see data/resident.py); `given`, what was made because the method needs it.
     """
 
     real: RealData
@@ -46,6 +46,7 @@ class Draws:
     augment: str = "none"
     init: str = "default"
     iterations_per_network: int = 1
+    real_every: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     on_the_way: OnTheWay = field(default_factory=OnTheWay)
@@ -67,8 +68,8 @@ class Draws:
         return self.engine
 
     def at(self, iteration: int) -> "Draw":
-        """The draws of one iteration, numbered from 0."""
-        return Draw(self, iteration)
+        """The draws of one iteration, numbered from 0; iterations that share them have those of their first."""
+        return Draw(self, iteration - iteration % self.real_every)
 
     @contextmanager
     def ahead(self, iteration: int) -> Iterator[None]:
@@ -77,13 +78,14 @@ class Draws:
         Weights, which take longest, are drawn in a thread while the block inside runs and gives the GPU its work. They go into
         the network after the block, and on the GPU behind that work.
         """
-        number = iteration // self.iterations_per_network
+        draw = self.at(iteration)
+        number = draw.iteration // self.iterations_per_network
         spare = self.spare = self.spare or deepcopy(self.network).cpu()
         with ThreadPoolExecutor(1) as pool:
             drawing = pool.submit(self.fill, spare, number) if number != self.drawn else None
             yield
-            draw, classes = self.at(iteration), range(len(self.real.classes))
-            self.ready = {(iteration, k): (draw._chosen(k), draw.augmentation(k)) for k in classes}
+            classes = range(len(self.real.classes))
+            self.ready = {(draw.iteration, k): (draw._chosen(k), draw.augmentation(k)) for k in classes}
         if drawing:
             drawing.result()  # raises what the thread raised
             for there, drawn in zip(self.network.state_dict().values(), spare.state_dict().values(), strict=True):

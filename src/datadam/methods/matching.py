@@ -52,6 +52,7 @@ class Engine:
 
     def __init__(self, method: FeatureMatching, plan: Plan, precision: str = "float32", device: str = "cpu") -> None:
         self.method, self.plan, self.precision = method, plan, precision
+        self.of_draw: tuple[int, dict[tuple[int, int], list[Tensor]]] = -1, {}  # real means of one draw, by group
 
         def sums(network: Network, images: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
             return descriptor_sums(method, network, images, sizes)
@@ -69,7 +70,7 @@ class Engine:
         training_counts = synthetic.training_counts
         for first, last in self._groups(synthetic, draw, network):
             augmentations = [draw.augmentation(k) for k in range(first, last)]
-            real = self._real_means(draw, network, first, last, augmentations)
+            real = self._shared_means(draw, network, first, last, augmentations)
             rows, counts = synthetic.rows(first, last), training_counts[first:last]
             stored = synthetic.stored[rows].detach().requires_grad_()
 
@@ -128,6 +129,19 @@ class Engine:
                 last += 1
             yield first, last
             first = last
+
+    def _shared_means(
+        self, draw: Draw, network: Network, first: int, last: int, augmentations: list[Augmentation | None]
+    ) -> list[Tensor]:
+        """The real means, kept where the next iterations have the same draw."""
+        if draw.source.real_every == 1:
+            return self._real_means(draw, network, first, last, augmentations)
+        if self.of_draw[0] != draw.iteration:
+            self.of_draw = draw.iteration, {}
+        kept = self.of_draw[1]
+        if (first, last) not in kept:
+            kept[first, last] = [m.clone() for m in self._real_means(draw, network, first, last, augmentations)]
+        return kept[first, last]
 
     @torch.no_grad()
     def _real_means(
