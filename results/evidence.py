@@ -61,9 +61,7 @@ ROWS = {
     "mnist-ipc10-noise": Row(
         "mnist", f"--ipc 10 --net {NARROWER} --start noise", "--iterations 1000 --batch-real 64", 2, judged=BRIEF
     ),
-    "mnist-ipc10-pad": Row(
-        "mnist", PAD, "--iterations 60 --precision auto", 2, judged=BRIEF, experts="mnist-pad", also=("mtt",)
-    ),
+    "mnist-ipc10-pad": Row("mnist", PAD, "--iterations 60 --precision auto", 2, judged=BRIEF, experts="mnist-pad", also=("mtt",)),
     "mnist-ipc10-pad-noise": Row(
         "mnist",
         f"{PAD} --start noise",
@@ -97,9 +95,7 @@ ROWS = {
         "cifar10", "--ipc 10 --method random --set decoder=grid:2", "", 2, judged="--precision auto"
     ),
     "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision auto"),
-    "cifar10-ipc10-calm-grid2": Row(
-        "cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision auto"
-    ),
+    "cifar10-ipc10-calm-grid2": Row("cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision auto"),
     "cifar10-ipc10-calm-plain": Row(
         "cifar10",
         "--ipc 10 --preset calm-quick --set decoder=plain --set weights=states --set calibration=10",
@@ -188,7 +184,7 @@ CHEAP = (
     "grand:averaged=1:epochs=2,pixel,dc:iterations=30:start=real,dsa:iterations=30,cafe:iterations=15:start=real,dm,datadam:maps=features,datadam"
 )
 ALL = "random,herding,kcenter,kmeans,forgetting,el2n,grand,pixel,dc,dsa,cafe,dm,datadam:maps=features,datadam"
-PRECISIONS = "datadam:precision=float32,datadam:precision=bfloat16"
+PRECISIONS = "datadam:precision=float32,datadam:precision=auto"
 NARROW = "--net convnet3:width=32"
 METHODS = (CHEAP, f"--ipc 1,10 {NARROW} --no-zca --iterations 150 --batch-real 64 --students 2 --epochs 200"), (ALL, "--ipc 1,10")
 PRECISION = (
@@ -198,8 +194,8 @@ PRECISION = (
 
 # Generators at a width and for epochs that are minutes of one core each, far from what was published (667, 200, 500 and 800).
 SAMPLED = (
-    "random,gmmn:epochs=30:lr=0.003,cgan:epochs=6:width=32:precision=bfloat16,biggan:epochs=2:width=32:precision=bfloat16,"
-    "dcvae:epochs=1:width=24:noise=64:precision=bfloat16,datadam"
+    "random,gmmn:epochs=30:lr=0.003,cgan:epochs=6:width=32:precision=auto,biggan:epochs=2:width=32:precision=auto,"
+    "dcvae:epochs=1:width=24:noise=64:precision=auto,datadam"
 )
 GENERATORS = (
     (SAMPLED, f"--ipc 10 {NARROW} --no-zca --iterations 300 --batch-real 64 --students 3"),
@@ -220,13 +216,17 @@ PRICED = (
     f"frepo:{ON}:iterations=400:batch_real=32:optimizer=adam:lr_images=0.01:lr_labels=0.005:pool=5:lr_network=0.001,"
     f"dd:{ON}:iterations=100:batch_real=32:init=default:rate=0.05:lr_rate=0.0005:lr_images=0.03,"
     f"ld:{ON}:iterations=150:batch_real=32:lr_labels=0.05:inner_lr=0.05,"
-    "gmmn:epochs=20:lr=0.003,cgan:epochs=5:width=32:precision=bfloat16,biggan:epochs=1:width=32:precision=bfloat16,"
-    "dcvae:epochs=1:width=12:noise=32:precision=bfloat16"
+    "gmmn:epochs=20:lr=0.003,cgan:epochs=5:width=32:precision=auto,biggan:epochs=1:width=32:precision=auto,"
+    "dcvae:epochs=1:width=12:noise=32:precision=auto"
 )
-MINUTES = (
-    (PRICED, f"--ipc 1,10 {NARROW} --no-zca --iterations 150 --batch-real 64 --students 3 --epochs 300"),
-    (f"{ALL},calm-quick,calm,mtt,datm,pad,kip,frepo,dd,ld,gmmn,cgan,biggan,dcvae", "--ipc 1,10"),
-)
+EVERY = f"{ALL},calm-quick,calm,mtt,datm,pad,kip,frepo,dd,ld,gmmn,cgan,biggan,dcvae"
+
+
+def minutes(ipc: int, students: int) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The comparison by minutes, at the small scale and at the full one."""
+    judged = f"--students {students} --epochs 300"
+    return (PRICED, f"--ipc {ipc} {NARROW} --no-zca --iterations 150 --batch-real 64 {judged}"), (EVERY, f"--ipc {ipc}")
+
 
 # What each part of our own method brings, chosen on every tenth training image, which no set was made from.
 PLAIN = "calm-quick:decoder=plain"
@@ -260,7 +260,8 @@ TABLES = {
     "precision-cifar10": Table("cifar10", *PRECISION),
     "methods-mnist": Table("mnist", *METHODS),
     "methods-cifar10": Table("cifar10", *METHODS),
-    "minutes-mnist": Table("mnist", *MINUTES),
+    "minutes-mnist": Table("mnist", *minutes(1, 3)),
+    "minutes-mnist-ipc10": Table("mnist", *minutes(10, 2)),
     "generators-mnist": Table("mnist", *GENERATORS),
     "generators-cifar10": Table("cifar10", *GENERATORS),
 }

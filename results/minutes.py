@@ -14,7 +14,7 @@ from typing import Any
 from words import NONE, TITLES, command, count, machine, markdown
 
 Json = dict[str, Any]
-NAMES = ("minutes-mnist",)
+NAMES = ("minutes-mnist", "minutes-mnist-ipc10")
 NOT_YET = "Not measured yet: `python results/evidence.py --data FOLDER --scale small {name}` does."
 
 

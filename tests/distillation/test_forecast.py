@@ -209,6 +209,13 @@ def test_auto_is_float32_for_coresets(real, fast, name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_auto_is_what_the_machine_says_for_generators(real, fast, precision: str) -> None:
+    fast(compiler=False, precision=precision)
+    asked = datadam.preset("cgan", real, ipc=2).change({"net": "convnet2", "precision": "auto"})
+    assert forecast(real, asked).precision == precision
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_the_card_holds_the_precision_that_was_settled_on(real, recipe, fast, tmp_path: Path, precision: str) -> None:
     """And a resumed run goes on with it, whatever the machine says by then."""
     fast(precision=precision)

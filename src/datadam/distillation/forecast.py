@@ -81,7 +81,7 @@ def forecast(
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
-        precision = fast_precision(device) if compiled and not method.real_gradient else "float32"
+        precision = fast_precision(device) if (compiled and not method.real_gradient) or method.samples else "float32"
     width = 8 if precision == "float64" else 4
     blocks = tuple(block.numel() * width for block in features.blocks) or (features.embedding.numel() * width,)
     real_map, together = max(blocks) // (2 if precision == "bfloat16" else 1), machine.images_at_once(real.shape, device)
