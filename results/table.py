@@ -25,6 +25,7 @@ from datadam.sets.kind import Kind
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {  # document -> its tables of `datadam compare`, each between markers of its own
     "docs/choose.md": ("methods-mnist", "methods-cifar10", "precision-mnist", "precision-cifar10"),
+    "docs/speed.md": ("real-every",),
     "docs/methods/calm.md": ("calm-parts",),
     "docs/methods/datadam.md": ("ablation",),
     "docs/methods/generators.md": ("generators-mnist", "generators-cifar10"),
