@@ -61,7 +61,9 @@ ROWS = {
     "mnist-ipc10-noise": Row(
         "mnist", f"--ipc 10 --net {NARROWER} --start noise", "--iterations 1000 --batch-real 64", 2, judged=BRIEF
     ),
-    "mnist-ipc10-pad": Row("mnist", PAD, "--iterations 60 --precision auto --set lr_images=2000", 2, judged=BRIEF, experts="mnist-pad", also=("mtt",)),
+    "mnist-ipc10-pad": Row(
+        "mnist", PAD, "--iterations 60 --precision auto --set lr_images=2000", 2, judged=BRIEF, experts="mnist-pad", also=("mtt",)
+    ),
     "mnist-ipc10-pad-noise": Row(
         "mnist",
         f"{PAD} --start noise",

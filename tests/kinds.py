@@ -14,6 +14,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "soft": {"logits": LOGITS, "temperature": 4.0},
     "rate": {"rate": 0.03},
     "grid": {"decoder": "grid:2"},
+    "frequencies": {"decoder": "dct:6"},
     "unequal": {"counts": (1, 4, 1)},
     "all": {"logits": LOGITS, "rate": 0.003, "decoder": "grid:4", "counts": (3, 1, 2), "temperature": 0.5},
 }

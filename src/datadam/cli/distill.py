@@ -308,6 +308,7 @@ def _check_events(events: Events) -> None:
 def _board(run: "Run", folder: Path, whole: Path, events: Events) -> "contextlib.AbstractContextManager[Board] | None":
     """What writes for TensorBoard, where that was asked for now or when the run was begun."""
     from datadam.distillation.tensorboard import Board, kept_folder
+    from datadam.sets.decoders import decoder_named
 
     name = whole.resolve().name
     if isinstance(events, str):
@@ -317,7 +318,8 @@ def _board(run: "Run", folder: Path, whole: Path, events: Events) -> "contextlib
     if place is None:
         return None
     real = run.frame.real
-    board = Board(folder, place, real.transform, real.classes, run.recipe.counts(real), run.state.iteration)
+    decoder = decoder_named(run.recipe.decoder)
+    board = Board(folder, place, real.transform, real.classes, run.recipe.counts(real), run.state.iteration, decoder)
     return contextlib.closing(board)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from datadam.data import Transform
 from datadam.errors import ArtifactError, InvalidInput, RunFailed
 from datadam.files.whole import read_json, read_tensors, write_json
+from datadam.sets.decoders import PLAIN, Decoder, decoded
 from datadam.sets.preview import preview
 
 KEPT = "checkpoint/tensorboard.json"
@@ -39,17 +40,24 @@ class Board:
     """The events of one run; `update()` writes what is new in its files.
 
     Arguments: `run`, the run's folder; `folder`, where the events go; `transform`, `classes` and `counts`, for the pictures;
-    `done`, iterations of before a resumption: events of later ones, which are made again, are no longer shown. Raises
-    `InvalidInput` without TensorBoard, `RunFailed` when the folder cannot be written.
+    `done`, iterations of before a resumption: events of later ones, which are made again, are no longer shown; `decoder`, where
+    stored images are no pictures. Raises `InvalidInput` without TensorBoard, `RunFailed` when the folder cannot be written.
     """
 
     def __init__(
-        self, run: Path, folder: Path, transform: Transform, classes: tuple[str, ...], counts: tuple[int, ...], done: int
+        self,
+        run: Path,
+        folder: Path,
+        transform: Transform,
+        classes: tuple[str, ...],
+        counts: tuple[int, ...],
+        done: int,
+        decoder: Decoder = PLAIN,
     ) -> None:
         require_tensorboard()
         from torch.utils.tensorboard import SummaryWriter
 
-        self.run, self.transform, self.classes, self.counts = run, transform, classes, counts
+        self.run, self.transform, self.classes, self.counts, self.decoder = run, transform, classes, counts, decoder
         known = done if kept_folder(run) == folder.resolve() else 0  # of these iterations the events are there already
         write_json(run / KEPT, {"folder": str(folder.resolve())})
         try:
@@ -97,8 +105,10 @@ class Board:
         for path in self._snapshots():
             if path.name not in self.shown:
                 self.shown.add(path.name)
-                pixels = self.transform.to_pixels(read_tensors(path)[0]["images"].float())
-                picture = np.asarray(preview(pixels, self.classes, self.counts))
+                stored = read_tensors(path)[0]["images"].float()
+                each = 1 if self.decoder.pictures else self.decoder.each
+                pixels = self.transform.to_pixels(stored if self.decoder.pictures else decoded(self.decoder, stored))
+                picture = np.asarray(preview(pixels, self.classes, [each * count for count in self.counts]))
                 self.writer.add_image("images", picture, int(path.stem), dataformats="HWC")
 
     def _snapshots(self) -> list[Path]:

@@ -33,6 +33,7 @@ from datadam.report.judged import (
 )
 from datadam.report.scored import scored
 from datadam.report.trust import trust
+from datadam.sets.decoders import decoder_named
 from datadam.sets.kind import per_class, stored_bytes, told
 from datadam.wording import count, duration, method_name, percent, plural
 from datadam.wording import size as in_bytes
@@ -126,6 +127,11 @@ def _galleries(key: str, run: Run, seen: inspected.Inspected | None, budget: int
     """The images; of a decoded set those that are stored, and then those that students see."""
     if run.each == 1:
         yield {"key": key, "heading": "The images", "words": "", "shown": gallery(run, seen, budget)}
+        return
+    if not decoder_named(run.kind.decoder).pictures:
+        words = f"The decoder {run.kind.decoder} makes {run.each} of each stored one, which is no picture itself."
+        shown = gallery(run, seen, budget, training=True)
+        yield {"key": f"{key}-training", "heading": "The training images: what students see", "words": words, "shown": shown}
         return
     words = f"What is stored. The decoder {run.kind.decoder} makes {run.each} training images of each."
     yield {"key": key, "heading": "The stored images", "words": words, "shown": gallery(run, None, budget // 2)}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
@@ -51,7 +52,7 @@ class DistilledSet:
 
     def _repr_html_(self) -> str:
         """For notebooks: the first images of the first classes."""
-        picture = preview(self.stored_pixels(), self.classes, self.counts, max_classes=SHOWN, max_images=SHOWN)
+        picture = self.preview(max_classes=SHOWN, max_images=SHOWN)
         return html(picture, repr(self))
 
     @property
@@ -124,8 +125,14 @@ class DistilledSet:
         return self.transform.to_pixels(self.training_images)
 
     def stored_pixels(self) -> Tensor:
-        """The stored images in true colours: [M, C, H, W] in [0, 1]."""
+        """The stored images in true colours: [M, C, H, W] in [0, 1]; of frequencies they are no pictures."""
         return self.transform.to_pixels(self.images)
+
+    def preview(self, **most: int) -> Image.Image:
+        """The picture of the stored images, or of the training images where stored ones are no pictures (see `preview`)."""
+        if self.decoder.pictures:
+            return preview(self.stored_pixels(), self.classes, self.counts, **most)
+        return preview(self.pixels(), self.classes, [count * self.decoder.each for count in self.counts], **most)
 
     def as_plain(self) -> "DistilledSet":
         """The set whose stored images are this one's training images; the same where each stored image is one already."""
@@ -185,7 +192,7 @@ class DistilledSet:
         if self.transform.zca is not None:
             write_tensors(folder / "zca.safetensors", self.transform.zca.tensors())
         with replacing(folder / "preview.png") as partial:
-            preview(self.stored_pixels(), self.classes, self.counts).save(partial, format="PNG")
+            self.preview().save(partial, format="PNG")
         write_text(folder / "README.md", run_readme(self.card))
         write_json(folder / "card.json", self.card)
 

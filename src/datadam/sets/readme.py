@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from datadam.sets.decoders import PLAIN
+from datadam.sets.decoders import PLAIN, decoder_named
 from datadam.sets.kind import Kind, counts_of, per_class, stored_bytes, training_count
 from datadam.wording import count, duration, method_name, plural
 from datadam.wording import size as in_bytes
@@ -59,12 +59,13 @@ def run_readme(card: dict[str, Any]) -> str:
 def _load(kind: Kind) -> str:
     """How to get at the images, as Python."""
     decoded = kind.decoder != PLAIN.word
+    shown = decoded and decoder_named(kind.decoder).pictures
     what = "logits of its soft label" if kind.labels == "soft" else "class number"
     return (
         'import datadam\n\ndistilled = datadam.DistilledSet.load("path/to/this/folder")\n'
         "distilled.pixels()   # true colours in [0, 1], one tensor [images, channels, height, width]"
         f"{', of the training images' if decoded else ''}\n"
-        + ("distilled.stored_pixels()  # likewise, of the stored images\n" if decoded else "")
+        + ("distilled.stored_pixels()  # likewise, of the stored images\n" if shown else "")
         + f"distilled.dataset()  # a torch Dataset of ({'training ' if decoded else ''}image as networks see it, {what})"
     )
 
