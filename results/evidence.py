@@ -245,7 +245,15 @@ PARTS = ",".join(
 # What it costs to compute the real side once for several iterations. Held out likewise.
 SHARED = "dm:start=real:lr_images=4:iterations=150:batch_real=128", "datadam:iterations=150:batch_real=128:zca=none"
 SHARING = ",".join(f"{method}:real_every={every}".removesuffix(":real_every=1") for method in SHARED for every in (1, 3, 10))
+# What a way of storing brings in the bytes of one image a class: to real images, and to our own method. Held out likewise.
+STORING = ",".join(f"{method}:decoder={decoder}" for method in ("random", "calm-quick") for decoder in ("grid:4", "dct:32"))
 TABLES = {
+    "storage": Table(
+        "cifar10",
+        (STORING, f"--ipc 1 {NARROW} --repeats 3 --students 1 --epochs 500"),
+        (STORING, "--ipc 1"),
+        held_out=True,
+    ),
     "real-every": Table(
         "cifar10",
         (SHARING, f"--ipc 10 {NARROW} --repeats 3 --students 2 --epochs 150"),

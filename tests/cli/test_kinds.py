@@ -149,4 +149,4 @@ def test_snapshots_of_a_learned_rate_are_judged_at_the_rate_of_that_time(cli: Co
 
 def test_decoders_are_listed(cli: Command) -> None:
     lines = cli("list", "decoders").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["plain", "grid:2"]
+    assert [line.split()[0] for line in lines] == ["plain", "grid:2", "dct:32"]
