@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLES = {  # document -> its tables of `datadam compare`, each between markers of its own
     "docs/choose.md": ("methods-mnist", "methods-cifar10", "precision-mnist", "precision-cifar10"),
     "docs/speed.md": ("real-every",),
+    "docs/storage.md": ("storage",),
     "docs/methods/calm.md": ("calm-parts",),
     "docs/methods/datadam.md": ("ablation",),
     "docs/methods/generators.md": ("generators-mnist", "generators-cifar10"),
