@@ -22,7 +22,7 @@ from datadam.report import page
 from datadam.report.folder import read
 from datadam.report.judged import accuracy, rival, title
 from datadam.sets.distilled import DistilledSet
-from datadam.sets.preview import as_uint8
+from datadam.sets.preview import as_uint8, preview
 
 Json = dict[str, Any]
 CLASSES = ("0", "1", "2")
@@ -92,6 +92,20 @@ def test_a_page_shows_what_is_stored_and_what_students_see(real: RealData, made:
         "Distilled images, decoded by grid:2, soft labels",
     ):  # fmt: skip
         assert words in html, words
+
+
+def test_frequencies_are_shown_by_what_they_decode_to(real: RealData, tmp_path: Path) -> None:
+    one = set_of_kind(real, **KINDS["frequencies"])
+    one.save(tmp_path / "run")
+    html = page([tmp_path / "run"])
+    assert "<h2>The training images: what students see</h2>" in html
+    assert "<h2>The stored images</h2>" not in html
+    assert "as 8-bit pixels" not in html
+    np.testing.assert_array_equal(tiles(sheets(html, "run0-training")[0], 36, 10), as_uint8(one.pixels()))
+    shown = preview(one.pixels(), one.classes, [12, 12, 12])
+    with Image.open(tmp_path / "run" / "preview.png") as kept:
+        np.testing.assert_array_equal(np.asarray(kept), np.asarray(shown))
+    assert "stored_pixels" not in (tmp_path / "run" / "README.md").read_text()
 
 
 def test_the_nearest_real_images_stand_beside_training_images(real: RealData, tmp_path: Path) -> None:

@@ -162,7 +162,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
     if card.get("rate") is not None:
         yield f"{card['rate']:.3g}", "rate of students", "learned"
     yield in_bytes(stored_bytes(card)), "stored", "images as float32 and labels"
-    yield in_bytes(images * pixels), "as 8-bit pixels", f"whole training set: {in_bytes(real * pixels)}" if real else ""
+    if decoder_named(kind.decoder).pictures:
+        yield in_bytes(images * pixels), "as 8-bit pixels", f"whole training set: {in_bytes(real * pixels)}" if real else ""
     if card.get("seconds") is not None:
         steps, first = card.get("iterations_done"), card.get("trained_first_seconds")
         how = [plural(steps, "iteration")] if steps else []
