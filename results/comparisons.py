@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from words import EARLIER, NONE, TITLES, command, count, earlier, machine, markdown
+from words import EARLIER, NONE, NOT_YET, TITLES, command, count, earlier, machine, markdown
 
 from datadam.evaluation.statistics import Difference, paired
 
@@ -26,7 +26,7 @@ def shown(results: Path, name: str, up: str) -> str:
         path = results / scale / "tables" / name / "table.json"
         if path.exists():
             parts.append(_block(json.loads(path.read_text("utf-8")), scale, name, f"{up}results/{scale}/tables/{name}"))
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) or NOT_YET.format(name=name)
 
 
 def _block(table: Json, scale: str, name: str, folder: str) -> str:

@@ -186,7 +186,7 @@ CHEAP = (
     "grand:averaged=1:epochs=2,pixel,dc:iterations=30:start=real,dsa:iterations=30,cafe:iterations=15:start=real,dm,datadam:maps=features,datadam"
 )
 ALL = "random,herding,kcenter,kmeans,forgetting,el2n,grand,pixel,dc,dsa,cafe,dm,datadam:maps=features,datadam"
-PRECISIONS = "datadam:precision=float32,datadam:precision=auto"
+PRECISIONS = "datadam:precision=float32,datadam:precision=bfloat16"
 NARROW = "--net convnet3:width=32"
 METHODS = (CHEAP, f"--ipc 1,10 {NARROW} --no-zca --iterations 150 --batch-real 64 --students 2 --epochs 200"), (ALL, "--ipc 1,10")
 PRECISION = (

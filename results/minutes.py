@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from words import NONE, TITLES, command, count, machine, markdown
+from words import NONE, NOT_YET, TITLES, command, count, machine, markdown
 
 Json = dict[str, Any]
 NAMES = ("minutes-mnist", "minutes-mnist-ipc10")
-NOT_YET = "Not measured yet: `python results/evidence.py --data FOLDER --scale small {name}` does."
 
 
 @dataclass(frozen=True)

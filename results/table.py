@@ -132,7 +132,7 @@ class Row:
     @property
     def drawn(self) -> int:
         """Real images of a class that the run has seen."""
-        drawn: int = self.card["iterations_done"] * self.recipe["batch_real"]
+        drawn: int = -(-self.card["iterations_done"] // self.recipe.get("real_every", 1)) * self.recipe["batch_real"]
         return drawn
 
     @property

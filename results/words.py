@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 NONE = "–"
+NOT_YET = "Not measured yet: `python results/evidence.py --data FOLDER --scale small {name}` does."
 PLACES = {"--root", "--out"}  # options that say where files lie: they change no number
 TITLES = {
     "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",

@@ -180,7 +180,10 @@ def test_without_results_it_says_so(tmp_path: Path, keep: Callable[..., Path]) -
     assert (tmp_path / "README.md").read_text() == f"before\n{BEGIN}\nNo results yet.\n{END}\nafter\n"
     for place, names in table.TABLES.items():
         for name in names:
-            assert f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" in (tmp_path / place).read_text()
+            told = (
+                f"<!-- {name}:begin -->\nNot measured yet: `python results/evidence.py --data FOLDER --scale small {name}` does."
+            )
+            assert told in (tmp_path / place).read_text()
 
 
 def test_a_row_says_everything(keep: Callable[..., Path]) -> None:

@@ -34,12 +34,8 @@ def settled(precision: str, device: str = "cpu") -> str:
 
 def remark_on(precision: str, device: str = "cpu") -> str:
     """What must be told of a number format on this device; "" for nothing."""
-    slow = precision == "bfloat16" and torch.device(device).type == "cpu" and not machine.has_bfloat16()
-    return (
-        "this processor has no instructions for bfloat16, which is slower on it than float32; auto takes the faster"
-        if slow
-        else ""
-    )
+    slow = precision == "bfloat16" and torch.device(device).type == "cpu" and machine.lacks_bfloat16()
+    return NO_BFLOAT16 if slow else ""
 
 
 @cache
@@ -50,8 +46,8 @@ def bfloat16_gain(device: str = "cpu") -> float:
         return 4.0 if torch.cuda.get_device_capability(device) >= (8, 0) else 1.0
     if not machine.has_bfloat16():
         return 1.0
-    versions = f"{machine.processor()}, torch {torch.__version__}, {torch.backends.mkldnn.is_available()}"
-    return float(remembered(f"gain of bfloat16: {versions}", lambda: round(_measured(), 2), folder=cache_folder("measured")))
+    here = f"{machine.processor()}, {machine.vector_units()}, torch {torch.__version__}"
+    return float(remembered(f"gain of bfloat16: {here}", lambda: round(_measured(), 2), folder=cache_folder("measured")))
 
 
 def _measured() -> float:

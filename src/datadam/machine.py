@@ -26,6 +26,7 @@ from datadam.errors import RunFailed
 GROUP = Path("/sys/fs/cgroup")  # the container's limits on Linux
 SHAPES = 64  # that a function is compiled for at most; beyond torch's own 8 it would run uncompiled
 PIXELS_AT_ONCE = 128 * 32 * 32
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of instructions for it
 CACHE_A_THREAD = 4 << 20  # bytes of one map that a thread may have in work; twice as many beside units for products of matrices
 GPU_MAP, GPU_MAPS = 1 << 29, 16  # bytes of one map on a GPU, and at least how many of them its memory must hold
 GPU_MORE = 16  # times as many images at once on a GPU, whose launches cost more than its memory
@@ -145,7 +146,19 @@ def settle_device(device: str, gpus: float | None = None) -> str:
 
 def has_bfloat16() -> bool:
     """Whether the processor has instructions for bfloat16: without them it is computed in several steps each."""
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & _cpu_flags())
+    return bool(BFLOAT16 & _cpu_flags())
+
+
+def lacks_bfloat16() -> bool:
+    """Whether it is known to have none; of some systems it is not known."""
+    return bool(_cpu_flags()) and not has_bfloat16()
+
+
+def vector_units() -> str:
+    """What decides how fast numbers are computed beside the processor's name, in words: flags, and what torch was told to use."""
+    flags = sorted(flag for flag in _cpu_flags() if flag.startswith(("amx", "avx", "bf16", "sve")))
+    told = [os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *flags, *told])
 
 
 def chunk_for(image: int, device: str = "cpu") -> int:

@@ -201,6 +201,13 @@ def test_auto_is_float32_for_methods_that_need_gradients_of_the_real_side(real, 
     assert forecast(real, recipe(name, precision="auto")).precision == "float32"
 
 
+@pytest.mark.parametrize("name", ["mtt", "frepo"])
+def test_auto_is_what_the_machine_says_for_methods_that_train_on_the_set(real, fast, name: str) -> None:
+    fast(compiler=False)
+    asked = datadam.preset(name, real, ipc=2).change({"net": "convnet2:width=6", "precision": "auto"})
+    assert forecast(real, asked).precision == "bfloat16"
+
+
 @pytest.mark.parametrize("name", ["random", "herding"])
 def test_auto_is_float32_for_coresets(real, fast, name: str) -> None:
     fast()

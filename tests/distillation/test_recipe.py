@@ -120,6 +120,10 @@ def test_only_class_means_of_real_images_are_shared_by_iterations(recipe) -> Non
         recipe("dm", network_steps=2, real_every=2)
     with pytest.raises(InvalidInput, match="real_every is 0; it must be a whole number >= 1"):
         recipe("dm", real_every=0)
+    for shared, every in ((2, 4), (3, 2)):
+        with pytest.raises(InvalidInput, match="make iterations_per_network a multiple of real_every"):
+            recipe("dm", iterations_per_network=shared, real_every=every)
+    assert recipe("dm", iterations_per_network=6, real_every=3).real_every == 3
     assert recipe("calm").change({"real_every": "4"}).real_every == 4
 
 

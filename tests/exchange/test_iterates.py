@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import datadam
 from datadam.data import RealData, Transform
-from datadam.errors import ArtifactError
+from datadam.errors import ArtifactError, InvalidInput
 from datadam.evaluation.panel import protocol_named
 from datadam.exchange import export, import_
 from datadam.sets.distilled import DistilledSet
@@ -54,6 +54,8 @@ def test_pairs_of_idc_are_pixels(animals: RealData, tmp_path: Path, folder: str)
     assert len(DistilledSet.load(tmp_path / "run").training_labels) == 6 * factor**2
     (said,) = import_(tmp_path / folder, "idc", animals, decoder="grid:4")
     assert len(said.training_images) == 6 * 16
+    with pytest.raises(InvalidInput, match="reads frequencies, and these files hold pictures"):
+        import_(tmp_path / folder, "idc", animals, decoder="dct:4")
 
 
 def test_pairs_of_idc_are_written(small: DistilledSet, animals: RealData, tmp_path: Path) -> None:

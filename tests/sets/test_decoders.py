@@ -139,6 +139,8 @@ def test_too_many_images_for_the_numbers_of_one_are_refused() -> None:
     DCT(64).require_fit((1, 8, 8))
     with pytest.raises(InvalidInput, match="use dct:64 at most"):
         DCT(65).require_fit((1, 8, 8))
+    with pytest.raises(InvalidInput, match="use the decoder plain"):
+        DCT(4).require_fit((3, 1, 3))
     with pytest.raises(InvalidInput, match="at least 2"):
         DCT(1)
 

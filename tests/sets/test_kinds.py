@@ -156,6 +156,17 @@ def test_a_card_that_decodes_to_more_than_there_is_memory(make: Make, monkeypatc
         one.training_images  # noqa: B018
 
 
+def test_a_picture_of_frequencies_decodes_no_more_than_it_shows(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make(decoder="dct:8", counts=(20, 20, 20), images=torch.zeros(60, 3, 8, 8))
+    monkeypatch.setattr(machine, "available_memory", lambda device="cpu": 100_000)
+    with pytest.raises(NotEnoughMemory):
+        one.training_images  # noqa: B018
+    one.save(tmp_path / "run")
+    assert (tmp_path / "run" / "preview.png").stat().st_size > 0
+
+
 def test_runs_of_the_first_format_load(make: Make, tmp_path: Path) -> None:
     make().save(tmp_path / "run")
     card = json.loads((tmp_path / "run/card.json").read_text())

@@ -54,7 +54,7 @@ class Asked:
     class of "random" (None: those of the first set); `epochs` of each network on a proxy, by `protocol` and `augment`, and
     `whole_epochs` on the whole set; `whole_images` of the training part that stand for it (None: all that are not held out);
     `students` of each network, which is ranked by their mean; `truth`, a table of NAS-Bench-201 instead of trainings on the whole
-    set, or FILE@COLUMN; `seed`; `precision`, as for students, or "auto": bfloat16 where the processor has it.
+    set, or FILE@COLUMN; `seed`; `precision`, as for students, or "auto": bfloat16 where it is faster.
     """
 
     proxies: tuple[str, ...]

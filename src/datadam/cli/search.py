@@ -34,7 +34,7 @@ def search(
     augment: Augment = None,
     seed: Seed = 0,
     precision: Annotated[
-        Literal["auto", "float32", "float64", "bfloat16"], Parameter(help="auto: bfloat16 where the processor is made for it")
+        Literal["auto", "float32", "float64", "bfloat16"], Parameter(help="auto: bfloat16 where it is measured to be faster here")
     ] = "auto",
     workers: Annotated[int | None, Parameter(help="processes, each with a network of its own (default: one a core)")] = None,
     reading: Reading = AS_SAID,

@@ -2,8 +2,8 @@
 
     LIST    = WORD , WORD , ...
     WORD    = NAME : SETTING=VALUE : SETTING=VALUE ...      NAME: a method (with its usual preset), or a preset
-    VALUE   of the setting `net`: NETWORK[OPTION=VALUE:OPTION=VALUE ...]; of `decoder`: plain, grid:2; of `networks`: random,
-            POOL@20-40, experts:FOLDER
+    VALUE   of the setting `net`: NETWORK[OPTION=VALUE:OPTION=VALUE ...]; of `decoder`: plain, grid:2, dct:32; of `networks`:
+            random, POOL@20-40, experts:FOLDER
 
 Commas and colons inside of brackets, round or square, part nothing.
 """

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 
 from datadam import machine, nets
-from datadam.arithmetic import fast_precision
+from datadam.arithmetic import fast_precision, remark_on
 from datadam.data import RealData
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput, NotEnoughMemory
@@ -81,7 +81,8 @@ def forecast(
     compiled = pays and can_compile(device)
     precision = recipe.precision
     if precision == "auto":
-        precision = fast_precision(device) if (compiled and not method.real_gradient) or method.samples else "float32"
+        counts = compiled or method.samples or not (method.streams or method.at_once or method.real_gradient)
+        precision = fast_precision(device) if counts and not method.real_gradient else "float32"
     width = 8 if precision == "float64" else 4
     blocks = tuple(block.numel() * width for block in features.blocks) or (features.embedding.numel() * width,)
     real_map, together = max(blocks) // (2 if precision == "bfloat16" else 1), machine.images_at_once(real.shape, device)
@@ -100,7 +101,7 @@ def forecast(
     needed += ZCA_COPIES * matrix + cost.bytes
     if workers:
         needed = alone + beside(workers, needed - alone, alone - FLOOR + (in_memory(real) if memory_limit is None else 0))
-    notes = [remark] if remark else []
+    notes = [told for told in (remark, remark_on(precision, device)) if told]
     if couples and method.streams:
         notes.append(
             f"{recipe.net} couples the images of a batch (batch norm), so all {sum(drawn)} real images of an iteration go "
@@ -110,7 +111,9 @@ def forecast(
     limit = machine.available_memory(device) if memory_limit is None else memory_limit
     kept = ""
     if method.draws_real and not method.at_once and precision != "float64":
-        kept = kept_form(real, recipe.zca != "none", precision, device, recipe.iterations * sum(drawn), limit - needed)
+        kept = kept_form(
+            real, recipe.zca != "none", precision, device, -(-recipe.iterations // recipe.real_every) * sum(drawn), limit - needed
+        )
     needed += kept_bytes(real, kept, device) if kept else 0
     whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
     if needed > limit:

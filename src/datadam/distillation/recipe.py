@@ -179,6 +179,13 @@ class Recipe:
             f"{self.method.name} has no class means of real images that several iterations could share; leave real_every=1",
             unfit,
         )
+        if type(self.real_every) is type(self.iterations_per_network) is int and self.real_every > 1:
+            require(
+                self.iterations_per_network == 1 or self.iterations_per_network % self.real_every == 0,
+                f"{self.iterations_per_network} iterations share a network and {self.real_every} the real side, which is that of "
+                "one; make iterations_per_network a multiple of real_every, or leave it out",
+                faults,
+            )
         require(
             self.real_every == 1 or not self.on_the_way or not self.method.streams,
             "a network that trains on the way is another one in each iteration, and real_every shares it; leave one of them out",

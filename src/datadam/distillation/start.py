@@ -49,8 +49,8 @@ def first_images(
     real: RealData, ipc: int, start: str, seed: int, *, decoder: Decoder = PLAIN, earlier: Tensor | None = None,
     trained: Sequence[Network] = (),
 ) -> Tensor:  # fmt: skip
-    """First stored images [K*N, C, H, W] in network space, float32; those that hold several have as many real ones shrunk into
-    them.
+    """First stored images [K*N, C, H, W] in network space, float32; those that hold several have as many real ones
+    shrunk, or their frequencies.
 
     Arguments: `start`, a name of `STARTS` or any text when `earlier` is given; `seed`, the run's seed; `earlier`, images [K*n,
     C, H, W] of another run with n <= N, as they are stored by the same decoder: they come first in each class and random real

@@ -14,7 +14,7 @@ import numpy as np
 from datadam.data import Transform
 from datadam.errors import ArtifactError, InvalidInput, RunFailed
 from datadam.files.whole import read_json, read_tensors, write_json
-from datadam.sets.decoders import PLAIN, Decoder, decoded
+from datadam.sets.decoders import PLAIN, Decoder, Shown
 from datadam.sets.preview import preview
 
 KEPT = "checkpoint/tensorboard.json"
@@ -107,8 +107,8 @@ class Board:
                 self.shown.add(path.name)
                 stored = read_tensors(path)[0]["images"].float()
                 each = 1 if self.decoder.pictures else self.decoder.each
-                pixels = self.transform.to_pixels(stored if self.decoder.pictures else decoded(self.decoder, stored))
-                picture = np.asarray(preview(pixels, self.classes, [each * count for count in self.counts]))
+                shown = Shown(PLAIN if each == 1 else self.decoder, stored.__getitem__, len(stored), self.transform.to_pixels)
+                picture = np.asarray(preview(shown, self.classes, [each * count for count in self.counts]))
                 self.writer.add_image("images", picture, int(path.stem), dataformats="HWC")
 
     def _snapshots(self) -> list[Path]:

@@ -77,7 +77,12 @@ def import_(
     if beside is not None:
         _check_sidecar(beside, as_, found_digest, path)
     if decoder is not None:
-        decoder_named(decoder).require_fit(real.shape)
+        named = decoder_named(decoder)
+        if not named.pictures:
+            raise InvalidInput(
+                f"decoder {decoder} reads frequencies, and these files hold pictures; leave it out, or name a grid"
+            )
+        named.require_fit(real.shape)
     cards = {"file": _text(path.name), "format": as_, "bytes": sum(file.stat().st_size for file in files), "sha256": found_digest}
     sets, snapshots, found_sets = [], [], _together(form.read(path, wanted), beside)
     limits.check_room([each for one in found_sets for each in (one, *one.earlier)], wanted)

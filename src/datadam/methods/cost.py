@@ -10,12 +10,15 @@ from datadam.methods.networks import NETWORK_BATCH, STATISTICS
 
 COMPILED_GAIN = {"float32": 2.3, "float64": 2.0, "bfloat16": 3.7}  # how many times faster compiled code is, about
 MATRIX_UNITS_GAIN = 5.0  # the same in bfloat16, where the processor has units for products of matrices
+WITHOUT_INSTRUCTIONS = 0.2  # the same where it has none for bfloat16
 REAL_COPIES, TRAINING_COPIES = 4, 5  # how many maps of a block are alive at once without gradient; of all blocks with it
 BACKWARD = 3  # forward passes that a training step counts for an image
 
 
 def compiled_gain(precision: str) -> float:
     """How many times faster compiled code in this number format is than plain code in float32, about."""
+    if precision == "bfloat16" and machine.lacks_bfloat16():
+        return WITHOUT_INSTRUCTIONS
     matrix_units = precision == "bfloat16" and machine.has_matrix_units()
     return MATRIX_UNITS_GAIN if matrix_units else COMPILED_GAIN[precision]
 
@@ -92,6 +95,7 @@ def matching(size: Size, *, needs_network: bool, synthetic_maps: float = 5.0) ->
     together = drawn if size.couples else min(drawn, size.chunk)
     graph = count if size.couples else min(count, max(size.chunk, *size.synthetic))
     needed = REAL_COPIES * together * max(size.blocks) + synthetic_maps * graph * sum(size.blocks)
+    needed += len(size.real) * (sum(size.blocks) + size.embedding) if size.every > 1 else 0  # means that are kept, at most
     passes = (drawn / size.every + 2.0 * count if needs_network else 0.0) + BACKWARD * size.trained
     return Cost(passes=passes, bytes=max(needed, training(size)))
 

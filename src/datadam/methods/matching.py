@@ -1,8 +1,9 @@
 """The feature-matching engine: class means of descriptors on both sides, and the gradient of their distance.
 
 The real side takes no gradient and needs only class means, so it streams in chunks; the synthetic side is differentiated group
-by group of classes. Memory is constant in the number of classes wherever the network looks at one image at a time. A network
-that couples images (batch norm) runs once over all classes in class order, real and synthetic apart.
+by group of classes. Memory is constant in the number of classes wherever the network looks at one image at a time, but for the
+class means where several iterations share them. A network that couples images (batch norm) runs once over all classes in class
+order, real and synthetic apart.
 
 Letters: K classes, G classes of a group, B real images of a class, N synthetic images of a class, D numbers of a descriptor.
 """

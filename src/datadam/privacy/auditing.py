@@ -351,7 +351,7 @@ def _notes(
     if start is None:
         notes.append("no start images are kept with the set, so nothing is told of them")
     elif not (began_as >= 0).any():
-        shrunk = ", real images shrunk to a part" if distilled.decoder.each > 1 else ""
+        shrunk = ", real images that were stored coarsely" if distilled.decoder.each > 1 else ""
         notes.append(f"none of the start images is a training image (noise, another whitening, or an earlier run{shrunk})")
     if not (began_as >= 0).any() and (origin >= 0).any():
         notes.append(f"{int((origin >= 0).sum())} images of the set are training images; those are asked about as its own")

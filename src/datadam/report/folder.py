@@ -18,7 +18,7 @@ from datadam.data.whitening import Transform
 from datadam.errors import ArtifactError
 from datadam.files.whole import read_json, read_tensors
 from datadam.sets.card import read_card
-from datadam.sets.decoders import decoded, decoder_named
+from datadam.sets.decoders import Shown, decoder_named
 from datadam.sets.kind import Kind, counts_of, each_of
 
 Json = dict[str, Any]
@@ -68,11 +68,13 @@ class Run:
 
     def training_pixels(self, indices: Iterable[int], snapshot: Path | None = None) -> torch.Tensor:
         """Likewise of training images."""
-        wanted = list(indices)
-        rows = sorted({index // self.each for index in wanted})
-        place = {row: number * self.each for number, row in enumerate(rows)}
-        images = decoded(decoder_named(self.kind.decoder), self._stored(rows, snapshot))
-        return self.transform.to_pixels(images[[place[index // self.each] + index % self.each for index in wanted]])
+        shown = Shown(
+            decoder_named(self.kind.decoder),
+            lambda rows: self._stored(rows, snapshot),
+            len(self.labels),
+            self.transform.to_pixels,
+        )
+        return shown[list(indices)]
 
     def _stored(self, indices: Iterable[int], snapshot: Path | None) -> torch.Tensor:
         """Stored images in network space."""

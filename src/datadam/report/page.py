@@ -193,6 +193,7 @@ def _speed(card: Json) -> str:
     batch = recipe.get("batch_real")
     if not done or not seconds or type(batch) is not int:
         return ""
+    done = -(-done // recipe.get("real_every", 1))  # iterations that share real images draw them once
     rate = done * batch * len(card["data"]["classes"]) / max(seconds - (card.get("trained_first_seconds") or 0.0), 1e-9)
     return count(round(rate)) if rate >= 10 else f"{rate:.2g}"
 

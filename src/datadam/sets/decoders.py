@@ -6,10 +6,11 @@
     dct:e     the numbers of a stored image are the lowest frequencies of e training images (a discrete cosine transform, as in
               JPEG): of colour images two thirds for brightness and a sixth for each of two differences of colours
 
-Letters: M stored images, E training images of each, C channels, H rows, W columns, F frequencies of a plane.
+Letters: M stored images, E training images of each, C channels, H rows, W columns, F frequencies of a plane, U of a side.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from datadam import machine
 from datadam.errors import InvalidInput, NotEnoughMemory, UnknownName
+from datadam.rng import carry
 
 
 class Decoder(Protocol):
@@ -141,21 +143,27 @@ class DCT:
         return f"dct:{self.images}"
 
     def __call__(self, stored: Tensor) -> Tensor:
-        """The sum of the cosines."""
-        shape = stored.shape[1:]
-        counts, waves, colours = self._bases(shape, stored)
+        """The sum of the cosines, along columns and then along rows."""
+        _, height, width = shape = stored.shape[1:]
+        counts = self._counts(shape)
         numbers = stored.flatten(1)[:, : self.each * sum(counts)].reshape(-1, sum(counts))
-        planes = torch.stack([part @ waves[: part.shape[1]] for part in numbers.split(counts, 1)], 1)
-        images: Tensor = colours.T @ planes * math.sqrt(self.each)
-        return images.reshape(-1, *shape)
+        planes = []
+        for part, count in zip(numbers.split(counts, 1), counts, strict=True):
+            places, rows, columns = _lowest(height, width, count), _cosines(height, stored), _cosines(width, stored)
+            table = part.new_zeros(len(part), height * width)
+            table[:, carry(places, stored.device)] = part
+            planes.append(rows.T @ table.view(-1, height, width) @ columns)
+        mixed: Tensor = torch.einsum("npyx,pc->ncyx", torch.stack(planes, 1), _planes(shape[0], stored))
+        return mixed * math.sqrt(self.each)
 
     def encode(self, images: Tensor) -> Tensor:
         """The coefficients of images, those that have a place; numbers without use are 0."""
-        shape = images.shape[1:]
-        counts, waves, colours = self._bases(shape, images)
-        planes = (colours @ images.flatten(2)).unbind(1)
-        numbers = torch.cat([p @ waves[:count].T for p, count in zip(planes, counts, strict=True)], 1) / math.sqrt(self.each)
-        used = numbers.reshape(len(images) // self.each, -1)
+        channels, height, width = shape = images.shape[1:]
+        planes = torch.einsum("ncyx,pc->npyx", images, _planes(channels, images))
+        tables = (_cosines(height, images) @ planes @ _cosines(width, images).T).flatten(2).unbind(1)
+        counts = self._counts(shape)
+        kept = [t[:, carry(_lowest(height, width, count), t.device)] for t, count in zip(tables, counts, strict=True)]
+        used = (torch.cat(kept, 1) / math.sqrt(self.each)).reshape(len(images) // self.each, -1)
         return F.pad(used, (0, math.prod(shape) - used.shape[1])).reshape(-1, *shape)
 
     def require_fit(self, shape: tuple[int, int, int]) -> None:
@@ -164,7 +172,7 @@ class DCT:
             most = math.prod(shape) // (6 if shape[0] == len(COLOURS) else shape[0])
             raise InvalidInput(
                 f"decoder {self.word} keeps {self.images} images in the {math.prod(shape)} numbers of one, too few for a "
-                f"frequency of each; use dct:{most} at most"
+                f"frequency of each; use {f'dct:{most} at most' if most > 1 else 'the decoder plain'}"
             )
 
     def _counts(self, shape: tuple[int, int, int] | torch.Size) -> list[int]:
@@ -175,30 +183,26 @@ class DCT:
             return [numbers // channels] * channels
         return [min(numbers - 2 * (numbers // 6), height * width), numbers // 6, numbers // 6]
 
-    def _bases(self, shape: torch.Size, like: Tensor) -> tuple[list[int], Tensor, Tensor]:
-        """Frequencies of each plane; cosines [F, H*W] of the plane that has most; planes of channels [C, C]."""
-        counts = self._counts(shape)
-        waves = _waves(shape[1], shape[2], max(counts)).to(like)
-        return counts, waves, COLOURS.to(like) if shape[0] == len(COLOURS) else torch.eye(shape[0]).to(like)
-
 
 COLOURS = F.normalize(torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]], dtype=torch.float64))
 
 
+def _planes(channels: int, like: Tensor) -> Tensor:
+    """Planes of channels [C, C], whose rows are at right angles and of length 1."""
+    return carry(COLOURS.to(like.dtype), like.device) if channels == len(COLOURS) else torch.eye(channels).to(like)
+
+
 @cache
-def _waves(height: int, width: int, count: int) -> Tensor:
-    """The cosines [F, H*W] of the lowest frequencies of a plane, lowest first, each of length 1."""
-    order = sorted(product(range(height), range(width)), key=lambda uv: ((uv[0] / height) ** 2 + (uv[1] / width) ** 2, uv))[
-        :count
-    ]
-    rows, columns = (_cosines(side) for side in (height, width))
-    return torch.stack([torch.outer(rows[u], columns[v]).flatten() for u, v in order])
+def _lowest(height: int, width: int, count: int) -> Tensor:
+    """Places [F] of the lowest frequencies in a table of all of them [H * W], lowest first."""
+    order = sorted(product(range(height), range(width)), key=lambda uv: ((uv[0] / height) ** 2 + (uv[1] / width) ** 2, uv))
+    return torch.tensor([u * width + v for u, v in order[:count]])
 
 
-def _cosines(side: int) -> Tensor:
-    """[U, X]: cos(pi u (x + 1/2) / side), each u of length 1."""
+def _cosines(side: int, like: Tensor) -> Tensor:
+    """[U, X]: cos(pi u (x + 1/2) / side), each u of length 1; computed in float64."""
     place = torch.arange(side, dtype=torch.float64)
-    return F.normalize(torch.cos(math.pi / side * place[:, None] * (place + 0.5)))
+    return carry(F.normalize(torch.cos(math.pi / side * place[:, None] * (place + 0.5))).to(like.dtype), like.device)
 
 
 PLAIN = Plain()
@@ -235,3 +239,29 @@ def decoded(decoder: Decoder, stored: Tensor, at_once: int = 1024) -> Tensor:
                 "decoder of fewer parts, or free some memory"
             )
         return torch.cat([decoder(piece) for piece in stored.split(max(1, at_once // decoder.each))])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Training images of stored ones as a sequence of pictures, each decoded when it is asked for.
+
+    Arguments: `decoder`; `stored`, what gives rows of the stored images by their numbers; `count`, how many there are;
+    `to_pixels`, from network space to true colours.
+    """
+
+    decoder: Decoder
+    stored: Callable[[list[int]], Tensor]
+    count: int
+    to_pixels: Callable[[Tensor], Tensor]
+
+    def __len__(self) -> int:
+        """N, training images."""
+        return self.count * self.decoder.each
+
+    def __getitem__(self, wanted: list[int]) -> Tensor:
+        """The pictures [n, C, H, W] of these numbers; no other stored image is decoded."""
+        each = self.decoder.each
+        rows = sorted({index // each for index in wanted})
+        place = {row: number * each for number, row in enumerate(rows)}
+        images = decoded(self.decoder, self.stored(rows))
+        return self.to_pixels(images[[place[index // each] + index % each for index in wanted]])

@@ -19,7 +19,7 @@ from datadam.data.shown import html
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.files.whole import all_finite, read_tensors, replacing, write_json, write_tensors, write_text
 from datadam.sets.card import HARD, SOFT, digest, read_card
-from datadam.sets.decoders import PLAIN, Decoder, decoded, decoder_named
+from datadam.sets.decoders import PLAIN, Decoder, Shown, decoded, decoder_named
 from datadam.sets.kind import Kind, counts_of, per_class, told
 from datadam.sets.preview import preview
 from datadam.sets.readme import run_readme
@@ -132,7 +132,8 @@ class DistilledSet:
         """The picture of the stored images, or of the training images where stored ones are no pictures (see `preview`)."""
         if self.decoder.pictures:
             return preview(self.stored_pixels(), self.classes, self.counts, **most)
-        return preview(self.pixels(), self.classes, [count * self.decoder.each for count in self.counts], **most)
+        shown = Shown(self.decoder, lambda rows: self.images[rows], len(self.images), self.transform.to_pixels)
+        return preview(shown, self.classes, [count * self.decoder.each for count in self.counts], **most)
 
     def as_plain(self) -> "DistilledSet":
         """The set whose stored images are this one's training images; the same where each stored image is one already."""

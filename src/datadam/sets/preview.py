@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from datadam.errors import DataError
+from datadam.sets.decoders import Shown
 from datadam.wording import plural, shorten
 
 PAPER, INK, QUIET = (255, 255, 255), (32, 33, 36), (110, 114, 120)
@@ -35,7 +36,7 @@ def as_uint8(images: np.ndarray | torch.Tensor) -> np.ndarray:
 
 
 def preview(
-    images_01: np.ndarray | torch.Tensor,
+    images_01: np.ndarray | torch.Tensor | Shown,
     classes: Sequence[str],
     counts: Sequence[int],
     *,
