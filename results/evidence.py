@@ -109,8 +109,11 @@ ROWS = {
         "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision auto"
     ),
     "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision auto --epochs 250"),
-    "cifar10-ipc1-calm-quick": Row("cifar10", "--ipc 1 --preset calm-quick", "", 3, judged="--precision auto"),
-    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm", "", 2, judged="--precision auto"),
+    "cifar10-ipc1-calm-quick": Row(
+        "cifar10", "--ipc 1 --preset calm-quick --set decoder=grid:4", "", 3, judged="--precision auto"
+    ),
+    "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm --set decoder=grid:4", "", 2, judged="--precision auto"),
+    "cifar10-ipc1-calm-dct": Row("cifar10", "--ipc 1 --preset calm-quick", "", 2, judged="--precision auto"),
     "mnist-ipc10-kip": Row(
         "mnist", "--ipc 10 --method kip", f"--net {NARROWER} --batch-real 200", 2, judged="--precision auto --epochs 300"
     ),

@@ -18,7 +18,7 @@ from typing import Any
 
 import minutes
 from comparisons import shown
-from words import EARLIER, NONE, TITLES, command, count, earlier, machine, markdown
+from words import EARLIER, GRIDS, NONE, TITLES, command, count, earlier, machine, markdown
 
 from datadam.sets.kind import Kind
 
@@ -337,6 +337,12 @@ def _making(here: list[Row], up: str) -> str:
         machines.setdefault(machine(row.card), []).append(row.name)
     if before := [row.name for row in here if _earlier(row)]:
         lines.append(f"- {', '.join(before)}: {EARLIER}.")
+    if grids := [
+        row.name
+        for row in here
+        if row.recipe["method"]["name"] == "calm" and (row.recipe["ipc"], row.recipe["decoder"]) == (1, "grid:4")
+    ]:
+        lines.append(f"- {', '.join(grids)}: {GRIDS}.")
     again = f"python results/evidence.py --data FOLDER --scale {here[0].scale} NAME"
     lines.append(f"- Any of them again, with its evaluations: `{again}` ([evidence.py]({up}results/evidence.py)).")
     for words, names in machines.items():

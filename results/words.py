@@ -16,6 +16,9 @@ TITLES = {
 
 
 RELEASED = ("official", "dm", "pixel", "dc", "dsa", "cafe")  # presets that take the numbers of released code
+GRIDS = (
+    "where the command names no decoder, measured when the presets stored a single colour image by grid:4; today they take dct:32"
+)
 EARLIER = (
     "measured when the presets of released code still normalised CIFAR-10 by the data's own deviations (0.2470, 0.2435, 0.2616); "
     "today they take the field's (0.2023, 0.1994, 0.2010), and give other numbers. --normalisation own gives these"

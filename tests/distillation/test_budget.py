@@ -65,7 +65,10 @@ def test_without_time_for_a_pool_networks_are_random(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("shape", "ipc", "decoder"),
     [
-        ((3, 32, 32), 1, "grid:4"),
+        ((3, 32, 32), 1, "dct:32"),
+        ((3, 32, 32), 2, "grid:4"),
+        ((3, 28, 28), 1, "grid:4"),
+        ((1, 28, 28), 1, "grid:4"),
         ((3, 32, 32), 50, "grid:2"),
         ((1, 28, 28), 10, "grid:4"),
         ((3, 9, 9), 1, "plain"),
@@ -83,3 +86,9 @@ def test_the_decoder_follows_from_shape_and_ipc(shape: tuple[int, int, int], ipc
 def test_no_decoder_asks_more_real_images_than_a_class_has(members: int, decoder: str) -> None:
     real = small_data(shape=(3, 32, 32), per_class=members)
     assert budget.within(real, 2, 60, net="convnet2:width=4").decoder == decoder
+
+
+@pytest.mark.parametrize(("members", "decoder"), [(32, "dct:32"), (31, "grid:4")])
+def test_frequencies_ask_no_more_real_images_than_a_class_has(members: int, decoder: str) -> None:
+    real = small_data(shape=(3, 32, 32), per_class=members)
+    assert budget.within(real, 1, 60, net="convnet2:width=4").decoder == decoder
