@@ -14,7 +14,7 @@ from small import make_real
 
 import datadam
 from datadam import nets
-from datadam.arithmetic import fast_precision
+from datadam.arithmetic import ASKED, fast_precision
 from datadam.errors import InvalidInput, RunFailed, UnknownName
 from datadam.evaluation.evaluate import Progress, StudentResults, evaluate, evaluate_whole, train_student
 from datadam.evaluation.panel import protocol_named
@@ -23,7 +23,7 @@ from datadam.evaluation.result import Evaluation
 from datadam.evaluation.statistics import t95
 from datadam.files.kept import Entry
 from datadam.parallel import Tell
-from datadam.training.students import PRECISIONS, Student, StudentTrainer
+from datadam.training.students import Student, StudentTrainer
 from datadam.training.trainer import Training, confusion, train
 
 NET = "convnet2:width=8"
@@ -268,7 +268,7 @@ def test_digits_are_not_mirrored(real, recipe) -> None:
 
 def test_the_precision_is_said_and_an_unknown_one_refused(real, recipe) -> None:
     small = datadam.distill(real, recipe(iterations=0))
-    by_precision = {p: evaluate(small, real, protocol=quick(), students=1, precision=p) for p in PRECISIONS}
+    by_precision = {p: evaluate(small, real, protocol=quick(), students=1, precision=p) for p in ASKED}
     assert set(by_precision) == {"auto", "float32", "float64", "bfloat16"}
     auto = by_precision.pop("auto")
     assert auto.accuracies == by_precision[fast_precision()].accuracies

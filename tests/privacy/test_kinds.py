@@ -49,7 +49,7 @@ def test_a_decoded_set_is_audited_as_its_training_images(real: RealData) -> None
     assert ours.tensors["nearest_pixels"].shape == (16,)
     assert "trained on 4 to 8 random real images per class" in ours.found["settings"]["features"]
     assert "4 of each stored image, side by side" in ours.found["notes"][0]
-    assert "real images shrunk to a part" in ours.found["notes"][1]
+    assert "real images that were stored coarsely" in ours.found["notes"][1]
     assert "4 images, decoded by grid:2 (16 training images), 3.1\u202fkB, distilled" in text_of(Path("run"), ours.found)
 
 

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from datadam import machine, nets
 from datadam.applications.spaces import space_of, table_of
 from datadam.applications.trainings import Course, NetworkTrainer, Trained, train_all
-from datadam.arithmetic import settled
+from datadam.arithmetic import ASKED, settled
 from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.data.real import Raw, Split, hold_out, require_members
@@ -36,7 +36,6 @@ from datadam.rng import stream
 from datadam.sets.distilled import DistilledSet
 from datadam.settings import refuse
 from datadam.training.needs import PASSES
-from datadam.training.students import PRECISIONS
 
 FORMAT = "datadam-search/1"
 HELD_OUT, TEST = "held out", "test"
@@ -100,8 +99,8 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu", workers: int | No
             faults.append(f"{name} is {value}; it must be at least 1")
     if workers is not None and workers < 1:
         faults.append(f"workers is {workers}; it must be at least 1")
-    if asked.precision not in PRECISIONS:
-        faults.append(f"precision is {asked.precision!r}; allowed: {', '.join(PRECISIONS)}")
+    if asked.precision not in ASKED:
+        faults.append(f"precision is {asked.precision!r}; allowed: {', '.join(ASKED)}")
     if not len(real.test):
         faults.append("the data have no test part to find the truth on; load them with one (test)")
     networks: list[str] = []

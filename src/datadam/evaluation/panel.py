@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 
 from datadam import nets
+from datadam.arithmetic import ASKED
 from datadam.augment.policies import check_words
 from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.errors import InvalidInput, UnknownName
 from datadam.evaluation.protocols import CATALOG, Protocol
-from datadam.training.students import PRECISIONS
 
 
 def protocol_named(name: str, *, epochs: int | None = None, augment: str | None = None) -> Protocol:
@@ -46,8 +46,8 @@ class Panel:
     def __post_init__(self) -> None:
         if self.students is not None and self.students < 1:
             raise InvalidInput(f"students is {self.students}; it must be at least 1")
-        if self.precision not in PRECISIONS:
-            raise InvalidInput(f"precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
+        if self.precision not in ASKED:
+            raise InvalidInput(f"precision is {self.precision!r}; allowed: {', '.join(ASKED)}")
 
     def settled(self, real: RealData, net: str, *, whole: bool = False) -> "Panel":
         """With everything decided for these data: the canonical net (`net` where none was asked for), the protocol as an object

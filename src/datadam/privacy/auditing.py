@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from datadam import machine, nets, parallel
-from datadam.arithmetic import settled
+from datadam.arithmetic import ASKED, settled
 from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
 from datadam.errors import InvalidInput
@@ -32,7 +32,7 @@ from datadam.sets.decoders import decoded
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.kind import per_class
 from datadam.training.kept_students import KeptStudents
-from datadam.training.students import PRECISIONS, Rows, Source, Student, StudentTrainer, side_by_side
+from datadam.training.students import Rows, Source, Student, StudentTrainer, side_by_side
 
 FORMAT = "datadam-audit/1"
 STUDENTS, REFERENCES, EPOCHS, SAMPLES = 3, 4, 200, 2000
@@ -182,8 +182,8 @@ def check(
         faults.append(f"references is {references}; the attack by the likelihood ratio needs at least 2")
     if samples < 10:
         faults.append(f"samples is {samples}; it must be at least 10")
-    if precision not in PRECISIONS:
-        faults.append(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
+    if precision not in ASKED:
+        faults.append(f"precision is {precision!r}; allowed: {', '.join(ASKED)}")
     if workers is not None and workers < 1:
         faults.append(f"workers is {workers}; it must be at least 1")
     if faults:

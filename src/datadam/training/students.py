@@ -24,7 +24,7 @@ from datadam.rng import carry, stream
 from datadam.training.resumable import train_on
 from datadam.training.trainer import Forward, Trainer, Training, adam, confusion, forward_of, pays, squared_error
 
-PRECISIONS = ("auto", "float32", "float64", "bfloat16")
+PRECISIONS = ("float32", "float64", "bfloat16")
 WORKERS_PAY = 250  # steps of all students above which processes of their own are worth their start
 WORKER_BYTES = 1_200_000_000  # of a process that trains one, beside the data
 MAPS_ALIVE = 3  # of each block while a student learns, at least
