@@ -240,7 +240,8 @@ def test_the_precision_has_a_file_and_words_of_its_own(cli, refused, run: Path) 
     assert {name.removeprefix("distilled-convnet1-width4-honest2x1") for name in kept(run)} == {
         ".json", "-bfloat16.json", "-float64.json",
     }  # fmt: skip
-    assert "precision is 'half'; allowed: auto, float32, float64, bfloat16" in refused("evaluate", run, *QUICK, "--precision", "half")
+    told = refused("evaluate", run, *QUICK, "--precision", "half")
+    assert "precision is 'half'; allowed: auto, float32, float64, bfloat16" in told
 
 
 def test_workers_are_at_least_one_and_the_whole_set_has_one(cli, refused, run: Path, pictures: Path) -> None:
