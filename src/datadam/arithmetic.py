@@ -18,12 +18,7 @@ from datadam.files.kept import cache_folder, remembered
 
 CHANNELS, SIDE, IMAGES = 128, 16, 16  # the convolution that ConvNet-3 spends most of its time in, at 32x32
 TURNS = 5
-ASKED = (
-    "auto",
-    "float32",
-    "float64",
-    "bfloat16",
-)  # words that a user may say of trainings; `settled` makes one of the last three
+ASKED = ("auto", "float32", "float64", "bfloat16")  # what a user may say; `settled` makes one of the last three of it
 WORTH = 1.2  # times as fast as float32, from which on bfloat16 is taken for its speed
 NO_BFLOAT16 = "this processor has no instructions for bfloat16, which is slower on it than float32; auto takes the faster one"
 

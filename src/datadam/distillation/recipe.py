@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
 from datadam import nets
+from datadam.arithmetic import ASKED
 from datadam.augment.siamese import STRATEGY, operations
 from datadam.data import RealData
 from datadam.data.field import NORMALISATIONS
@@ -26,7 +27,6 @@ from datadam.training import experts
 from datadam.training.pool import RANDOM, parse
 from datadam.training.trainer import Training
 
-PRECISIONS = ("auto", "float32", "float64", "bfloat16")
 ZCA = ("none", "kornia", "official")
 TRAINED = ("drawn", "between")
 PRESETS_OF = {
@@ -117,7 +117,7 @@ class Recipe:
             value = getattr(self, name)
             require(finite(value) and 0 <= value < 1, f"{name} is {value!r}; it must lie in [0, 1)", faults)
         for name, allowed in (
-            ("optimizer", tuple(BUFFERS)), ("precision", PRECISIONS), ("normalisation", tuple(NORMALISATIONS)), ("zca", ZCA),
+            ("optimizer", tuple(BUFFERS)), ("precision", ASKED), ("normalisation", tuple(NORMALISATIONS)), ("zca", ZCA),
             ("network_when", TRAINED), ("init", tuple(nets.INITS)), ("protocol", tuple(PROTOCOLS)),
         ):  # fmt: skip
             value = getattr(self, name)

@@ -141,7 +141,7 @@ class Engine:
             self.of_draw = draw.iteration, {}
         kept = self.of_draw[1]
         if (first, last) not in kept:
-            kept[first, last] = [m.clone() for m in self._real_means(draw, network, first, last, augmentations)]
+            kept[first, last] = self._real_means(draw, network, first, last, augmentations)
         return kept[first, last]
 
     @torch.no_grad()

@@ -147,13 +147,11 @@ class DCT:
         _, height, width = shape = stored.shape[1:]
         counts = self._counts(shape)
         numbers = stored.flatten(1)[:, : self.each * sum(counts)].reshape(-1, sum(counts))
-        planes = []
-        for part, count in zip(numbers.split(counts, 1), counts, strict=True):
-            places, rows, columns = _lowest(height, width, count), _cosines(height, stored), _cosines(width, stored)
-            table = part.new_zeros(len(part), height * width)
-            table[:, carry(places, stored.device)] = part
-            planes.append(rows.T @ table.view(-1, height, width) @ columns)
-        mixed: Tensor = torch.einsum("npyx,pc->ncyx", torch.stack(planes, 1), _planes(shape[0], stored))
+        tables = numbers.new_zeros(len(counts), len(numbers), height * width)
+        for plane, part in enumerate(numbers.split(counts, 1)):
+            tables[plane][:, carry(_lowest(height, width, counts[plane]), stored.device)] = part
+        planes = _cosines(height, stored).T @ tables.unflatten(2, (height, width)) @ _cosines(width, stored)
+        mixed: Tensor = torch.einsum("pnyx,pc->ncyx", planes, _planes(shape[0], stored))
         return mixed * math.sqrt(self.each)
 
     def encode(self, images: Tensor) -> Tensor:
