@@ -25,6 +25,8 @@ from datadam.training import difficulty
 def test_passes_of_feature_matching(recipe) -> None:
     assert passes_of(recipe("dm", ipc=4), [5, 5, 3]) == 13 + 2 * 12
     assert passes_of(recipe("dm", ipc=4, real_every=2), [5, 5, 3]) == 13 / 2 + 2 * 12
+    assert passes_of(recipe("dm", ipc=4, decoder="grid:2", batch_synthetic=6), [5, 5, 3]) == 13 + 2 * 18
+    assert passes_of(recipe("dm", ipc=4, batch_synthetic=6), [5, 5, 3]) == 13 + 2 * 12
     assert passes_of(recipe("pixel", ipc=4), [5, 5, 3]) == 0  # it needs no network
 
 

@@ -127,6 +127,14 @@ def test_only_class_means_of_real_images_are_shared_by_iterations(recipe) -> Non
     assert recipe("calm").change({"real_every": "4"}).real_every == 4
 
 
+def test_only_class_means_look_at_a_part_of_the_synthetic_images(recipe) -> None:
+    with pytest.raises(CannotDo, match="dc looks at all synthetic images in each iteration; leave batch_synthetic=0"):
+        recipe("dc").change({"batch_synthetic": 2})
+    with pytest.raises(InvalidInput, match="batch_synthetic is -1; it must be a whole number >= 0"):
+        recipe("dm", batch_synthetic=-1)
+    assert recipe("calm").change({"batch_synthetic": "64"}).batch_synthetic == 64
+
+
 def test_what_one_method_cannot_do_is_told_apart_from_what_is_wrong(recipe) -> None:
     for name, setting in (("dc", {"precision": "bfloat16"}), ("cafe", {"network_steps": 3}), ("pixel", {"init": "xavier"})):
         with pytest.raises(CannotDo):

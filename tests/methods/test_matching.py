@@ -23,6 +23,7 @@ from datadam.methods.draw import Draws
 from datadam.methods.gradient import Gradient
 from datadam.methods.matching import Engine
 from datadam.methods.plan import Plan
+from datadam.sets.decoders import decoder_named
 from datadam.sets.synthetic import SyntheticSet
 
 CHUNKS = (1, 3, 7, 10_000)
@@ -203,6 +204,47 @@ def test_iterations_that_share_the_real_side_compute_it_once(real, net: str, mon
         assert torch.equal(found.images, alone.images)
     groups = len(sides) // 3
     assert sides == [0] * groups + [3] * groups + [6] * groups
+
+
+@pytest.mark.parametrize("decoder", ["plain", "grid:2", "dct:3"])
+def test_an_iteration_looks_at_so_many_synthetic_images_and_moves_no_others(real, decoder: str) -> None:
+    draw, _ = prepare(real, net="convnet2:width=6", augment="none")
+    draws, decode = dataclasses.replace(draw.source, batch_synthetic=4), decoder_named(decoder)
+    stored = first_images(real, 6, "noise", 0).double()
+    synthetic = SyntheticSet({"images": stored}, tuple(real.classes), (6,) * 3, decode)
+    engine = Engine(DM(), Plan(compiled=False, chunk=100, threads=1))
+    found = engine.gradient(synthetic, draws.at(5), norms=False)
+
+    leaf, network, total = stored.clone().requires_grad_(), draws.at(5).network(), torch.zeros(())
+    for k, images in enumerate(decode(leaf).split(6 * decode.each)):
+        chosen = draws.at(5).synthetic(k, images)
+        assert len(chosen) == 4 == len({tuple(image.flatten().tolist()) for image in chosen})
+        away = network.features(chosen).embedding.mean(0) - network.features(draws.at(5).real(k)).embedding.mean(0)
+        total = total + away.square().sum()
+    total.backward()
+    assert torch.allclose(found.images, leaf.grad, rtol=1e-10, atol=1e-14)
+    if decoder == "plain":
+        assert (found.images.flatten(1).abs().sum(1) > 0).sum() == 3 * 4
+
+
+def test_a_batch_of_all_synthetic_images_is_all_of_them(real) -> None:
+    draw, synthetic = prepare(real)
+    for asked in (2, 50):
+        engine = Engine(DataDAM(), Plan(compiled=False, chunk=100, threads=1))
+        some = engine.gradient(synthetic, dataclasses.replace(draw.source, batch_synthetic=asked).at(3), norms=False)
+        assert torch.equal(some.images, engine.gradient(synthetic, draw, norms=False).images)
+
+
+def test_synthetic_images_are_drawn_evenly(real) -> None:
+    draw, _ = prepare(real)
+    draws = dataclasses.replace(draw.source, batch_synthetic=5)
+    numbers, seen = torch.arange(20.0)[:, None], torch.zeros(20)
+    for iteration in range(240):
+        drawn = draws.at(iteration).synthetic(0, numbers).flatten().long()
+        assert drawn.unique().tolist() == drawn.tolist()
+        seen[drawn] += 1
+    assert float(seen.min()) > 25  # 60 expected each, standard deviation 6.7
+    assert float(seen.max()) < 95
 
 
 def test_real_images_are_drawn_without_replacement_and_evenly(real) -> None:

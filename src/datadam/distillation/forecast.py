@@ -142,7 +142,8 @@ def forecast(
 def lighter(recipe: Recipe, size: Size) -> list[str]:
     """What of a run of this size takes less memory when it is made smaller: that of its method, and no other."""
     method, smaller = recipe.method, {}
-    smaller["lower ipc"] = replace(size, synthetic=(recipe.each,) * len(size.synthetic))
+    least = min(recipe.each, recipe.batch_synthetic or recipe.each)
+    smaller["lower ipc"] = replace(size, synthetic=(least,) * len(size.synthetic))
     if not method.at_once:
         smaller[f"lower --batch-real (now {recipe.batch_real})"] = replace(size, real=(1,) * len(size.real))
     thin = replace(size, blocks=tuple(-(-block // 4) for block in size.blocks), embedding=size.embedding // 4)
@@ -161,8 +162,9 @@ def seconds_of_training(real: RealData, net: str, epochs: float, device: str = "
 
 def size_of(recipe: Recipe, drawn: tuple[int, ...], *, couples: bool = False, device: str = "cpu") -> Size:
     """The size of a run that draws so many real images of each class, as far as its recipe alone says it."""
-    synthetic = (recipe.ipc * recipe.each,) * len(drawn)
-    trained = recipe.on_the_way.images(sum(synthetic), recipe.iterations_per_network)
+    whole = recipe.ipc * recipe.each
+    synthetic = (min(whole, recipe.batch_synthetic or whole),) * len(drawn)
+    trained = recipe.on_the_way.images(whole * len(drawn), recipe.iterations_per_network)
     trains = bool(recipe.on_the_way)
     return Size(
         real=drawn, synthetic=synthetic, trained=trained, trains=trains, couples=couples, device=device, every=recipe.real_every,

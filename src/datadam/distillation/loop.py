@@ -107,6 +107,7 @@ class Distillation(Run):
             real, network, recipe.seed, recipe.batch_real, recipe.augment, recipe.init, recipe.iterations_per_network,
             device=device, dtype=dtype, on_the_way=recipe.on_the_way, plan=plan, precision=recipe.precision, bucket=supply.bucket,
             between=method.between_states, given=supply.given, real_every=recipe.real_every,
+            batch_synthetic=recipe.batch_synthetic,
         )  # fmt: skip
         with machine.threads(plan.threads):
             if plan.kept and state.iteration < recipe.iterations:

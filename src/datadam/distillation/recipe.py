@@ -55,7 +55,8 @@ class Recipe:
     passes, of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`),
     by SGD with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`;
     `real_every`, iterations in a row that share network, real images and augmentation, so that the real side is computed once
-    for them; `nested`, prefixes of the set that are to be good by themselves, one of which is drawn for each iteration
+    for them; `batch_synthetic`, training images of each class of the synthetic set that an iteration looks at, another draw each time (0:
+    all); `nested`, prefixes of the set that are to be good by themselves, one of which is drawn for each iteration
     (nested.py): () for none, None for the usual ladder 1, 2, 5, 10, ... up to `ipc`; `seed`; `precision`; `protocol`, how the
     result is judged unless asked otherwise; `preset`, where the settings came from ("" where that was a preset of another
     method). Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one, when all is right but for this
@@ -86,6 +87,7 @@ class Recipe:
     network_augment: str = "none"
     network_when: str = "drawn"
     real_every: int = 1
+    batch_synthetic: int = 0
     nested: tuple[int, ...] | None = ()
     seed: int = 0
     precision: str = "float32"
@@ -104,6 +106,7 @@ class Recipe:
             ("batch_real", 1),
             ("iterations_per_network", 1),
             ("real_every", 1),
+            ("batch_synthetic", 0),
             ("network_steps", 0),
             ("network_epochs", 0),
         ):
@@ -177,6 +180,11 @@ class Recipe:
         require(
             self.real_every == 1 or self.method.streams,
             f"{self.method.name} has no class means of real images that several iterations could share; leave real_every=1",
+            unfit,
+        )
+        require(
+            self.batch_synthetic == 0 or self.method.streams,
+            f"{self.method.name} looks at all synthetic images in each iteration; leave batch_synthetic=0",
             unfit,
         )
         if type(self.real_every) is type(self.iterations_per_network) is int and self.real_every > 1:

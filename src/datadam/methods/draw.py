@@ -33,7 +33,8 @@ class Draws:
     Arguments: `real`, the data; `network`, the module whose weights are drawn anew in place (one module for the whole run, so
     that compiled code stays valid); `seed`, the run's; `batch_real` (B), real images of a class and iteration; `augment`,
     the words of the augmentation strategy; `init`, the distribution of the weights; `iterations_per_network`, how many
-    iterations share one network; `real_every`, how many share all that is drawn; `device` and `dtype` of everything handed out;
+    iterations share one network; `real_every`, how many share all that is drawn; `batch_synthetic`, training images of each class of
+    the synthetic set that an iteration looks at (0: all); `device` and `dtype` of everything handed out;
     `on_the_way`, how matching networks are trained on the synthetic set, where they are; `plan` and `precision`, how features are
     computed; `bucket`, trained networks to draw from (None: random weights), or from `between` their states; `kept`, the training
     images where they are kept ready (see data/resident.py); `given`, what was made because the method needs it.
@@ -47,6 +48,7 @@ class Draws:
     init: str = "default"
     iterations_per_network: int = 1
     real_every: int = 1
+    batch_synthetic: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     on_the_way: OnTheWay = field(default_factory=OnTheWay)
@@ -197,6 +199,18 @@ class Draw:
         if source.kept is not None:
             return take(source.kept, chosen, source.real, source.dtype)
         return source.real.images(chosen, dtype=source.dtype, device=source.device)
+
+    def synthetic_count(self, count: int) -> int:
+        """How many of the `count` training images that the synthetic set has of a class this iteration looks at."""
+        return min(count, self.source.batch_synthetic or count)
+
+    def synthetic(self, k: int, images: Tensor) -> Tensor:
+        """Of the training images [N, C, H, W] of class k those that this iteration looks at, drawn without replacement."""
+        count = self.synthetic_count(len(images))
+        if count == len(images):
+            return images
+        order = torch.randperm(len(images), generator=stream(self.source.seed, "synthetic", self.iteration, self.source.real.classes[k]))
+        return images[carry(order[:count].sort().values, images.device)]
 
     def augmentation(self, k: int) -> Augmentation | None:
         """The augmentation of class k: one parameter set for its real and synthetic images."""

@@ -72,7 +72,7 @@ class Engine:
         for first, last in self._groups(synthetic, draw, network):
             augmentations = [draw.augmentation(k) for k in range(first, last)]
             real = self._shared_means(draw, network, first, last, augmentations)
-            rows, counts = synthetic.rows(first, last), training_counts[first:last]
+            rows, counts = synthetic.rows(first, last), tuple(map(draw.synthetic_count, training_counts[first:last]))
             stored = synthetic.stored[rows].detach().requires_grad_()
 
             def compare(
@@ -82,9 +82,9 @@ class Engine:
                 augmentations: list[Augmentation | None] = augmentations,
                 real: list[Tensor] = real,
             ) -> dict[str, Tensor]:
-                augmented = [
-                    augment(a, x) for a, x in zip(augmentations, synthetic.decoder(stored).split(list(counts)), strict=True)
-                ]
+                decoded = synthetic.decoder(stored).split(list(training_counts[first : first + len(counts)]))
+                looked_at = [draw.synthetic(k, x) for k, x in enumerate(decoded, first)]
+                augmented = [augment(a, x) for a, x in zip(augmentations, looked_at, strict=True)]
                 together = torch.cat(augmented).contiguous(memory_format=self.layout)
                 with self._precision(together.device) if self.method.coarse else nullcontext():
                     sums = self.sums(network, together, counts)
@@ -112,7 +112,7 @@ class Engine:
         if self._couples(network):
             yield 0, total
             return
-        synthetic_counts = synthetic.training_counts
+        synthetic_counts = [draw.synthetic_count(count) for count in synthetic.training_counts]
         counts = {max(draw.real_count(k), synthetic_counts[k]) for k in range(total)}
         if len(counts) == 1:  # even groups, so that there are few sizes to compile for
             most = max(1, self.plan.chunk // counts.pop())
