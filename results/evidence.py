@@ -284,6 +284,7 @@ TABLES = {
     "methods-cifar10": Table("cifar10", *METHODS),
     "minutes-mnist": Table("mnist", *minutes(1, 3)),
     "minutes-mnist-ipc10": Table("mnist", *minutes(10, 2)),
+    "minutes-cifar10": Table("cifar10", *minutes(1, 3)),
     "generators-mnist": Table("mnist", *GENERATORS),
     "generators-cifar10": Table("cifar10", *GENERATORS),
 }

@@ -14,7 +14,7 @@ from typing import Any
 from words import NONE, NOT_YET, TITLES, command, count, machine, markdown
 
 Json = dict[str, Any]
-NAMES = ("minutes-mnist", "minutes-mnist-ipc10")
+NAMES = ("minutes-mnist", "minutes-mnist-ipc10", "minutes-cifar10")
 
 
 @dataclass(frozen=True)
