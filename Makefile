@@ -45,15 +45,20 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/speed/students.py --out results/benchmarks/students.json
 	$(BIN)/python benchmarks/speed/table.py
 
-$(VENV)/.installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("datadam needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+# no bytecode ahead: Python makes that of what is imported, and most of torch never is
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --editable
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(INSTALL) .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[dev]'
+	touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("datadam needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache

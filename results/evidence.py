@@ -96,8 +96,13 @@ ROWS = {
     "cifar10-ipc10-random-grid2": Row(
         "cifar10", "--ipc 10 --method random --set decoder=grid:2", "", 2, judged="--precision auto"
     ),
-    "cifar10-ipc10-calm-quick": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision auto"),
-    "cifar10-ipc10-calm-grid2": Row("cifar10", "--ipc 10 --preset calm-quick", "--iterations 1000", 2, judged="--precision auto"),
+    "cifar10-ipc10-calm-quick": Row(
+        "cifar10", "--ipc 10 --preset calm-quick --set decoder=grid:2", "", 2, judged="--precision auto"
+    ),
+    "cifar10-ipc10-calm-grid2": Row(
+        "cifar10", "--ipc 10 --preset calm-quick --set decoder=grid:2", "--iterations 1000", 2, judged="--precision auto"
+    ),
+    "cifar10-ipc10-calm-dct": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision auto --epochs 300"),
     "cifar10-ipc10-calm-plain": Row(
         "cifar10",
         "--ipc 10 --preset calm-quick --set decoder=plain --set weights=states --set calibration=10",
@@ -108,12 +113,18 @@ ROWS = {
     "cifar10-ipc10-calm-quick-plain": Row(
         "cifar10", "--ipc 10 --preset calm-quick --set decoder=plain", "", 3, judged="--precision auto"
     ),
-    "cifar10-ipc10-calm": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision auto --epochs 250"),
+    "cifar10-ipc10-calm": Row(
+        "cifar10",
+        "--ipc 10 --preset calm --set decoder=grid:4 --set batch_synthetic=0",
+        "",
+        2,
+        judged="--precision auto --epochs 250",
+    ),
     "cifar10-ipc1-calm-quick": Row(
         "cifar10", "--ipc 1 --preset calm-quick --set decoder=grid:4", "", 3, judged="--precision auto"
     ),
     "cifar10-ipc1-calm": Row("cifar10", "--ipc 1 --preset calm --set decoder=grid:4", "", 2, judged="--precision auto"),
-    "cifar10-ipc1-calm-dct": Row("cifar10", "--ipc 1 --preset calm-quick", "", 2, judged="--precision auto"),
+    "cifar10-ipc1-calm-dct": Row("cifar10", "--ipc 1 --preset calm-quick", "", 2, judged="--precision auto --epochs 300"),
     "mnist-ipc10-kip": Row(
         "mnist", "--ipc 10 --method kip", f"--net {NARROWER} --batch-real 200", 2, judged="--precision auto --epochs 300"
     ),

@@ -109,7 +109,7 @@ def start(result: dict[str, Any]) -> str:
 def students(result: dict[str, Any]) -> str:
     """Ways of training many students."""
     body = [
-        [name, str(way["processes"]), seconds(way["seconds"]), f"{result['times_faster'][name]:.2f}"]
+        [name, str(way.get("processes", 1)), seconds(way["seconds"]), f"{result['times_faster'][name]:.2f}"]
         for name, way in result["ways"].items()
     ]
     head = ["way", "processes", "seconds an epoch of one student", "times faster"]

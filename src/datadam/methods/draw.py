@@ -209,7 +209,9 @@ class Draw:
         count = self.synthetic_count(len(images))
         if count == len(images):
             return images
-        order = torch.randperm(len(images), generator=stream(self.source.seed, "synthetic", self.iteration, self.source.real.classes[k]))
+        order = torch.randperm(
+            len(images), generator=stream(self.source.seed, "synthetic", self.iteration, self.source.real.classes[k])
+        )
         return images[carry(order[:count].sort().values, images.device)]
 
     def augmentation(self, k: int) -> Augmentation | None:

@@ -1,4 +1,5 @@
-"""Our own method by the time there is: CALM on images that are stored many in one (decoders dct:32, grid:4 and grid:2).
+"""Our own method by the time there is: CALM on images that are stored many in one (decoders dct:32 to dct:4, of grey images grid:4
+and grid:2).
 
 Times are about, for images of 32x32 on two cores; `--budget` (budget.py) decides by the machine instead.
 """
@@ -12,10 +13,12 @@ from datadam.methods import CALM
 from datadam.sets.decoders import COLOURS, PLAIN
 
 RATE = 0.4  # lr_images for each image of a class: the gradient of a class mean is shared out among its images
-FEW = 10  # images per class up to which sixteen small images say more than one or four large ones
-FREQUENCIES = 32  # images in one, where it is the only one of its class: they say more than sixteen small ones in the same bytes
-NUMBERS = 96  # that each of them keeps at least
-SMALLEST = 7  # pixels of a side that a part of a stored image keeps, at least
+TOGETHER = 64  # training images of a class that an iteration looks at: of sets with more of them, another draw each time
+STORED = ((1, 32), (5, 16), (10, 8))  # up to so many images per class, so many in one: fewer where there are many; above, REST
+REST = 4
+NUMBERS = 96  # that each image keeps at least where frequencies are stored
+FEW = 10  # images per class up to which sixteen small images say more than four larger ones, where parts are stored
+SMALLEST = 7  # pixels of a side that a part keeps, at least
 
 
 def calm(real: Kind, ipc: int) -> Recipe:
@@ -27,6 +30,7 @@ def calm(real: Kind, ipc: int) -> Recipe:
         batch_real=128,
         lr_images=round(RATE * ipc, 6),
         decoder=fitting(real.shape, ipc),
+        batch_synthetic=TOGETHER,
         start="sure",
         augment=strategy(real),
         precision="auto",
@@ -35,9 +39,8 @@ def calm(real: Kind, ipc: int) -> Recipe:
 
 
 def quick(real: Kind, ipc: int) -> Recipe:
-    """Minutes: two networks of two epochs, 150 iterations, four images in one, or 32 in a single one."""
-    changed = {"decoder": fitting(real.shape, FEW + 1) if ipc > 1 else fitting(real.shape, ipc), "iterations": 150}
-    return replace(calm(real, ipc), method=CALM(count=2, epochs=2), preset="calm-quick").change(changed)
+    """Minutes: two networks of two epochs, 150 iterations."""
+    return replace(calm(real, ipc), method=CALM(count=2, epochs=2), iterations=150, preset="calm-quick")
 
 
 def long(real: Kind, ipc: int) -> Recipe:
@@ -47,14 +50,15 @@ def long(real: Kind, ipc: int) -> Recipe:
 
 
 def fitting(shape: tuple[int, int, int], ipc: int, members: int | None = None) -> str:
-    """The decoder for so many images [C, H, W] per class: dct:32 for a single one in colour, grid:4 for few, grid:2 for many, and
-    plain where none can be.
+    """The decoder for so many images [C, H, W] per class: of colour images the frequencies of 32 in a single one, of fewer in each
+    of more; of grey ones grid:4 for few and grid:2 for many; plain where none can be.
 
     Argument: `members`, real images of the smallest class, if known: a stored image begins with one for each of its parts.
     """
-    alone = ipc == 1 and shape[0] == len(COLOURS) and (members is None or members >= FREQUENCIES)
-    if alone and math.prod(shape) >= FREQUENCIES * NUMBERS:
-        return f"dct:{FREQUENCIES}"
+    if shape[0] == len(COLOURS):
+        most = next((images for up_to, images in STORED if ipc <= up_to), REST)
+        images = min(most, math.prod(shape) // NUMBERS, most if members is None else members // ipc)
+        return f"dct:{images}" if images > 1 else PLAIN.word
     for parts in (4, 2) if ipc <= FEW else (2,):
         enough = members is None or ipc * parts**2 <= members
         if enough and all(side % parts == 0 and side // parts >= SMALLEST for side in shape[1:]):
