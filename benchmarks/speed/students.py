@@ -6,8 +6,8 @@ CIFAR-10's shape, 10 classes, ipc 10, ConvNet-3 of width 128, protocol honest. T
 after another, uncompiled, all threads in each step, the allocator as it is. Seconds are those of training alone: what a way takes
 to begin (compiling, other processes) stands beside, and how many epochs it must last to pay.
 
-"convolutions alone" are those of an epoch, forward and with the gradients of weights and maps, each layer in the best of the layouts
-and batch sizes tried, on all threads: the floor of whoever computes them by torch, whatever is fused or batched between them.
+"convolutions alone" are those of an epoch, forward and with the gradients of weights and maps, each layer in the best of the
+layouts and batch sizes tried, on all threads: the floor of whoever computes them by torch, whatever is fused or batched between them.
 """
 
 import argparse

@@ -55,8 +55,8 @@ class Recipe:
     passes, of the network over the synthetic set in batches of 256, when it is "drawn" or "between" image steps (`network_when`),
     by SGD with `network_lr`, `network_momentum` (begun anew each time), `network_decay` and the augmentation `network_augment`;
     `real_every`, iterations in a row that share network, real images and augmentation, so that the real side is computed once
-    for them; `batch_synthetic`, training images of each class of the synthetic set that an iteration looks at, another draw each time (0:
-    all); `nested`, prefixes of the set that are to be good by themselves, one of which is drawn for each iteration
+    for them; `batch_synthetic`, training images of each class of the synthetic set that an iteration looks at, another draw each
+    time (0: all); `nested`, prefixes of the set that are to be good by themselves, one of which is drawn for each iteration
     (nested.py): () for none, None for the usual ladder 1, 2, 5, 10, ... up to `ipc`; `seed`; `precision`; `protocol`, how the
     result is judged unless asked otherwise; `preset`, where the settings came from ("" where that was a preset of another
     method). Raises `InvalidInput` with every wrong setting at once; `CannotDo`, which is one, when all is right but for this

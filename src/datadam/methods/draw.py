@@ -33,8 +33,8 @@ class Draws:
     Arguments: `real`, the data; `network`, the module whose weights are drawn anew in place (one module for the whole run, so
     that compiled code stays valid); `seed`, the run's; `batch_real` (B), real images of a class and iteration; `augment`,
     the words of the augmentation strategy; `init`, the distribution of the weights; `iterations_per_network`, how many
-    iterations share one network; `real_every`, how many share all that is drawn; `batch_synthetic`, training images of each class of
-    the synthetic set that an iteration looks at (0: all); `device` and `dtype` of everything handed out;
+    iterations share one network; `real_every`, how many share all that is drawn; `batch_synthetic`, training images of each class
+    of the synthetic set that an iteration looks at (0: all); `device` and `dtype` of everything handed out;
     `on_the_way`, how matching networks are trained on the synthetic set, where they are; `plan` and `precision`, how features are
     computed; `bucket`, trained networks to draw from (None: random weights), or from `between` their states; `kept`, the training
     images where they are kept ready (see data/resident.py); `given`, what was made because the method needs it.

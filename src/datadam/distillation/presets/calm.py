@@ -1,5 +1,5 @@
-"""Our own method by the time there is: CALM on images that are stored many in one (decoders dct:32 to dct:4, of grey images grid:4
-and grid:2).
+"""Our own method by the time there is: CALM on images that are stored many in one (decoders dct:32 to dct:4, and grid:4 or
+grid:2 of grey ones).
 
 Times are about, for images of 32x32 on two cores; `--budget` (budget.py) decides by the machine instead.
 """
@@ -50,8 +50,8 @@ def long(real: Kind, ipc: int) -> Recipe:
 
 
 def fitting(shape: tuple[int, int, int], ipc: int, members: int | None = None) -> str:
-    """The decoder for so many images [C, H, W] per class: of colour images the frequencies of 32 in a single one, of fewer in each
-    of more; of grey ones grid:4 for few and grid:2 for many; plain where none can be.
+    """The decoder for so many images [C, H, W] per class: of colour images the frequencies of 32 in a single one, of fewer in
+    each of more; of grey ones grid:4 for few and grid:2 for many; plain where none can be.
 
     Argument: `members`, real images of the smallest class, if known: a stored image begins with one for each of its parts.
     """
