@@ -328,3 +328,11 @@ def test_memory_of_a_run_that_has_begun_is_told_with_its_data(real, recipe, monk
     assert module.foretold_memory(real, asked, "float32", "cpu") == told.whole
     monkeypatch.setattr(machine, "available_memory", lambda device="cpu": 0)  # it has taken what there was
     assert module.foretold_memory(real, asked, "", "cpu") == told.whole  # kept images lie in a file
+
+
+def test_a_class_of_which_a_part_is_looked_at_is_decoded_whole(recipe) -> None:
+    real = make_real(shape=(3, 8, 8))
+    sets = [recipe("dm", ipc=ipc, decoder="dct:8", batch_synthetic=16) for ipc in (2, 500)]
+    small, large = (forecast(real, asked, memory_limit=1 << 40).bytes for asked in sets)
+    images = 3 * 8 * 8 * 8  # bytes of an image, in float64
+    assert large - small == 4 * 3 * 498 * images + 4 * 500 * 8 * images  # images, start, momentum, gradient; and the decoded
