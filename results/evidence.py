@@ -35,6 +35,7 @@ class Row:
     judged: str = ""  # more options of the evaluation at the small scale
     experts: str = ""  # a name of EXPERTS, which the run follows at the small scale
     also: tuple[str, ...] = ()  # protocols that it is judged by beside honest
+    judged_on: str = ""  # the students' network, where it is another than the one that the set was made on
 
 
 NARROWER = "convnet3:width=32"
@@ -102,7 +103,15 @@ ROWS = {
     "cifar10-ipc10-calm-grid2": Row(
         "cifar10", "--ipc 10 --preset calm-quick --set decoder=grid:2", "--iterations 1000", 2, judged="--precision auto"
     ),
-    "cifar10-ipc10-calm-dct": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision auto --epochs 300"),
+    "cifar10-ipc10-calm-dct": Row("cifar10", "--ipc 10 --preset calm-quick", "", 2, judged="--precision auto --epochs 250"),
+    "cifar10-ipc10-calm-dct-narrow": Row(
+        "cifar10",
+        f"--ipc 10 --preset calm-quick --net {NARROWER}",
+        "",
+        2,
+        judged="--precision auto --epochs 250",
+        judged_on="convnet3",
+    ),
     "cifar10-ipc10-calm-plain": Row(
         "cifar10",
         "--ipc 10 --preset calm-quick --set decoder=plain --set weights=states --set calibration=10",
@@ -340,7 +349,7 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
             size += ["--set", f"networks=experts:{make_experts(row.experts, data)}"]
         datadam("distill", *source, *row.options.split(), *size, "--out", str(run))
     card = json.loads((folders[0] / "card.json").read_text())
-    net = card["recipe"]["net"]
+    net = row.judged_on or card["recipe"]["net"]
     judged = ["--net", net, *(row.judged.split() if scale == "small" else [])]
 
     def students(count: int) -> list[str]:
