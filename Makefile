@@ -11,6 +11,7 @@ TESTERS ?= 2
 NOTE = demo, not a result
 SMALL = convnet3:width=32
 
+.NOTPARALLEL:
 .PHONY: demo test check docs evidence bench clean
 
 demo: $(VENV)/.installed
@@ -58,7 +59,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("datadam needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache

@@ -23,6 +23,7 @@ from words import EARLIER, GRIDS, NONE, TITLES, command, count, earlier, machine
 from datadam.sets.kind import Kind
 
 ROOT = Path(__file__).resolve().parents[1]
+USUAL = 1000  # epochs of a student by the honest protocol
 TABLES = {  # document -> its tables of `datadam compare`, each between markers of its own
     "docs/choose.md": ("methods-mnist", "methods-cifar10", "precision-mnist", "precision-cifar10"),
     "docs/speed.md": ("real-every",),
@@ -340,7 +341,10 @@ def _making(here: list[Row], up: str) -> str:
     if grids := [
         row.name
         for row in here
-        if row.recipe["method"]["name"] == "calm" and (row.recipe["ipc"], row.recipe["decoder"]) == (1, "grid:4")
+        if row.recipe["preset"].startswith("calm")
+        and row.recipe["decoder"].startswith("grid:")
+        and row.card["data"]["shape"][0] == 3
+        and "decoder=" not in row.card["command"]
     ]:
         lines.append(f"- {', '.join(grids)}: {GRIDS}.")
     again = f"python results/evidence.py --data FOLDER --scale {here[0].scale} NAME"
@@ -356,14 +360,14 @@ def _earlier(row: Row) -> bool:
 
 
 def _accuracy(e: dict[str, Any] | None) -> str:
-    """Mean, half of the 95 % interval, and what it is over; of the whole set also its epochs."""
+    """Mean, half of the 95 % interval, and what it is over; of the whole set, or where they are few, also its epochs."""
     if e is None:
         return NONE
     many = e["interval"] is not None
     half = f" ± {50 * (e['interval']['high'] - e['interval']['low']):.1f}" if many else ""
     over = f"{e['sets']} sets" if e["sets"] > 1 else f"{e['students']} students" if e["students"] > 1 else "one student"
     number = e["protocol"]["epochs"]
-    epochs = f", {number} epoch{'s' if number > 1 else ''}" if e["of"] == "whole" or number < 300 else ""
+    epochs = f", {number} epoch{'s' if number > 1 else ''}" if e["of"] == "whole" or number < USUAL else ""
     return f"{100 * e['mean']:.1f}{half} ({over}{epochs})"
 
 

@@ -17,7 +17,8 @@ TITLES = {
 
 RELEASED = ("official", "dm", "pixel", "dc", "dsa", "cafe")  # presets that take the numbers of released code
 GRIDS = (
-    "where the command names no decoder, measured when the presets stored a single colour image by grid:4; today they take dct:32"
+    "measured when CALM's presets stored colour images by grid:4 or grid:2 and looked at all their parts in an iteration; today "
+    "they take dct:e, and 64 of a class"
 )
 EARLIER = (
     "measured when the presets of released code still normalised CIFAR-10 by the data's own deviations (0.2470, 0.2435, 0.2616); "

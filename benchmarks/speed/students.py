@@ -7,8 +7,8 @@ after another, uncompiled, all threads in each step, the allocator as it is. Sec
 to begin (compiling, other processes) stands beside, and how many epochs it must last to pay.
 
 "convolutions alone" are those of an epoch, forward and with the gradients of weights and maps, each layer in the best of the
-layouts and batch sizes tried, on all threads: the floor of whoever computes them by torch, whatever is fused or batched between
-them.
+layouts and batch sizes tried, on all threads: the floor of one process that computes them by torch, whatever is fused or batched
+between them.
 """
 
 import argparse

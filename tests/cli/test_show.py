@@ -53,6 +53,7 @@ def test_methods_are_told_with_authors_and_costs_as_published(cli) -> None:
     assert told["random"]["cost"] == "none"
     assert told["el2n"]["epochs_on_real"] == 15  # three networks of five epochs
     assert told["datadam"]["passes"] == {"real": 1, "synthetic": 2, "each_class": 0, "training": 0}
+    assert told["calm"]["passes"]["training"] == 0
     assert told["dsa"]["passes"]["training"] == 3 * 50 * 9 / 10  # 3 passes, 50 epochs, between 10 image steps of a network
     assert "135 more a synthetic one to train networks (preset dsa, ipc 10)" in told["dsa"]["cost"]
 

@@ -33,6 +33,7 @@ RESUMED = [
     {"start": "noise"},
     {"real_every": 3},
     {"batch_synthetic": 2, "decoder": "grid:2", "ipc": 1},
+    {"batch_synthetic": 1, "real_every": 2, "nested": (1, 2)},
     {"real_every": 2, "net": "convnet2:norm=batch:width=6", "nested": (1, 2)},
 ]
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import datadam
 from datadam import machine
 from datadam.data.resident import keep
 from datadam.distillation import forecast as module
-from datadam.distillation.forecast import forecast, kept_bytes, kept_form, passes_a_second, passes_of
+from datadam.distillation.forecast import forecast, kept_bytes, kept_form, passes_a_second, passes_of, size_of
 from datadam.errors import NotEnoughMemory
 from datadam.methods import matching
 from datadam.methods.coresets import cost as costs
@@ -330,9 +331,17 @@ def test_memory_of_a_run_that_has_begun_is_told_with_its_data(real, recipe, monk
     assert module.foretold_memory(real, asked, "", "cpu") == told.whole  # kept images lie in a file
 
 
-def test_a_class_of_which_a_part_is_looked_at_is_decoded_whole(recipe) -> None:
+@pytest.mark.parametrize("net", ["convnet2:width=4", "convnet2:norm=batch:width=4"])
+def test_a_class_of_which_a_part_is_looked_at_is_decoded_whole(recipe, net: str) -> None:
     real = make_real(shape=(3, 8, 8))
-    sets = [recipe("dm", ipc=ipc, decoder="dct:8", batch_synthetic=16) for ipc in (2, 500)]
+    sets = [recipe("dm", ipc=ipc, net=net, decoder="dct:8", batch_synthetic=16) for ipc in (2, 500)]
     small, large = (forecast(real, asked, memory_limit=1 << 40).bytes for asked in sets)
-    images = 3 * 8 * 8 * 8  # bytes of an image, in float64
-    assert large - small == 4 * 3 * 498 * images + 4 * 500 * 8 * images  # images, start, momentum, gradient; and the decoded
+    image = 3 * 8 * 8 * 8  # bytes, in float64
+    assert large - small == 4 * 3 * 498 * image + 4 * 498 * 8 * image  # images, start, momentum, gradient; and the decoded
+
+
+def test_networks_train_on_the_whole_set_whatever_part_an_iteration_looks_at(recipe) -> None:
+    asked = recipe("dm", ipc=50, network_steps=2, batch_synthetic=1)
+    whole = size_of(asked.change({"batch_synthetic": 0}), (5, 5, 5))
+    assert asked.method.cost(replace(size_of(asked, (5, 5, 5)), blocks=(100,))).bytes == 5 * 150 * 100
+    assert size_of(asked, (5, 5, 5)) == replace(whole, part=1)

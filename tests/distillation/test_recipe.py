@@ -133,6 +133,9 @@ def test_only_class_means_look_at_a_part_of_the_synthetic_images(recipe) -> None
     with pytest.raises(InvalidInput, match="batch_synthetic is -1; it must be a whole number >= 0"):
         recipe("dm", batch_synthetic=-1)
     assert recipe("calm").change({"batch_synthetic": "64"}).batch_synthetic == 64
+    older = recipe("dm").to_card()
+    del older["batch_synthetic"]
+    assert Recipe.from_card(older) == recipe("dm")
 
 
 def test_what_one_method_cannot_do_is_told_apart_from_what_is_wrong(recipe) -> None:

@@ -207,21 +207,23 @@ def test_iterations_that_share_the_real_side_compute_it_once(real, net: str, mon
 
 
 @pytest.mark.parametrize("decoder", ["plain", "grid:2", "dct:3"])
-def test_an_iteration_looks_at_so_many_synthetic_images_and_moves_no_others(real, decoder: str) -> None:
-    draw, _ = prepare(real, net="convnet2:width=6", augment="none")
+@pytest.mark.parametrize("net", ["convnet2:width=6", "convnet2:norm=batch:width=6"])
+def test_an_iteration_looks_at_so_many_synthetic_images_and_moves_no_others(real, net: str, decoder: str) -> None:
+    draw, _ = prepare(real, net=net, augment="none")
     draws, decode = dataclasses.replace(draw.source, batch_synthetic=4), decoder_named(decoder)
     stored = first_images(real, 6, "noise", 0).double()
     synthetic = SyntheticSet({"images": stored}, tuple(real.classes), (6,) * 3, decode)
     engine = Engine(DM(), Plan(compiled=False, chunk=100, threads=1))
     found = engine.gradient(synthetic, draws.at(5), norms=False)
 
-    leaf, network, total = stored.clone().requires_grad_(), draws.at(5).network(), torch.zeros(())
+    leaf, network, chosen = stored.clone().requires_grad_(), draws.at(5).network(), []
     for k, images in enumerate(decode(leaf).split(6 * decode.each)):
-        chosen = draws.at(5).synthetic(k, images)
-        assert len(chosen) == 4 == len({tuple(image.flatten().tolist()) for image in chosen})
-        away = network.features(chosen).embedding.mean(0) - network.features(draws.at(5).real(k)).embedding.mean(0)
-        total = total + away.square().sum()
-    total.backward()
+        part = draws.at(5).synthetic(k, len(images))
+        assert len(set(part.tolist())) == 4 == len(part)
+        chosen.append(images[part])
+    together = [torch.cat(chosen), torch.cat([draws.at(5).real(k) for k in range(3)])]
+    ours, theirs = (network.features(images).embedding.unflatten(0, (3, -1)).mean(1) for images in together)
+    (ours - theirs).square().sum().backward()
     assert torch.allclose(found.images, leaf.grad, rtol=1e-10, atol=1e-14)
     if decoder == "plain":
         assert (found.images.flatten(1).abs().sum(1) > 0).sum() == 3 * 4
@@ -235,12 +237,20 @@ def test_a_batch_of_all_synthetic_images_is_all_of_them(real) -> None:
         assert torch.equal(some.images, engine.gradient(synthetic, draw, norms=False).images)
 
 
+def test_iterations_that_share_the_real_side_look_at_other_synthetic_images(real) -> None:
+    draw, _ = prepare(real)
+    draws = dataclasses.replace(draw.source, real_every=3, batch_synthetic=2)
+    drawn = [draws.at(iteration) for iteration in range(6)]
+    assert [torch.equal(d.real(0), drawn[0].real(0)) for d in drawn] == [True] * 3 + [False] * 3
+    assert len({tuple(d.synthetic(0, 50).tolist()) for d in drawn}) == 6
+
+
 def test_synthetic_images_are_drawn_evenly(real) -> None:
     draw, _ = prepare(real)
     draws = dataclasses.replace(draw.source, batch_synthetic=5)
-    numbers, seen = torch.arange(20.0)[:, None], torch.zeros(20)
+    seen = torch.zeros(20)
     for iteration in range(240):
-        drawn = draws.at(iteration).synthetic(0, numbers).flatten().long()
+        drawn = draws.at(iteration).synthetic(0, 20)
         assert drawn.unique().tolist() == drawn.tolist()
         seen[drawn] += 1
     assert float(seen.min()) > 25  # 60 expected each, standard deviation 6.7

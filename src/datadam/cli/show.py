@@ -1,6 +1,7 @@
 """`datadam show` and `datadam list`: what a run or a preset holds, and which names there are."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -142,7 +143,8 @@ def _cost(name: str, method: "type[Method]") -> dict[str, Any]:
     recipe = preset(FOR_METHOD.get(name, name), Sketch(EXAMPLE, DATA[EXAMPLE].shape), ipc=EXAMPLE_IPC)
     each_class = passes_of(Size(real=(0,), synthetic=(0,)))
     real, synthetic = (passes_of(Size(real=(r,), synthetic=(s,))) - each_class for r, s in ((1, 0), (0, 1)))
-    training = (passes_of(size_of(recipe, (0,))) - each_class) / EXAMPLE_IPC - synthetic
+    size = size_of(recipe, (0,))
+    training = (passes_of(size) - passes_of(replace(size, trained=0.0, trains=False))) / EXAMPLE_IPC
     passes = {"real": real, "synthetic": synthetic, "each_class": each_class, "training": round(training, 6)}
     parts = [(real, "a real image"), (synthetic, "a synthetic one"), (each_class, "a class")]
     told = ", ".join(f"{number:g} {what}" for number, what in parts if number)

@@ -87,11 +87,10 @@ def forecast(
     blocks = tuple(block.numel() * width for block in features.blocks) or (features.embedding.numel() * width,)
     real_map, together = max(blocks) // (2 if precision == "bfloat16" else 1), machine.images_at_once(real.shape, device)
     chunk = machine.chunk_for(real_map, device) if method.streams and not couples else together
-    decoded = recipe.ipc * recipe.each
     size = replace(
         size, blocks=blocks, embedding=features.embedding.numel() * width, chunk=chunk,
         weights=network.weights, members=tuple(map(len, real.by_class)),
-        at_once=machine.images_at_once(real.shape), decoded=width * numbers * decoded * (decoded > size.synthetic[0]),
+        at_once=machine.images_at_once(real.shape), image=width * numbers,
     )  # fmt: skip
     cost = method.cost(size)
     needed: float = FLOOR + 4 * width * len(drawn) * recipe.ipc * numbers  # images, start, momentum, gradient
@@ -116,13 +115,11 @@ def forecast(
             real, recipe.zca != "none", precision, device, -(-recipe.iterations // recipe.real_every) * sum(drawn), limit - needed
         )
     needed += kept_bytes(real, kept, device) if kept else 0
-    altogether = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
+    whole = needed if memory_limit is not None else max(needed, fitting) + in_memory(real)
     if needed > limit:
         first = cost.cure or ("use instance norm (norm=instance)" if couples and method.streams else "")
         cures = [first, *lighter(recipe, size), f"use fewer --workers (now {workers})" if workers else ""]
-        another = (
-            f"raise --memory-limit ({smallest_limit(int(altogether), real, 1 + SENT * bool(workers))} is the smallest that does)"
-        )
+        another = f"raise --memory-limit ({smallest_limit(int(whole), real, 1 + SENT * bool(workers))} is the smallest that does)"
         if on_gpu and memory_limit is None:
             another = "another --device"
         raise NotEnoughMemory(
@@ -139,14 +136,13 @@ def forecast(
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
         seconds = in_all / rate / (compiled_gain(precision) if plan.compiled else 1.0) + COMPILING * sizes * plan.compiled
-    return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(altogether), a_pass, rate)
+    return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
 
 
 def lighter(recipe: Recipe, size: Size) -> list[str]:
     """What of a run of this size takes less memory when it is made smaller: that of its method, and no other."""
     method, smaller = recipe.method, {}
-    least = min(recipe.each, recipe.batch_synthetic or recipe.each)
-    smaller["lower ipc"] = replace(size, synthetic=(least,) * len(size.synthetic))
+    smaller["lower ipc"] = replace(size, synthetic=(recipe.each,) * len(size.synthetic))
     if not method.at_once:
         smaller[f"lower --batch-real (now {recipe.batch_real})"] = replace(size, real=(1,) * len(size.real))
     thin = replace(size, blocks=tuple(-(-block // 4) for block in size.blocks), embedding=size.embedding // 4)
@@ -165,13 +161,12 @@ def seconds_of_training(real: RealData, net: str, epochs: float, device: str = "
 
 def size_of(recipe: Recipe, drawn: tuple[int, ...], *, couples: bool = False, device: str = "cpu") -> Size:
     """The size of a run that draws so many real images of each class, as far as its recipe alone says it."""
-    whole = recipe.ipc * recipe.each
-    looked_at = min(whole, recipe.batch_synthetic or whole)
-    trained = recipe.on_the_way.images(whole * len(drawn), recipe.iterations_per_network)
+    synthetic = (recipe.ipc * recipe.each,) * len(drawn)
+    trained = recipe.on_the_way.images(sum(synthetic), recipe.iterations_per_network)
     trains = bool(recipe.on_the_way)
     return Size(
-        real=drawn, synthetic=(looked_at,) * len(drawn), trained=trained, trains=trains, couples=couples, device=device,
-        every=recipe.real_every,
+        real=drawn, synthetic=synthetic, part=recipe.batch_synthetic, trained=trained, trains=trains, couples=couples,
+        device=device, every=recipe.real_every,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from datadam.methods.networks import NETWORK_BATCH, STATISTICS
 COMPILED_GAIN = {"float32": 2.3, "float64": 2.0, "bfloat16": 3.7}  # how many times faster compiled code is, about
 MATRIX_UNITS_GAIN = 5.0  # the same in bfloat16, where the processor has units for products of matrices
 WITHOUT_INSTRUCTIONS = 0.2  # the same where it has none for bfloat16
-DECODED_COPIES = 4  # of a class's training images, where an iteration looks at a part of them: decoded they are all
+DECODED_COPIES = 4  # of one class's training images, where an iteration looks at a part of them: decoded they are all
 REAL_COPIES, TRAINING_COPIES = 4, 5  # how many maps of a block are alive at once without gradient; of all blocks with it
 BACKWARD = 3  # forward passes that a training step counts for an image
 
@@ -29,19 +29,19 @@ class Size:
     """The size of a run.
 
     Arguments: `real`, real images of each class that an iteration draws; `synthetic`, training images of each class of the
-    synthetic set that it looks at; `decoded`, bytes of all of one class where it looks at a part (0: at all); `trained`, images
-    that networks train on, an iteration; `trains`, whether they do at all; `blocks` and `embedding`, bytes of one image's maps
-    and last feature; `weights`, bytes of the network's weights; `chunk`, images a forward pass at most; `couples`, whether the
-    network couples the images of a batch; `members`, real training images of each class; `at_once`, images that go through a
-    network together where memory must not grow; `device`; `shape` (C, H, W) of an image ((): not known); `every`, iterations
-    that share the real side.
+    synthetic set; `part`, how many of them it looks at, at most (0: all); `trained`, images that networks train on, an iteration;
+    `trains`, whether they do at all; `image`, `blocks` and `embedding`, bytes of one image, its maps and its last feature;
+    `weights`, bytes of the network's weights; `chunk`, images a forward pass at most; `couples`, whether the network couples the
+    images of a batch; `members`, real training images of each class; `at_once`, images that go through a network together where
+    memory must not grow; `device`; `shape` (C, H, W) of an image ((): not known); `every`, iterations that share the real side.
     """
 
     real: tuple[int, ...]
     synthetic: tuple[int, ...]
-    decoded: int = 0
+    part: int = 0
     trained: float = 0.0
     trains: bool = False
+    image: int = 0
     blocks: tuple[int, ...] = (0,)
     embedding: int = 0
     weights: int = 0
@@ -94,12 +94,13 @@ def general(
 
 def matching(size: Size, *, needs_network: bool, synthetic_maps: float = 5.0) -> Cost:
     """The cost of feature matching: real images pass once and stream, synthetic ones pass forward and back."""
-    count, drawn = sum(size.synthetic), sum(size.real)
+    looked_at = [min(images, size.part or images) for images in size.synthetic]
+    count, drawn = sum(looked_at), sum(size.real)
     together = drawn if size.couples else min(drawn, size.chunk)
-    graph = count if size.couples else min(count, max(size.chunk, *size.synthetic))
+    graph = count if size.couples else min(count, max(size.chunk, *looked_at))
     needed = REAL_COPIES * together * max(size.blocks) + synthetic_maps * graph * sum(size.blocks)
     needed += len(size.real) * (sum(size.blocks) + size.embedding) if size.every > 1 else 0  # means that are kept, at most
-    needed += DECODED_COPIES * size.decoded
+    needed += DECODED_COPIES * size.image * max(size.synthetic) if size.part else 0
     passes = (drawn / size.every + 2.0 * count if needs_network else 0.0) + BACKWARD * size.trained
     return Cost(passes=passes, bytes=max(needed, training(size)))
 

@@ -71,7 +71,7 @@ class Draws:
 
     def at(self, iteration: int) -> "Draw":
         """The draws of one iteration, numbered from 0; iterations that share them have those of their first."""
-        return Draw(self, iteration - iteration % self.real_every)
+        return Draw(self, iteration - iteration % self.real_every, iteration)
 
     @contextmanager
     def ahead(self, iteration: int) -> Iterator[None]:
@@ -112,10 +112,11 @@ class Draws:
 
 @dataclass(frozen=True)
 class Draw:
-    """The draws of one iteration."""
+    """The draws of an `iteration`; `now`, which of those it is that share them."""
 
     source: Draws
     iteration: int
+    now: int
 
     @property
     def starts_network(self) -> bool:
@@ -204,15 +205,14 @@ class Draw:
         """How many of the `count` training images that the synthetic set has of a class this iteration looks at."""
         return min(count, self.source.batch_synthetic or count)
 
-    def synthetic(self, k: int, images: Tensor) -> Tensor:
-        """Of the training images [N, C, H, W] of class k those that this iteration looks at, drawn without replacement."""
-        count = self.synthetic_count(len(images))
-        if count == len(images):
-            return images
-        order = torch.randperm(
-            len(images), generator=stream(self.source.seed, "synthetic", self.iteration, self.source.real.classes[k])
-        )
-        return images[carry(order[:count].sort().values, images.device)]
+    def synthetic(self, k: int, count: int) -> Tensor | None:
+        """Which of the `count` training images that the synthetic set has of class k this iteration looks at, drawn without
+        replacement; None for all. Iterations that share the real side have another draw each."""
+        looked_at = self.synthetic_count(count)
+        if looked_at == count:
+            return None
+        order = torch.randperm(count, generator=stream(self.source.seed, "synthetic", self.now, self.source.real.classes[k]))
+        return carry(order[:looked_at].sort().values, self.source.device)
 
     def augmentation(self, k: int) -> Augmentation | None:
         """The augmentation of class k: one parameter set for its real and synthetic images."""

@@ -73,18 +73,19 @@ class Engine:
             augmentations = [draw.augmentation(k) for k in range(first, last)]
             real = self._shared_means(draw, network, first, last, augmentations)
             rows, counts = synthetic.rows(first, last), tuple(map(draw.synthetic_count, training_counts[first:last]))
+            parts = [draw.synthetic(k, training_counts[k]) for k in range(first, last)]
             stored = synthetic.stored[rows].detach().requires_grad_()
 
             def compare(
                 stored: Tensor = stored,
                 counts: tuple[int, ...] = counts,
                 first: int = first,
+                parts: list[Tensor | None] = parts,
                 augmentations: list[Augmentation | None] = augmentations,
                 real: list[Tensor] = real,
             ) -> dict[str, Tensor]:
-                decoded = synthetic.decoder(stored).split(list(training_counts[first : first + len(counts)]))
-                looked_at = [draw.synthetic(k, x) for k, x in enumerate(decoded, first)]
-                augmented = [augment(a, x) for a, x in zip(augmentations, looked_at, strict=True)]
+                images = decoded(synthetic, stored, first, parts)
+                augmented = [augment(a, x) for a, x in zip(augmentations, images, strict=True)]
                 together = torch.cat(augmented).contiguous(memory_format=self.layout)
                 with self._precision(together.device) if self.method.coarse else nullcontext():
                     sums = self.sums(network, together, counts)
@@ -178,6 +179,16 @@ class Engine:
         if self.precision == "bfloat16":
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()
+
+
+def decoded(synthetic: SyntheticSet, stored: Tensor, first: int, parts: list[Tensor | None]) -> list[Tensor]:
+    """The training images [N, C, H, W] of each class from `first` on, from what is `stored` of these classes; where a part of
+    them is looked at one class is decoded after the other, and of it kept what is asked for."""
+    last = first + len(parts)
+    if all(part is None for part in parts):
+        return list(synthetic.decoder(stored).split(list(synthetic.training_counts[first:last])))
+    classes = map(synthetic.decoder, stored.split(list(synthetic.counts[first:last])))
+    return [images if part is None else images[part] for images, part in zip(classes, parts, strict=True)]
 
 
 def means(sums: list[Tensor], sizes: tuple[int, ...]) -> list[Tensor]:
