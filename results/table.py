@@ -128,7 +128,19 @@ class Row:
     @property
     def conditions(self) -> tuple[str, str, str, str]:
         """What baselines must share to stand in each other's row: scale, data, network, whitening."""
-        return self.scale, self.card["data"]["checksum"], self.recipe["net"], str(self.card["transform"]["zca"])
+        return self.scale, self.card["data"]["checksum"], self.net, str(self.card["transform"]["zca"])
+
+    @property
+    def net(self) -> str:
+        """The students' network: the run's own, or where none was judged on that the other one."""
+        judged = {e["net"] for e in self.evaluations if e["of"] == "distilled"}
+        own: str = self.recipe["net"]
+        return own if own in judged or not judged else min(judged)
+
+    @property
+    def decoded(self) -> bool:
+        """Whether a stored image is several training images."""
+        return bool(self.recipe.get("decoder", "plain") != "plain")
 
     @property
     def drawn(self) -> int:
@@ -148,16 +160,16 @@ class Row:
         return self.recipe["method"]["name"] != "calm" or "trained_first_seconds" in self.card
 
     def judged(self, of: str) -> dict[str, Any] | None:
-        """The evaluation of the distilled, random or whole set on the run's network: the one of the longest training, by the
+        """The evaluation of the distilled, random or whole set on `net`: the one of the longest training, by the
         protocol `honest` where there is one."""
-        found = [e for e in self.evaluations if e["of"] == of and e["net"] == self.recipe["net"]]
+        found = [e for e in self.evaluations if e["of"] == of and e["net"] == self.net]
         return max(found, key=lambda e: (e["protocol"]["name"] == "honest", e["protocol"]["epochs"]), default=None)
 
     @property
     def otherwise(self) -> list[dict[str, Any]]:
-        """The evaluations of the distilled set on the run's network by other protocols than the one that stands in the table."""
+        """The evaluations of the distilled set on `net` by other protocols than the one that stands in the table."""
         first = self.judged("distilled")
-        return [e for e in self.evaluations if first and e["of"] == "distilled" and e["net"] == self.recipe["net"]
+        return [e for e in self.evaluations if first and e["of"] == "distilled" and e["net"] == self.net
                 and e["protocol"]["name"] != first["protocol"]["name"]]  # fmt: skip
 
 
@@ -191,23 +203,28 @@ def block(kept: list[Row], up: str = "") -> str:
 
 
 def short(kept: list[Row]) -> str:
-    """For the README: data, DataDAM, CALM, random real images, what is published; of each the run that saw most real images."""
+    """For the README: data, DataDAM, CALM, random real images, what is published; of each the run that saw most real images, of
+    CALM the one of plain images and the one of decoded ones."""
     if not kept:
         return "No results yet."
     parts = []
     for scale, words in SCALES.items():
-        usual, own = (_longest(kept, scale, of) for of in (("datadam",), ("calm-quick", "calm", "calm-long")))
+        usual = _longest([row for row in kept if not row.decoded], scale, ("datadam",))
+        plain, decoded = (
+            _longest([row for row in kept if row.decoded == several], scale, ("calm-quick", "calm", "calm-long"))
+            for several in (False, True)
+        )
         lines = []
-        for key in sorted(usual | own, key=[(row.card["data"]["name"], row.recipe["ipc"]) for row in kept].index):
-            row, ours = usual.get(key), own.get(key)
-            either = row or ours
-            assert either is not None
+        for key in sorted(usual | plain | decoded, key=[(row.card["data"]["name"], row.recipe["ipc"]) for row in kept].index):
+            row = usual.get(key)
+            ours = [found for found in (plain.get(key), decoded.get(key)) if found]
+            either = row or ours[0]
             random = _accuracy(_shared(either, kept, "random"))
             whitened = ", whitened too" if either.card["transform"]["zca"] and random != NONE else ""
             lines.append((
                 f"{TITLES.get(key[0], key[0])}, {key[1]}",
                 _linked(row, scale) if row else NONE,
-                f"{_linked(ours, scale)}, {ours.recipe['decoder']}" if ours else NONE,
+                "; ".join(f"{_linked(found, scale)}, {found.recipe.get('decoder', 'plain')}" for found in ours) or NONE,
                 f"{random}{whitened}",
                 _joined(either),
             ))  # fmt: skip
@@ -224,14 +241,19 @@ def short(kept: list[Row]) -> str:
 
 
 def _longest(kept: list[Row], scale: str, presets: tuple[str, ...]) -> dict[tuple[str, int], Row]:
-    """By data and ipc, the judged run of these presets that saw most real images."""
+    """By data and ipc, the judged run of these presets that saw most real images, as `_age` counts."""
     longest: dict[tuple[str, int], Row] = {}
     for row in kept:
         key = row.card["data"]["name"], row.recipe["ipc"]
         fits = row.scale == scale and row.recipe["preset"] in presets and row.judged("distilled")
-        if fits and (key not in longest or row.drawn > longest[key].drawn):
+        if fits and (key not in longest or _age(row) > _age(longest[key])):
             longest[key] = row
     return longest
+
+
+def _age(row: Row) -> tuple[int, str]:
+    """Real images seen; and of our own method, whose presets change, when it was made."""
+    return row.drawn, row.card.get("created", "") if row.recipe["method"]["name"] == "calm" else ""
 
 
 def _linked(row: Row, scale: str) -> str:
@@ -307,7 +329,9 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
             f"{name}: `{recipe['preset']}`, {recipe['net']}{extra}",
             row.work,
             "; ".join((
-                f"**{cell}**" if (cell := _accuracy(row.judged("distilled"))) != NONE else "not judged yet",
+                f"**{cell}**" + f" on {row.net}" * (row.net != recipe["net"])
+                if (cell := _accuracy(row.judged("distilled"))) != NONE
+                else "not judged yet",
                 *(f"by `{e['protocol']['name']}` {_accuracy(e)}" for e in row.otherwise),
             )),
             random,

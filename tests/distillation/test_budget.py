@@ -3,6 +3,7 @@
 import pytest
 
 import datadam
+from datadam import nets
 from datadam.distillation import budget
 from datadam.distillation.forecast import passes_of
 from datadam.errors import InvalidInput
@@ -60,6 +61,24 @@ def test_without_time_for_a_pool_networks_are_random(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(budget, "passes_a_second", lambda *_: 100.0)
     recipe = budget.within(real, 1, 60, net="convnet2:width=4")
     assert (recipe.method.name, recipe.decoder, recipe.start, recipe.method.needs.count) == ("dm", "dct:2", "real", 0)
+
+
+@pytest.mark.parametrize(("usual", "net"), [(10_000.0, ""), (400.0, ":width=64"), (100.0, ":width=32"), (1.0, ":width=32")])
+def test_a_slow_machine_takes_a_narrower_network_unless_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, real: datadam.RealData, usual: float, net: str
+) -> None:
+    faster = {":width=64": 4.0, ":width=32": 16.0}
+
+    def speed(net: str, *_: object) -> float:
+        return usual * next((by for width, by in faster.items() if net.endswith(width)), 1.0)
+
+    monkeypatch.setattr(budget, "passes_a_second", speed)
+    recipe = budget.within(real, 1, 100)
+    assert recipe.net == nets.canonical("auto", real.shape) + net
+    assert recipe.method.name == ("calm" if usual > 1 else "dm")
+    if recipe.method.name == "calm":
+        assert recipe.method.count * recipe.method.epochs >= budget.ENOUGH
+    assert budget.within(real, 1, 100, net="convnet2:width=4").net == "convnet2:width=4"
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def _begin(
     real = load_data(asked["data"], options | data_limit(limit))
     recipe, repeats = recipe_for(asked, real), asked.get("repeats", 1)
     if "budget" in asked:
-        recipe, time_limit = _budgeted(asked, recipe, time_limit)
+        recipe, time_limit = _budgeted(asked, recipe, real, time_limit)
     if repeats > 1 or recipe.start not in STARTS:
         real = prepared(real, recipe)  # once for all
     earlier = _earlier(recipe, real)
@@ -191,8 +191,11 @@ def _ask(
         )
 
 
-def _budgeted(asked: dict[str, Any], recipe: "Recipe", time_limit: float | None) -> "tuple[Recipe, float]":
+def _budgeted(
+    asked: dict[str, Any], recipe: "Recipe", real: "RealData", time_limit: float | None
+) -> "tuple[Recipe, float]":  # fmt: skip
     """The recipe, said aloud, and the seconds after which all is over."""
+    from datadam import nets
     from datadam.cli.screen import say
     from datadam.distillation.budget import seconds_of
     from datadam.wording import plural
@@ -202,6 +205,9 @@ def _budgeted(asked: dict[str, Any], recipe: "Recipe", time_limit: float | None)
     if needs.training:
         pool = f"{plural(needs.count, 'network')} of {plural(needs.training.epochs, 'epoch')} over the real images, then "
     say(f"in {asked['budget']}: {pool}{plural(recipe.iterations, 'iteration')} of {recipe.method.name}, decoder {recipe.decoder}")
+    usual = nets.canonical("auto", real.shape)
+    if "net" not in asked.get("set", {}) and recipe.net != usual:
+        say(f"on {recipe.net}, as {usual} takes more time here; evaluate RUN --net {usual} judges on that one")
     return recipe, seconds if time_limit is None else time_limit
 
 

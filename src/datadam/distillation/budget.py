@@ -23,6 +23,8 @@ EPOCHS = 12  # of a network of the pool, at most
 NETWORKS = ((4, 1), (12, 2), (30, 3))  # so many epochs in all are at most that many networks; above, FULL
 FULL = 5
 ITERATIONS = 20, 10_000
+WIDTHS = 64, 32  # of the matching network where the usual one is too slow for a pool of ENOUGH epochs
+ENOUGH = 4
 UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
 
 
@@ -42,20 +44,27 @@ def seconds_of(words: str | float) -> float:
 def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decoder: str = "", device: str = "auto") -> Recipe:
     """The recipe that this machine does in about so many seconds.
 
-    Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network; `decoder`
-    ("": what the preset calm takes, but none that asks more real images than a class has); `device` ("auto": a graphics card if
-    there is one).
+    Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network ("auto": the
+    usual one of the data, or a narrower one where that leaves no time for a good pool); `decoder` ("": what the preset calm
+    takes, but none that asks more real images than a class has); `device` ("auto": a graphics card if there is one).
     Without the time for one epoch over the real images it is DM on random networks, with the same decoder.
     """
-    net, device = nets.canonical(net, real.shape), settle_device(device)
+    device, usual = settle_device(device), nets.canonical(net, real.shape)
+    narrower = [nets.canonical(f"{usual}:width={width}", real.shape) for width in WIDTHS] if net == "auto" else []
     decoder = decoder or fitting(real.shape, ipc, min(map(len, real.by_class)))
-    recipe = calm(real, ipc).change({"net": net, "decoder": decoder})
-    speed = _speed(real, recipe, device)
-    left = speed * ((1 - ASIDE) * seconds - (COMPILING if can_compile(device) else 0.0))
     an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / compiled_gain(fast_precision(device))
-    epochs = int(POOL * left / an_epoch)
+    for net in (usual, *narrower):
+        recipe = calm(real, ipc).change({"net": net, "decoder": decoder})
+        speed = _speed(real, recipe, device)
+        left = speed * ((1 - ASIDE) * seconds - (COMPILING if can_compile(device) else 0.0))
+        epochs = int(POOL * left / an_epoch)
+        if epochs >= ENOUGH:
+            break
     if epochs < 1:
-        recipe = replace(dm(real, ipc), decoder=recipe.decoder, net=net, lr_images=2.0, batch_real=32, precision="auto")
+        recipe = replace(
+            dm(real, ipc), decoder=decoder, net=net, lr_images=recipe.lr_images / 2, batch_real=32, precision="auto",
+            batch_synthetic=recipe.batch_synthetic,
+        )  # fmt: skip
     else:
         count = next((number for most, number in NETWORKS if epochs <= most), FULL)
         each = min(EPOCHS, epochs // count)

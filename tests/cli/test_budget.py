@@ -1,0 +1,48 @@
+"""`datadam distill --budget`: what it decides is said, and is done."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cli.conftest import Command
+
+from datadam.distillation import budget
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is too slow for the usual network, and compiles nothing."""
+    monkeypatch.setattr(budget, "passes_a_second", lambda net, *_: 3.0 if "width=32" in net else 0.1)
+    monkeypatch.setattr(budget, "can_compile", lambda *_: False)
+    monkeypatch.setattr(budget, "fast_precision", lambda *_: "float32")
+    monkeypatch.setattr(budget, "MEASURED", 1)
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_budget_says_what_it_decides_and_does_that(cli: Command, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    outcome = cli("distill", pictures, "--ipc", 1, "--budget", "120s", "--seed", 3, "--out", out)
+    assert outcome.code == 0, outcome.err
+    recipe = json.loads((out / "card.json").read_text())["recipe"]
+    method, said = recipe["method"], " ".join(outcome.err.split())
+    assert f"in 120s: {method['count']} network" in said
+    assert f"{recipe['iterations']} iterations of calm, decoder {recipe['decoder']}" in said
+    assert recipe["net"].endswith(":width=32")
+    usual = recipe["net"].removesuffix(":width=32")
+    assert f"on {recipe['net']}, as {usual} takes more time here; evaluate RUN --net {usual} judges on that one" in said
+    assert recipe["seed"] == 3
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_network_that_is_named_is_taken(cli: Command, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    outcome = cli("distill", pictures, "--ipc", 1, "--budget", "60s", "--net", "convnet1:width=4", "--out", out)
+    assert outcome.code == 0, outcome.err
+    assert json.loads((out / "card.json").read_text())["recipe"]["net"] == "convnet1:width=4"
+    assert "takes more time here" not in outcome.err
+
+
+@pytest.mark.parametrize("decided", [("--method", "dm"), ("--iterations", "5"), ("--preset", "paper")])
+def test_what_a_budget_decides_is_not_given_beside_it(refused, pictures: Path, decided: tuple[str, str]) -> None:
+    words = refused("distill", pictures, "--ipc", 1, "--budget", "5min", *decided)
+    assert f"--budget decides {decided[0].removeprefix('--')}; leave that out, or leave --budget out" in words
