@@ -366,7 +366,7 @@ def _making(here: list[Row], up: str) -> str:
         row.name
         for row in here
         if row.recipe["preset"].startswith("calm")
-        and row.recipe["decoder"].startswith("grid:")
+        and row.recipe.get("decoder", "plain").startswith("grid:")
         and row.card["data"]["shape"][0] == 3
         and "decoder=" not in row.card["command"]
     ]:
