@@ -68,7 +68,7 @@ class Given(Draws):
         fill(network, number)
 
     def at(self, iteration: int) -> Draw:
-        return GivenNow(self, iteration)
+        return GivenNow(self, iteration, iteration)
 
 
 @dataclass(frozen=True)

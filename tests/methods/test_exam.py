@@ -16,7 +16,7 @@ RATES = {
     "pixel": {"lr_images": 0.3},
     "dsa": {"start": "noise"},
     "cafe": {"lr_images": 0.02},
-    "calm": {"start": "noise"},
+    "calm": {"start": "noise", "decoder": "plain", "lr_images": 2.0},
     "mtt": {"lr_images": 10.0},
     "frepo": {"lr_images": 0.05, "optimizer": "adam", "start": "noise"},
     "kip": {"lr_images": 0.05},
