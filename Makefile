@@ -46,8 +46,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/speed/students.py --out results/benchmarks/students.json
 	$(BIN)/python benchmarks/speed/table.py
 
-# no bytecode ahead: Python makes that of what is imported, and most of torch never is
-INSTALL = $(BIN)/python -m pip install --quiet --no-compile --editable
+INSTALL = $(BIN)/python -m pip install --quiet --editable
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(INSTALL) .
