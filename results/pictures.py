@@ -246,6 +246,7 @@ def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
         parts += lined([(x, y)], LEARNED, "", LEARNED if decoder == "plain" else PAPER)
         parts.append(words(x + 8, y - 7, str(number), size=12, anchor="start", bold=True))
         name = row.recipe["preset"] + ("" if decoder == "plain" else f", {decoder}")
+        name += f", on {row.recipe['net']}" if row.net != row.recipe["net"] else ""
         iterations = row.work if row.card["iterations_done"] else ""
         text = f"{number}  {name}, {iterations}: {100 * e['mean']:.1f} %".replace(", :", ":")
         parts.append(words(left + 12, listed + 16 * (number - 1), text, size=12, anchor="start"))

@@ -84,7 +84,7 @@ class Engine:
                 augmentations: list[Augmentation | None] = augmentations,
                 real: list[Tensor] = real,
             ) -> dict[str, Tensor]:
-                images = decoded(synthetic, stored, first, parts)
+                images = looked_at(synthetic, stored, first, parts)
                 augmented = [augment(a, x) for a, x in zip(augmentations, images, strict=True)]
                 together = torch.cat(augmented).contiguous(memory_format=self.layout)
                 with self._precision(together.device) if self.method.coarse else nullcontext():
@@ -181,7 +181,7 @@ class Engine:
         return nullcontext()
 
 
-def decoded(synthetic: SyntheticSet, stored: Tensor, first: int, parts: list[Tensor | None]) -> list[Tensor]:
+def looked_at(synthetic: SyntheticSet, stored: Tensor, first: int, parts: list[Tensor | None]) -> list[Tensor]:
     """The training images [N, C, H, W] of each class from `first` on, from what is `stored` of these classes; where a part of
     them is looked at one class is decoded after the other, and of it kept what is asked for."""
     last = first + len(parts)
