@@ -28,10 +28,11 @@ import sys, time
 from pathlib import Path
 from datadam.training import trainer
 from datadam.cli import app
-told, trained = Path(sys.argv.pop(1)), set()
+told, trained = Path(sys.argv.pop(1)), []
 step = trainer.Trainer.step
 def stuck(self):
-    trained.add(id(self))
+    if not any(self is one for one in trained):
+        trained.append(self)  # itself, not its id: a later one may take the place of one that is gone
     if len(trained) == 3:
         told.touch()
         time.sleep(300)
