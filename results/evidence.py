@@ -104,6 +104,10 @@ ROWS = {
         "cifar10", "--ipc 10 --preset calm-quick --set decoder=grid:2", "--iterations 1000", 2, judged="--precision auto"
     ),
     "cifar10-ipc10-calm-dct": Row("cifar10", "--ipc 10 --preset calm-quick", "", 1, judged="--precision auto --epochs 250"),
+    "cifar10-ipc10-calm-half-hour": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision auto"),
+    "cifar10-ipc10-calm-half-hour-plain": Row(
+        "cifar10", "--ipc 10 --preset calm --set decoder=plain", "", 5, judged="--precision auto"
+    ),
     "cifar10-ipc10-calm-dct-narrow": Row(
         "cifar10",
         f"--ipc 10 --preset calm-quick --net {NARROWER}",
