@@ -109,9 +109,11 @@ def test_the_decoder_follows_from_shape_and_ipc(shape: tuple[int, int, int], ipc
 def test_no_decoder_asks_more_real_images_than_a_class_has(members: int, decoder: str) -> None:
     real = small_data(shape=(1, 32, 32), per_class=members)
     assert budget.within(real, 2, 60, net="convnet2:width=4").decoder == decoder
+    assert datadam.preset("calm", real, ipc=2).decoder == decoder
 
 
 @pytest.mark.parametrize(("members", "decoder"), [(32, "dct:32"), (31, "dct:31"), (1, "plain")])
 def test_frequencies_ask_no_more_real_images_than_a_class_has(members: int, decoder: str) -> None:
     real = small_data(shape=(3, 32, 32), per_class=members)
     assert budget.within(real, 1, 60, net="convnet2:width=4").decoder == decoder
+    assert datadam.preset("calm-quick", real, ipc=1).decoder == decoder

@@ -127,6 +127,11 @@ class RealData:
         """Whether a mirror leaves an image in its class, as far as whoever loaded the data has said."""
         return bool(self.options.get("flip", True))
 
+    @property
+    def members(self) -> int:
+        """Training images of the smallest class."""
+        return min(map(len, self.by_class))
+
     @cached_property
     def by_class(self) -> list[npt.NDArray[np.int64]]:
         """For each class the indices of its training images, in ascending order."""

@@ -46,12 +46,12 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
 
     Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network ("auto": the
     usual one of the data, or a narrower one where that leaves no time for a good pool); `decoder` ("": what the preset calm
-    takes, but none that asks more real images than a class has); `device` ("auto": a graphics card if there is one).
+    takes); `device` ("auto": a graphics card if there is one).
     Without the time for one epoch over the real images it is DM on random networks, with the same decoder.
     """
     device, usual = settle_device(device), nets.canonical(net, real.shape)
     narrower = [nets.canonical(f"{usual}:width={width}", real.shape) for width in WIDTHS] if net == "auto" else []
-    decoder = decoder or fitting(real.shape, ipc, min(map(len, real.by_class)))
+    decoder = decoder or fitting(real, ipc)
     an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / compiled_gain(fast_precision(device))
     for net in (usual, *narrower):
         recipe = calm(real, ipc).change({"net": net, "decoder": decoder})

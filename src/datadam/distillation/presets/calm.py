@@ -29,7 +29,7 @@ def calm(real: Kind, ipc: int) -> Recipe:
         iterations=600 if ipc > 1 else 2000,
         batch_real=128,
         lr_images=round(RATE * ipc, 6),
-        decoder=fitting(real.shape, ipc),
+        decoder=fitting(real, ipc),
         batch_synthetic=TOGETHER,
         start="sure",
         augment=strategy(real),
@@ -51,12 +51,13 @@ def long(real: Kind, ipc: int) -> Recipe:
     return replace(recipe, method=CALM(count=5, epochs=10), iterations=4 * recipe.iterations, preset="calm-long")
 
 
-def fitting(shape: tuple[int, int, int], ipc: int, members: int | None = None) -> str:
-    """The decoder for so many images [C, H, W] per class: of colour images the frequencies of 32 in a single one, of fewer in
-    each of more; of grey ones grid:4 for few and grid:2 for many; plain where none can be.
+def fitting(real: Kind, ipc: int) -> str:
+    """The decoder for so many images per class: of colour images the frequencies of 32 in a single one, of fewer in each of
+    more; of grey ones grid:4 for few and grid:2 for many; plain where none can be.
 
-    Argument: `members`, real images of the smallest class, if known: a stored image begins with one for each of its parts.
+    A stored image begins with a real one for each of its parts, so the smallest class decides too.
     """
+    shape, members = real.shape, real.members
     if shape[0] == len(COLOURS):
         most = next((images for up_to, images in STORED if ipc <= up_to), REST)
         images = min(most, math.prod(shape) // NUMBERS, most if members is None else members // ipc)

@@ -1,4 +1,4 @@
-"""What published settings depend on beside ipc: the name of the data and the shape of an image."""
+"""What settings depend on beside ipc: of published ones the name of the data and the shape of an image."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ CLASSES = {"cifar100": 100, "tiny-imagenet": 200}  # of data that released code 
 
 
 class Kind(Protocol):
-    """Anything with a name and a shape; `RealData` has both."""
+    """Anything with a name and a shape; `RealData` is one."""
 
     @property
     def name(self) -> str:
@@ -22,6 +22,10 @@ class Kind(Protocol):
     def flips(self) -> bool:
         """Whether a mirror leaves an image in its class."""
 
+    @property
+    def members(self) -> int | None:
+        """Training images of the smallest class; None where the data are not there."""
+
 
 class Sketch(NamedTuple):
     """A kind of data without the data, to see settings before anything is read."""
@@ -29,6 +33,7 @@ class Sketch(NamedTuple):
     name: str
     shape: tuple[int, int, int]
     flips: bool = True
+    members: int | None = None
 
 
 def strategy(real: Kind) -> str:
