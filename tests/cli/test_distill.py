@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,10 @@ from datadam.sets.distilled import DistilledSet
 
 def images(run: Path) -> torch.Tensor:
     return DistilledSet.load(run).images
+
+
+def card(run: Path) -> dict[str, Any]:
+    return DistilledSet.load(run).card
 
 
 def test_a_run_folder_is_complete_and_told(cli, pictures: Path, tmp_path: Path) -> None:
@@ -128,6 +133,23 @@ def test_a_warm_start_keeps_the_earlier_images_first(cli, finished: Path, pictur
     now, before = images(tmp_path / "run").unflatten(0, (3, 4)), images(finished).unflatten(0, (3, 2))
     assert torch.equal(now[:, :2], before)
     assert not torch.equal(now[:, 2:], before)
+
+
+def test_a_warm_start_counts_what_it_starts_from_also_after_an_interruption(
+    cli, finished: Path, pictures: Path, tmp_path: Path
+) -> None:
+    before, out = card(finished)["seconds"], tmp_path / "run"
+    assert before > 0
+    options = ("--net", "convnet1:width=4", "--iterations", 3, "--batch-real", 4, "--start", finished)
+    assert cli("distill", pictures, "--ipc", 2, *options, "--out", out).code == 0
+    assert card(out)["earlier_seconds"] == before < card(out)["seconds"]
+    assert "making what it starts from" in (cli("report", out), (out / "report.html").read_text())[1]
+    (out / "card.json").unlink()  # as if it had ended before its set was written
+    assert cli("distill", "--resume", out).code == 0
+    assert card(out)["earlier_seconds"] == before < card(out)["seconds"]
+    again = tmp_path / "again"
+    assert cli("distill", pictures, "--ipc", 2, *options[:-1], out, "--out", again).code == 0
+    assert card(again)["earlier_seconds"] == card(out)["seconds"] > before
 
 
 def test_a_warm_start_that_does_not_fit_is_refused_before_anything_is_removed(refused, run: Path, pictures: Path) -> None:

@@ -167,6 +167,15 @@ def test_its_own_experts_are_made_once_and_kept_by_the_run(real, recipe, tmp_pat
         datadam.resume(tmp_path / "other", real)
 
 
+def test_its_experts_are_trained_as_its_settings_say() -> None:
+    training = replace(SMALL, expert_rate=0.2, expert_batch=7).needs.training
+    assert training is not None
+    assert (training.lr, training.batch, training.momentum, training.epochs) == (0.2, 7, 0.0, 4)
+    assert replace(training, lr=0.01, batch=256) == SMALL.needs.training  # as the released code's
+    with pytest.raises(InvalidInput, match="expert_batch is 0; it must be a whole number >= 1\n- expert_rate is -1"):
+        replace(SMALL, expert_rate=-1, expert_batch=0)
+
+
 def test_what_does_not_fit_is_refused_before_any_work(real, experts, asked, recipe, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="reaches to epoch 7"):
         begun(real, replace(asked, method=replace(SMALL, max_start=6)), out=tmp_path / "run")

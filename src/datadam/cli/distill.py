@@ -15,8 +15,6 @@ from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading
 from datadam.cli.workers import FINISHING, MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from datadam.data import RealData
     from datadam.distillation.recipe import Recipe
     from datadam.distillation.run import Run
@@ -156,8 +154,10 @@ def _begin(
                 with _choosing(recipe, real, device, limit) as advance:
                     run = begin(
                         real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device,
-                        earlier=earlier, snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""),
-                        command=command, progress=advance, spread=spread,
+                        earlier=earlier.images if earlier else None,
+                        earlier_seconds=earlier.card.get("seconds") or 0.0 if earlier else 0.0,
+                        snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""), command=command,
+                        progress=advance, spread=spread,
                     )  # fmt: skip
             if repeats > 1 and r == 0 and not again:  # not before: what cannot begin leaves nothing behind
                 keep_repeats(out, asked, command)
@@ -240,8 +240,8 @@ def _choosing(
     return bar(recipe.method.name)
 
 
-def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
-    """The images of the earlier run that --start names, if it does."""
+def _earlier(recipe: "Recipe", real: "RealData") -> "DistilledSet | None":
+    """What the earlier run made that --start names, if it does."""
     from datadam.cli.options import load_sets
     from datadam.distillation.start import STARTS
     from datadam.errors import InvalidInput
@@ -262,7 +262,7 @@ def _earlier(recipe: "Recipe", real: "RealData") -> "Tensor | None":
         raise InvalidInput(
             f"{recipe.start} was made with other classes or another normalisation; start from a run on the same data"
         )
-    return first.images
+    return first
 
 
 def _resume(

@@ -54,6 +54,7 @@ def begin(
     device: str = "auto",
     plan: Plan | None = None,
     earlier: Tensor | None = None,
+    earlier_seconds: float = 0.0,
     snapshots: tuple[int, ...] | None = None,
     memory_limit: int | None = None,
     note: str = "",
@@ -66,11 +67,11 @@ def begin(
     Arguments: `real`, the data, normalised and whitened here as the recipe asks; `recipe`; `out`, the run folder (None: nothing
     is kept on disk), `overwrite` an earlier run in it; `device` ("auto": a graphics card if there is one); `plan`, what adapts to
     the machine (None: decided here);
-    `earlier`, stored images [K*n, C, H, W] of another run with the same decoder to start from; `snapshots`, iterations after
-    which the images are kept (None: the quarters); `memory_limit` in bytes, for this process and its workers on this machine
-    together; `note` and `command`, words for the card; `progress(what, done, total)`, called while networks are trained that
-    the method needs first; `spread`, over which workers the classes go (None: this process). Raises `InvalidInput`,
-    `NotEnoughMemory`.
+    `earlier`, stored images [K*n, C, H, W] of another run with the same decoder to start from, and `earlier_seconds`, what
+    making them took, which counts as this run's work too; `snapshots`, iterations after which the images are kept (None: the
+    quarters); `memory_limit` in bytes, for this process and its workers on this machine together; `note` and `command`, words
+    for the card; `progress(what, done, total)`, called while networks are trained that the method needs first; `spread`, over
+    which workers the classes go (None: this process). Raises `InvalidInput`, `NotEnoughMemory`.
     """
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
     device = machine.settle_device(device, spread.engine.gpus if spread and spread.engine else None)
@@ -97,7 +98,7 @@ def begin(
     if snapshots is None and recipe.protocol == "official":
         snapshots = tuple(range(0, recipe.iterations + 1, OFFICIAL_EVERY))
     quarters = {round(recipe.iterations * share / 4) for share in range(1, 5)}
-    frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)))
+    frame = Frame(real, recipe, note, command, tuple(sorted(quarters if snapshots is None else snapshots)), earlier_seconds)
     dtype = torch.float64 if recipe.precision == "float64" else torch.float32
     decoder, seconds = decoder_named(recipe.decoder), 0.0
     facts: dict[str, Any] = {}
@@ -123,8 +124,9 @@ def begin(
         )
         if recipe.zca == "official" and earlier is None:  # the released code whitens the first images once more, by themselves
             start = fit_zca(start).apply(start)
+        seconds = earlier_seconds
         if recipe.method.needs.training:  # what it needs is its work, also where an earlier run had made it
-            seconds = (trained_seconds(supply.given) or 0.0) + time.monotonic() - began
+            seconds += (trained_seconds(supply.given) or 0.0) + time.monotonic() - began
     peak = machine.peak_memory_mb() if seconds else 0.0
     checkpoint = Checkpoint(Path(out)) if out is not None else None
     first = start if checkpoint else start.clone()  # which is kept on disk: a thousand classes of images are held once

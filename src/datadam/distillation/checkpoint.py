@@ -163,6 +163,7 @@ class Checkpoint:
         card: dict[str, Any] = read_json(self.folder / "run.json")
         parts = {"recipe": dict, "data": dict, "snapshots": list, "note": str, "command": str, "transform": dict, "device": str}
         sound = isinstance(card, dict) and all(isinstance(card.get(name), kind) for name, kind in parts.items())
+        sound = sound and finite(card.get("earlier_seconds", 0.0))
         if not sound or not isinstance(card["data"].get("checksum"), str) or any(type(i) is not int for i in card["snapshots"]):
             raise ArtifactError(f"{self.folder / 'run.json'} lacks parts that every run has; it was changed: make the run again")
         return card
@@ -181,7 +182,10 @@ class Checkpoint:
             )
         zca = read_tensors(self.folder / "zca.safetensors")[0] if card["transform"].get("zca") else None
         real = replace(real, transform=Transform.from_card(card["transform"], zca))  # fitting again could differ in the last bit
-        frame = Frame(real, Recipe.from_card(card["recipe"]), card["note"], card["command"], tuple(card["snapshots"]))
+        earlier_seconds = card.get("earlier_seconds", 0.0)
+        frame = Frame(
+            real, Recipe.from_card(card["recipe"]), card["note"], card["command"], tuple(card["snapshots"]), earlier_seconds
+        )
         start = read_tensors(self.snapshot(0))[0].get("images")
         if start is None:
             raise ArtifactError(f"{self.snapshot(0)} holds no images; it is damaged: make the run again")

@@ -36,6 +36,7 @@ PRESETS_OF = {
     "course-mhist": "datadam",
     "calm-quick": "calm",
     "calm-long": "calm",
+    "mtt-quick": "mtt",
 }
 """The method of each preset that has not its name."""
 OF_NETWORKS = ("networks", "init", "iterations_per_network", "network_steps", "network_epochs", "network_augment")

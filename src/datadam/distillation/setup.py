@@ -20,7 +20,7 @@ class Frame:
     """A run's data, recipe and words.
 
     Arguments: `note`, shown wherever the result is ("demo, not a result"); `command`, that makes the run again; `snapshots`,
-    iterations after which the images are kept.
+    iterations after which the images are kept; `earlier_seconds`, what making the images took that the run starts from.
     """
 
     real: RealData
@@ -28,6 +28,7 @@ class Frame:
     note: str = ""
     command: str = ""
     snapshots: tuple[int, ...] = ()
+    earlier_seconds: float = 0.0
 
     def to_card(self) -> dict[str, Any]:
         """The parts of the card that are known before the run."""
@@ -39,6 +40,7 @@ class Frame:
             "transform": self.real.transform.to_card(),
             "labels": SOFT if "labels" in self.recipe.method.learns else HARD,
             "decoder": self.recipe.decoder,
+            **({"earlier_seconds": self.earlier_seconds} if self.earlier_seconds else {}),
             **nets.card_of(self.recipe.net),
         }
 

@@ -45,7 +45,7 @@ class Following(Method):
     starts are drawn below it; `batch` (b), synthetic images a step (0: all); `rate` (alpha), the first value of the learned rate;
     `lr_rate`, the rate of its own SGD, with momentum 0.5; `student_momentum`; `backward`, the "exact" gradient or "tesla",
     which takes the weights on the way for constants; `count`, experts that are made where none are named, by the
-    `expert_optimizer` "sgd" or "gsam" (flat.py).
+    `expert_optimizer` "sgd" or "gsam" (flat.py) at the `expert_rate` in batches of `expert_batch`.
     The learned rate is held within a hundredth and a hundred times its first value: a rate that is negative trains no student.
     Raises `InvalidInput` with every wrong setting.
     """
@@ -60,6 +60,8 @@ class Following(Method):
     backward: str = "exact"
     count: int = 100
     expert_optimizer: str = "sgd"
+    expert_rate: float = 0.01
+    expert_batch: int = 256
 
     family: ClassVar[str] = "trajectory matching"
     separable: ClassVar[bool] = False
@@ -71,10 +73,15 @@ class Following(Method):
 
     def __post_init__(self) -> None:
         faults: list[str] = []
-        for name, least in (("steps", 1), ("expert_epochs", 1), ("max_start", 1), ("batch", 0), ("count", 1)):
+        least = {"steps": 1, "expert_epochs": 1, "max_start": 1, "batch": 0, "count": 1, "expert_batch": 1}
+        for name in least:
             value = getattr(self, name)
-            require(type(value) is int and value >= least, f"{name} is {value!r}; it must be a whole number >= {least}", faults)
-        for name in ("rate", "lr_rate"):
+            require(
+                type(value) is int and value >= least[name],
+                f"{name} is {value!r}; it must be a whole number >= {least[name]}",
+                faults,
+            )
+        for name in ("rate", "lr_rate", "expert_rate"):
             value = getattr(self, name)
             require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)
         value = self.student_momentum
@@ -96,9 +103,9 @@ class Following(Method):
 
     @property
     def needs(self) -> Needs:
-        """Experts: SGD at 0.01 without momentum, batches of 256, augmented, no fall of the rate."""
-        epochs = self.last_epoch
-        plain = Training(epochs=epochs, lr=0.01, momentum=0.0, weight_decay=0.0, drop_after=epochs, augment="dsa")
+        """Experts: SGD without momentum, augmented, no fall of the rate."""
+        epochs, rate, batch = self.last_epoch, self.expert_rate, self.expert_batch
+        plain = Training(epochs=epochs, batch=batch, lr=rate, momentum=0.0, weight_decay=0.0, drop_after=epochs, augment="dsa")
         return Needs("experts", plain, self.count, Flat() if self.expert_optimizer == "gsam" else None)
 
     def groups(self, images: Group) -> Sequence[Group]:

@@ -31,7 +31,8 @@ class MTT(Following):
     Arguments (the paper's symbol): `steps` (N) of the student; `expert_epochs` (M) that it is compared over; `max_start` (T+),
     starts are drawn below it; `batch` (b), synthetic images a step (0: all); `rate` (alpha), the first value of the learned rate;
     `lr_rate`, the rate of its own SGD; `student_momentum`; `backward`, "exact" or "tesla"; `count`, experts
-    that are made where none are named, by the `expert_optimizer` "sgd" or "gsam" (as FTD's).
+    that are made where none are named, by the `expert_optimizer` "sgd" or "gsam" (as FTD's) at the `expert_rate` in batches of
+    `expert_batch`.
     Raises `InvalidInput` with every wrong setting.
     """
 

@@ -190,6 +190,7 @@ CARD: list[Rule] = [  # beside what read_card has seen to
     ("moved", _is_positive, "a number", False),
     ("seconds", _is_positive, "a number", False),
     ("trained_first_seconds", _is_positive, "a number", False),
+    ("earlier_seconds", _is_positive, "a number", False),
     ("experts", _is_object, "an object", False),
     ("peak_memory_mb", _is_positive, "a number", False),
     ("hardware", _is_object, "an object", False),

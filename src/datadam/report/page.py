@@ -168,6 +168,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
         steps, first = card.get("iterations_done"), card.get("trained_first_seconds")
         how = [plural(steps, "iteration")] if steps else []
         how += [f"{duration(first)} of training networks first"] if first else []
+        how += [f"{duration(card['earlier_seconds'])} of making what it starts from"] if card.get("earlier_seconds") else []
         yield duration(card["seconds"]), "to make", "; ".join(how)
     speed = _speed(card)
     if speed:
@@ -194,7 +195,8 @@ def _speed(card: Json) -> str:
     if not done or not seconds or type(batch) is not int:
         return ""
     done = -(-done // recipe.get("real_every", 1))  # iterations that share real images draw them once
-    rate = done * batch * len(card["data"]["classes"]) / max(seconds - (card.get("trained_first_seconds") or 0.0), 1e-9)
+    before = (card.get("trained_first_seconds") or 0.0) + (card.get("earlier_seconds") or 0.0)
+    rate = done * batch * len(card["data"]["classes"]) / max(seconds - before, 1e-9)
     return count(round(rate)) if rate >= 10 else f"{rate:.2g}"
 
 

@@ -28,6 +28,7 @@ CATALOG: dict[str, Callable[[Kind, int], Recipe]] = {
     "dsa": dc.dsa,
     "cafe": cafe.cafe,
     "mtt": mtt.mtt,
+    "mtt-quick": mtt.quick,
     "datm": datm.datm,
     "pad": pad.pad,
     "frepo": frepo.frepo,

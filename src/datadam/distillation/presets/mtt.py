@@ -1,7 +1,8 @@
-"""MTT as its authors released it (Cazenavette et al., CVPR 2022)."""
+"""MTT as its authors released it (Cazenavette et al., CVPR 2022), and in minutes, to go on from a set that is there."""
 
 from dataclasses import dataclass
 
+from datadam.distillation.presets.calm import fitting
 from datadam.distillation.presets.kind import Kind, as_released, strategy
 from datadam.distillation.recipe import Recipe
 from datadam.methods import MTT
@@ -45,4 +46,18 @@ def mtt(real: Kind, ipc: int) -> Recipe:
     return Recipe(
         method=method, ipc=ipc, net=as_released("instance", real), iterations=ITERATIONS, lr_images=row.lr_images,
         augment=strategy(real), normalisation="mtt", zca=row.zca, protocol="mtt", preset="mtt",
+    )  # fmt: skip
+
+
+def quick(real: Kind, ipc: int) -> Recipe:
+    """Ours, to go on from a set that another method made (`--start RUN`, stored by the same decoder): three experts that train at
+    ten times the released rate in large batches, and students of 15 steps of 100 images, 120 times. Without a set it begins with
+    real images that its experts are sure of.
+    """
+    method = MTT(
+        steps=15, expert_epochs=1, max_start=7, batch=100, rate=0.1, lr_rate=0.001, count=3, expert_rate=0.1, expert_batch=1024
+    )
+    return Recipe(
+        method=method, ipc=ipc, iterations=120, optimizer="adam", lr_images=0.01, decoder=fitting(real, ipc), start="sure",
+        augment=strategy(real), precision="auto", preset="mtt-quick",
     )  # fmt: skip
