@@ -36,6 +36,7 @@ class Row:
     experts: str = ""  # a name of EXPERTS, which the run follows at the small scale
     also: tuple[str, ...] = ()  # protocols that it is judged by beside honest
     judged_on: str = ""  # the students' network, where it is another than the one that the set was made on
+    start: str = ""  # a row whose set it starts from
 
 
 NARROWER = "convnet3:width=32"
@@ -104,7 +105,24 @@ ROWS = {
         "cifar10", "--ipc 10 --preset calm-quick --set decoder=grid:2", "--iterations 1000", 2, judged="--precision auto"
     ),
     "cifar10-ipc10-calm-dct": Row("cifar10", "--ipc 10 --preset calm-quick", "", 1, judged="--precision auto --epochs 250"),
-    "cifar10-ipc10-calm-half-hour": Row("cifar10", "--ipc 10 --preset calm", "", 2, judged="--precision auto"),
+    "cifar10-ipc10-calm-half-hour": Row("cifar10", "--ipc 10 --preset calm", "--iterations 200", 1, judged="--precision auto"),
+    "cifar10-ipc10-mtt-on-calm": Row(
+        "cifar10",
+        "--ipc 10 --preset mtt-quick",
+        "--iterations 60 --set count=2 --set max_start=5",
+        1,
+        judged="--precision auto",
+        start="cifar10-ipc10-calm-half-hour",
+    ),
+    "cifar10-ipc10-mtt-on-calm-narrow": Row(
+        "cifar10",
+        f"--ipc 10 --preset mtt-quick --net {NARROWER}",
+        "--iterations 300",
+        1,
+        judged="--precision auto",
+        judged_on="convnet3",
+        start="cifar10-ipc10-calm-dct-narrow",
+    ),
     "cifar10-ipc10-calm-half-hour-plain": Row(
         "cifar10", "--ipc 10 --preset calm --set decoder=plain", "", 5, judged="--precision auto"
     ),
@@ -335,14 +353,9 @@ def make_experts(name: str, data: Path) -> Path:
     return folder
 
 
-def make(name: str, row: Row, data: Path, scale: str) -> None:
-    """Distil, judge, compare with random images, copy what a reader needs."""
+def distil(name: str, row: Row, source: list[str], data: Path, scale: str) -> tuple[Path, Path]:
+    """Make the run of a row, and before it the one that it starts from: the run's folder, and that of its first set."""
     run = Path("evidence") / scale / name
-    folder = data / row.data
-    if row.data == "lc25000-lung" and not folder.is_dir():
-        print(f"{name}: left out, {folder} is not there (LC25000's lung images as train/CLASS and test/CLASS)", flush=True)
-        return
-    source = [str(folder)] if row.data == "lc25000-lung" else [row.data, "--root", str(data)]
     folders = [run] if scale == "small" else [run / str(r) for r in range(SETS)]
     done = all((folder / "card.json").exists() for folder in folders)
     if not done and any((folder / "checkpoint" / "state.safetensors").exists() for folder in folders):
@@ -351,8 +364,21 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
         size = row.small.split() if scale == "small" else ["--repeats", str(SETS)]
         if row.experts and scale == "small":
             size += ["--set", f"networks=experts:{make_experts(row.experts, data)}"]
+        if row.start:
+            size += ["--start", str(distil(row.start, ROWS[row.start], source, data, scale)[0])]
         datadam("distill", *source, *row.options.split(), *size, "--out", str(run))
-    card = json.loads((folders[0] / "card.json").read_text())
+    return run, folders[0]
+
+
+def make(name: str, row: Row, data: Path, scale: str) -> None:
+    """Distil, judge, compare with random images, copy what a reader needs."""
+    folder = data / row.data
+    if row.data == "lc25000-lung" and not folder.is_dir():
+        print(f"{name}: left out, {folder} is not there (LC25000's lung images as train/CLASS and test/CLASS)", flush=True)
+        return
+    source = [str(folder)] if row.data == "lc25000-lung" else [row.data, "--root", str(data)]
+    run, first = distil(name, row, source, data, scale)
+    card = json.loads((first / "card.json").read_text())
     net = row.judged_on or card["recipe"]["net"]
     judged = ["--net", net, *(row.judged.split() if scale == "small" else [])]
 
@@ -371,7 +397,7 @@ def make(name: str, row: Row, data: Path, scale: str) -> None:
     if row.whole_epochs and "whole" not in kept:
         epochs = ["--epochs", str(row.whole_epochs)] if scale == "small" else []
         datadam("baseline", *source, "--whole", "--net", net, *epochs, "--beside", str(run))
-    publish(run, folders[0], HERE / scale / name, str(data))
+    publish(run, first, HERE / scale / name, str(data))
 
 
 def command(table: Table, data: Path, out: Path, scale: str) -> list[str]:
