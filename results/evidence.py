@@ -117,7 +117,7 @@ ROWS = {
     "cifar10-ipc10-mtt-on-calm-narrow": Row(
         "cifar10",
         f"--ipc 10 --preset mtt-quick --net {NARROWER}",
-        "--iterations 300",
+        "--iterations 200",
         1,
         judged="--precision auto",
         judged_on="convnet3",
