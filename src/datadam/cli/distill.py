@@ -15,6 +15,8 @@ from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading
 from datadam.cli.workers import FINISHING, MANY, Address, Engine, Gpus
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from datadam.data import RealData
     from datadam.distillation.recipe import Recipe
     from datadam.distillation.run import Run
@@ -151,10 +153,11 @@ def _begin(
             if again and (folder / "checkpoint" / "run.json").exists():
                 run = resume(folder, real, device=device, spread=spread)
             else:
-                with _choosing(recipe, real, device, limit) as advance:
+                images = earlier.images if earlier else None
+                with _choosing(recipe, real, device, limit, images) as advance:
                     run = begin(
                         real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device,
-                        earlier=earlier.images if earlier else None,
+                        earlier=images,
                         earlier_seconds=earlier.card.get("seconds") or 0.0 if earlier else 0.0,
                         snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""), command=command,
                         progress=advance, spread=spread,
@@ -212,7 +215,7 @@ def _budgeted(
 
 
 def _choosing(
-    recipe: "Recipe", real: "RealData", device: str, limit: int | None
+    recipe: "Recipe", real: "RealData", device: str, limit: int | None, earlier: "Tensor | None"
 ) -> "contextlib.AbstractContextManager[Progress | None]":
     """A progress bar for networks that are trained before the first iteration, or before a choice; nothing for other methods."""
     from datadam import nets
@@ -233,10 +236,12 @@ def _choosing(
     else:
         return contextlib.nullcontext()
     say(f"{recipe.method.name} {what}; that comes first, unless an earlier run has left it in the cache")
-    told = check(real, recipe.change({"net": nets.canonical(recipe.net, real.shape)}), device=device, memory_limit=limit)
+    recipe = recipe.change({"net": nets.canonical(recipe.net, real.shape)})
+    told = check(real, recipe, device=device, memory_limit=limit, earlier=earlier)
     if told.seconds > TELL:
         words = f"about {duration(told.seconds)} here and about {size(told.whole)} of memory"
-        say(f"this takes {words}, if it is not there yet; --set epochs=N shortens it")
+        fewer = "epochs" if "epochs" in recipe.method.settings() else "count"
+        say(f"this takes {words}, if it is not there yet; --set {fewer}=N shortens it")
     return bar(recipe.method.name)
 
 
