@@ -105,21 +105,23 @@ ROWS = {
         "cifar10", "--ipc 10 --preset calm-quick --set decoder=grid:2", "--iterations 1000", 2, judged="--precision auto"
     ),
     "cifar10-ipc10-calm-dct": Row("cifar10", "--ipc 10 --preset calm-quick", "", 1, judged="--precision auto --epochs 250"),
-    "cifar10-ipc10-calm-half-hour": Row("cifar10", "--ipc 10 --preset calm", "--iterations 200", 1, judged="--precision auto"),
+    "cifar10-ipc10-calm-half-hour": Row(
+        "cifar10", "--ipc 10 --preset calm", "--iterations 200", 1, judged="--precision auto --epochs 250"
+    ),
     "cifar10-ipc10-mtt-on-calm": Row(
         "cifar10",
         "--ipc 10 --preset mtt-quick",
         "--iterations 60 --set count=2 --set max_start=5",
         1,
-        judged="--precision auto",
+        judged="--precision auto --epochs 250",
         start="cifar10-ipc10-calm-half-hour",
     ),
     "cifar10-ipc10-mtt-on-calm-narrow": Row(
         "cifar10",
         f"--ipc 10 --preset mtt-quick --net {NARROWER}",
         "--iterations 200",
-        1,
-        judged="--precision auto",
+        2,
+        judged="--precision auto --epochs 250",
         judged_on="convnet3",
         start="cifar10-ipc10-calm-dct-narrow",
     ),

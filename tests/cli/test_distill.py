@@ -139,7 +139,7 @@ def test_a_warm_start_counts_what_it_starts_from_also_after_an_interruption(
     cli, run: Path, pictures: Path, tmp_path: Path
 ) -> None:
     (run / "card.json").write_text(json.dumps(json.loads((run / "card.json").read_text()) | {"seconds": 100.0}))
-    out = tmp_path / "run"
+    out = tmp_path / "out"
     options = ("--net", "convnet1:width=4", "--iterations", 3, "--batch-real", 4, "--start")
     assert cli("distill", pictures, "--ipc", 2, *options, run, "--out", out).code == 0
     assert card(out)["earlier_seconds"] == 100 <= card(out)["seconds"] < 200
