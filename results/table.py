@@ -203,8 +203,8 @@ def block(kept: list[Row], up: str = "") -> str:
 
 
 def short(kept: list[Row]) -> str:
-    """For the README: data, DataDAM, CALM, random real images, what is published; of each the run that saw most real images, of
-    CALM the one of plain images and the one of decoded ones."""
+    """For the README: data, DataDAM, ours, random real images, what is published; of each the run that saw most real images, of
+    CALM the one of plain images, the one of decoded ones, and the one that MTT goes on from."""
     if not kept:
         return "No results yet."
     parts = []
@@ -214,17 +214,20 @@ def short(kept: list[Row]) -> str:
             _longest([row for row in kept if row.decoded == several], scale, ("calm-quick", "calm", "calm-long"))
             for several in (False, True)
         )
+        further = _longest([row for row in kept if row.card.get("earlier_seconds")], scale, ("mtt-quick",))
         lines = []
-        for key in sorted(usual | plain | decoded, key=[(row.card["data"]["name"], row.recipe["ipc"]) for row in kept].index):
+        for key in sorted(
+            usual | plain | decoded | further, key=[(row.card["data"]["name"], row.recipe["ipc"]) for row in kept].index
+        ):
             row = usual.get(key)
-            ours = [found for found in (plain.get(key), decoded.get(key)) if found]
+            ours = [found for found in (plain.get(key), decoded.get(key), further.get(key)) if found]
             either = row or ours[0]
             random = _accuracy(_shared(either, kept, "random"))
             whitened = ", whitened too" if either.card["transform"]["zca"] and random != NONE else ""
             lines.append((
                 f"{TITLES.get(key[0], key[0])}, {key[1]}",
                 _linked(row, scale) if row else NONE,
-                "; ".join(f"{_linked(found, scale)}, {found.recipe.get('decoder', 'plain')}" for found in ours) or NONE,
+                "; ".join(f"{_linked(found, scale)}, {_stored(found)}" for found in ours) or NONE,
                 f"{random}{whitened}",
                 _joined(either),
             ))  # fmt: skip
@@ -241,14 +244,20 @@ def short(kept: list[Row]) -> str:
 
 
 def _longest(kept: list[Row], scale: str, presets: tuple[str, ...]) -> dict[tuple[str, int], Row]:
-    """By data and ipc, the judged run of these presets that saw most real images, as `_age` counts."""
+    """By data and ipc, the run of these presets, judged on the network that it was made on, that saw most real images, as `_age`
+    counts."""
     longest: dict[tuple[str, int], Row] = {}
     for row in kept:
         key = row.card["data"]["name"], row.recipe["ipc"]
-        fits = row.scale == scale and row.recipe["preset"] in presets and row.judged("distilled")
+        fits = row.scale == scale and row.recipe["preset"] in presets and row.judged("distilled") and row.net == row.recipe["net"]
         if fits and (key not in longest or _age(row) > _age(longest[key])):
             longest[key] = row
     return longest
+
+
+def _stored(row: Row) -> str:
+    """What a stored image is, and whether the set was gone on with."""
+    return f"{row.recipe.get('decoder', 'plain')}{', then `mtt`' if row.card.get('earlier_seconds') else ''}"
 
 
 def _age(row: Row) -> tuple[int, str]:
@@ -337,7 +346,7 @@ def _table(here: list[Row], kept: list[Row], up: str) -> str:
             random,
             whole,
             _joined(row),
-            f"{count(card['seconds'])} s, {_threads(card)}" + _experts(card),
+            f"{count(card['seconds'])} s, {_threads(card)}" + _before(card),
         ))  # fmt: skip
     return markdown(head, lines)
 
@@ -357,7 +366,7 @@ def _making(here: list[Row], up: str) -> str:
         seconds = "; ".join(f"{e['of']}: {e['words']}, seed {e['seed']}, {count(_seconds(e))} s" for e in judged)
         lines.append(
             f"- {row.name}, seed {row.recipe['seed']}: `{command(row.card)}`, {count(row.card['seconds'])} s"
-            f"{_experts(row.card)}. Judged: {seconds or 'not yet'}."
+            f"{_before(row.card)}. Judged: {seconds or 'not yet'}."
         )
         machines.setdefault(machine(row.card), []).append(row.name)
     if before := [row.name for row in here if _earlier(row)]:
@@ -416,11 +425,16 @@ def _joined(row: Row) -> str:
     return "; ".join(f"{what} {number} [{source}]" for what, number, source in _published(row)) or "none"
 
 
-def _experts(card: dict[str, Any]) -> str:
-    """What of its seconds the experts took that a run has followed."""
-    if not (experts := card.get("experts")):
-        return ""
-    return f", {count(card['trained_first_seconds'])} of them for {experts['networks']} experts of {experts['epochs']} epochs"
+def _before(card: dict[str, Any]) -> str:
+    """What of its seconds the experts took that a run has followed, and the set that it starts from."""
+    said = ""
+    if experts := card.get("experts"):
+        said += (
+            f", {count(card['trained_first_seconds'])} of them for {experts['networks']} experts of {experts['epochs']} epochs"
+        )
+    if seconds := card.get("earlier_seconds"):
+        said += f", {count(seconds)} for the set that it starts from"
+    return said
 
 
 def _threads(card: dict[str, Any]) -> str:
