@@ -17,6 +17,7 @@ from datadam.augment.siamese import draw_augmentation
 from datadam.data import RealData
 from datadam.distillation import forecast as costs
 from datadam.distillation.loop import Distillation
+from datadam.distillation.presets import Sketch
 from datadam.distillation.recipe import Recipe
 from datadam.errors import ArtifactError, CannotDo, InvalidInput, NonFiniteLoss, RunFailed
 from datadam.evaluation.panel import protocol_named
@@ -174,6 +175,13 @@ def test_its_experts_are_trained_as_its_settings_say() -> None:
     assert replace(training, lr=0.01, batch=256) == SMALL.needs.training  # as the released code's
     with pytest.raises(InvalidInput, match="expert_batch is 0; it must be a whole number >= 1\n- expert_rate is -1"):
         replace(SMALL, expert_rate=-1, expert_batch=0)
+
+
+@pytest.mark.parametrize(("images", "batch"), [(None, 1024), (50_000, 1024), (4000, 100), (300, 32)])
+def test_experts_of_few_images_take_small_batches(images: int | None, batch: int) -> None:
+    recipe = datadam.preset("mtt-quick", Sketch("photos", (3, 32, 32), training_images=images), ipc=10)
+    assert recipe.method.settings()["expert_batch"] == batch
+    assert (recipe.decoder, recipe.start, recipe.protocol) == ("dct:8", "sure", "honest")
 
 
 def test_what_does_not_fit_is_refused_before_any_work(real, experts, asked, recipe, tmp_path: Path) -> None:

@@ -132,6 +132,11 @@ class RealData:
         """Training images of the smallest class."""
         return min(map(len, self.by_class))
 
+    @property
+    def training_images(self) -> int:
+        """Training images of all classes."""
+        return len(self.train)
+
     @cached_property
     def by_class(self) -> list[npt.NDArray[np.int64]]:
         """For each class the indices of its training images, in ascending order."""

@@ -26,6 +26,10 @@ class Kind(Protocol):
     def members(self) -> int | None:
         """Training images of the smallest class; None where the data are not there."""
 
+    @property
+    def training_images(self) -> int | None:
+        """Training images of all classes; None likewise."""
+
 
 class Sketch(NamedTuple):
     """A kind of data without the data, to see settings before anything is read."""
@@ -34,6 +38,7 @@ class Sketch(NamedTuple):
     shape: tuple[int, int, int]
     flips: bool = True
     members: int | None = None
+    training_images: int | None = None
 
 
 def strategy(real: Kind) -> str:
