@@ -226,6 +226,11 @@ def test_the_readme_has_of_each_data_and_ipc_the_longest_run_of_datadam_and_of_c
         own = card(method="calm", preset="calm", zca=False) | {"created": made}
         own["recipe"]["decoder"] = decoder
         keep(name, own, evaluation("distilled", [[mean, mean + 0.02]]))
+    further = card(method="mtt", preset="mtt-quick", zca=False)
+    further |= {"earlier_seconds": 1000.0, "trained_first_seconds": 200.0, "experts": {"networks": 3, "epochs": 7}}
+    further["recipe"] |= {"decoder": "grid:4", "networks": "experts:somewhere"}
+    keep("further", further, evaluation("distilled", [[0.75, 0.77]]))
+    keep("narrow", further, evaluation("distilled", [[0.9, 0.9]], net="convnet3:width=32"))  # not on its own network
     root = keep("paper", card(preset="paper", batch_real=512), evaluation("distilled", [[0.4, 0.4]]))
     table.main([], root)
     text = (root / "README.md").read_text()
@@ -236,10 +241,13 @@ def test_the_readme_has_of_each_data_and_ipc_the_longest_run_of_datadam_and_of_c
         ["CIFAR-10, 1", "[40.0 ± 1.2 (2 students)](results/small/one)", "–", "–",
          "DataDAM 32.0 ± 1.2 [1]; random 14.4 [1]; whole set 84.8 [1]"],
         ["CIFAR-10, 10", "[60.5 ± 1.2 (2 students)](results/small/longer)",
-         "[61.0 ± 1.2 (2 students)](results/small/calm-plain), plain; [71.0 ± 1.2 (2 students)](results/small/calm), grid:4",
+         "[61.0 ± 1.2 (2 students)](results/small/calm-plain), plain; [71.0 ± 1.2 (2 students)](results/small/calm), grid:4; "
+         "[76.0 ± 1.2 (2 students)](results/small/further), grid:4, then `mtt`",
          "31.0 ± 1.2 (2 students), whitened too", published],
     ]  # fmt: skip
     assert "**Measured here at a small scale, which is not the published one.**" in text
+    told = "1 234 s, 200 of them for 3 experts of 7 epochs, 1 000 for the set that it starts from"
+    assert told in (root / "results/README.md").read_text()
 
 
 def test_gradients_are_medians_per_pixel(keep: Callable[..., Path]) -> None:
