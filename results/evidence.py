@@ -36,7 +36,7 @@ class Row:
     experts: str = ""  # a name of EXPERTS, which the run follows at the small scale
     also: tuple[str, ...] = ()  # protocols that it is judged by beside honest
     judged_on: str = ""  # the students' network, where it is another than the one that the set was made on
-    start: str = ""  # a row whose set it starts from
+    start: str = ""  # a row whose set (of several the first) it starts from
 
 
 NARROWER = "convnet3:width=32"

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -163,6 +164,20 @@ def test_warm_start_keeps_the_first_images_and_draws_the_rest(real, recipe) -> N
     assert all((images[k, n] == members[k]).flatten(1).all(1).any() for k in range(3) for n in range(2, 5))
     with pytest.raises(InvalidInput, match="more than the 1 asked for"):
         datadam.distill(real, recipe(ipc=1), earlier=small.images)
+
+
+def test_a_start_that_does_not_fit_is_refused_before_networks_are_trained(real, recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = datadam.distill(real, recipe(ipc=2))
+    monkeypatch.setattr("datadam.distillation.begin.supply_of", lambda *_: pytest.fail("networks are trained first"))
+    asked = recipe("calm", decoder="plain", start="real")
+    for ipc, words in ((1, "more than the 1 asked for"), (500, "has only 12 training images; ask for at most 12$")):
+        with pytest.raises(InvalidInput, match=words):
+            datadam.begin(real, replace(asked, ipc=ipc), earlier=small.images)
+    for seconds in (-1.0, float("nan"), "a minute"):
+        with pytest.raises(InvalidInput, match=r"earlier_seconds is .*must be a number >= 0"):
+            datadam.begin(real, replace(asked, ipc=2), earlier=small.images, earlier_seconds=seconds)
+    with pytest.raises(InvalidInput, match=r"earlier_seconds is 1\.0; .* go with `earlier`"):
+        datadam.begin(real, replace(asked, ipc=2), earlier_seconds=1.0)
 
 
 @pytest.mark.parametrize("start", ["real", "kcenter", "kmeans"])

@@ -177,11 +177,29 @@ def test_its_experts_are_trained_as_its_settings_say() -> None:
         replace(SMALL, expert_rate=-1, expert_batch=0)
 
 
-@pytest.mark.parametrize(("images", "batch"), [(None, 1024), (50_000, 1024), (4000, 100), (300, 32)])
-def test_experts_of_few_images_take_small_batches(images: int | None, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("images", "batch", "steps"), [(None, 1024, 15), (50_000, 1024, 15), (4500, 100, 15), (450, 32, 4), (36, 32, 1)]
+)
+def test_few_images_take_small_batches_and_few_steps(images: int | None, batch: int, steps: int) -> None:
     recipe = datadam.preset("mtt-quick", Sketch("photos", (3, 32, 32), training_images=images), ipc=10)
-    assert recipe.method.settings()["expert_batch"] == batch
+    assert recipe.method == MTT(
+        steps=steps,
+        expert_epochs=1,
+        max_start=7,
+        batch=100,
+        rate=0.1,
+        lr_rate=0.001,
+        count=3,
+        expert_rate=0.1,
+        expert_batch=batch,
+    )
     assert (recipe.decoder, recipe.start, recipe.protocol) == ("dct:8", "sure", "honest")
+
+
+@pytest.mark.parametrize(("shape", "ipc"), [((1, 28, 28), 1), ((1, 28, 28), 5), ((3, 32, 32), 5), ((3, 32, 32), 50)])
+def test_minutes_go_on_from_minutes(shape: tuple[int, int, int], ipc: int) -> None:
+    first, further = (datadam.preset(name, Sketch("photos", shape), ipc=ipc) for name in ("calm-quick", "mtt-quick"))
+    assert (first.decoder, first.normalisation, first.zca) == (further.decoder, further.normalisation, further.zca)
 
 
 def test_what_does_not_fit_is_refused_before_any_work(real, experts, asked, recipe, tmp_path: Path) -> None:

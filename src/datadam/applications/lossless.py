@@ -112,7 +112,8 @@ def plan(real: RealData, asked: Asked, *, device: str = "cpu") -> Plan:
         recipe = _recipe(asked, real, listed[0] if listed else 1)
     refuse(faults)
     assert recipe is not None
-    most = min(min(map(len, real.by_class)) // recipe.each, asked.most or len(real.train))
+    limit = min(real.members, asked.most or real.members)
+    most = min(real.members // _recipe(asked, real, limit).each, limit)  # a preset's decoder may change with ipc
     if listed and listed[-1] > most:
         raise InvalidInput(
             f"ipc_list asks for {listed[-1]} images per class, and the smallest class gives {most}; leave that out"
@@ -165,7 +166,8 @@ def lossless(plan: Plan, out: Path, where: Where, *, note: str = "", command: st
     _require_resolved(asked, whole)
     sets: dict[int, DistilledSet] = {}
     while (ipc := next_ipc({n: step["verdict"] == WITHIN for n, step in steps.items()}, plan.most, plan.listed)) is not None:
-        doing, smaller = f"{ipc} per class", [n for n in steps if n < ipc]
+        doing, decoder = f"{ipc} per class", plan.recipe(ipc).decoder  # whose numbers are other images in another one
+        smaller = [n for n in steps if n < ipc and plan.recipe(n).decoder == decoder]
         warm = max(smaller) if smaller and not plan.recipe(ipc).method.chooses else None
         step: Json = {"ipc": ipc, "start": warm}
         for name, word in (("set", asked.method), ("random", RANDOM)):

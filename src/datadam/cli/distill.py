@@ -158,7 +158,7 @@ def _begin(
                     run = begin(
                         real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device,
                         earlier=images,
-                        earlier_seconds=earlier.card.get("seconds") or 0.0 if earlier else 0.0,
+                        earlier_seconds=_seconds(earlier),
                         snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""), command=command,
                         progress=advance, spread=spread,
                     )  # fmt: skip
@@ -243,6 +243,14 @@ def _choosing(
         fewer = "epochs" if "epochs" in recipe.method.settings() else "count"
         say(f"this takes {words}, if it is not there yet; --set {fewer}=N shortens it")
     return bar(recipe.method.name)
+
+
+def _seconds(earlier: "DistilledSet | None") -> float:
+    """What making a set took, as far as its card tells: one that was imported does not."""
+    from datadam.settings import finite
+
+    told = earlier.card.get("seconds", 0.0) if earlier else 0.0
+    return float(told) if finite(told) and told >= 0 else 0.0
 
 
 def _earlier(recipe: "Recipe", real: "RealData") -> "DistilledSet | None":
@@ -387,8 +395,9 @@ def _tell(made: "Made", *, as_json: bool) -> None:
             say(f"warning: {warning}")
         lines.append(f"{folder}: {set_line(card)}")
         if card["kind"] == "distilled":
+            before = f" ({duration(card['earlier_seconds'])} for its start)" if card.get("earlier_seconds") else ""
             lines.append(
-                f"         {card['iterations_done']} iterations in {duration(card['seconds'])}, peak memory "
+                f"         {card['iterations_done']} iterations in {duration(card['seconds'])}{before}, peak memory "
                 f"{card['peak_memory_mb']:.0f} MB, pixels moved {card['moved']:.2f} (network space)"
             )
         lines.append(f"see      {folder / 'preview.png'}")

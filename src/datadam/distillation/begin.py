@@ -26,7 +26,7 @@ from datadam.distillation.run import Run, spread_of
 from datadam.distillation.setup import Frame
 from datadam.distillation.shards.fit import require_separable
 from datadam.distillation.shards.run import Sharded, records_of
-from datadam.distillation.start import ASKING, check_ipc, encoded, first_images, sampled
+from datadam.distillation.start import ASKING, check_earlier, check_ipc, encoded, first_images, sampled
 from datadam.errors import InvalidInput
 from datadam.files.lock import alone_in
 from datadam.files.whole import require_writable
@@ -36,6 +36,7 @@ from datadam.progress import Asked, shown
 from datadam.sets.decoders import decoder_named
 from datadam.sets.distilled import DistilledSet
 from datadam.sets.synthetic import SyntheticSet
+from datadam.settings import finite
 from datadam.training.experts import Experts
 from datadam.training.generators import Workshop
 from datadam.training.insight import Insight, Progress
@@ -73,6 +74,8 @@ def begin(
     for the card; `progress(what, done, total)`, called while networks are trained that the method needs first; `spread`, over
     which workers the classes go (None: this process). Raises `InvalidInput`, `NotEnoughMemory`.
     """
+    if not finite(earlier_seconds) or earlier_seconds < 0 or (earlier_seconds and earlier is None):
+        raise InvalidInput(f"earlier_seconds is {earlier_seconds!r}; it must be a number >= 0, and go with `earlier`")
     recipe = replace(recipe, net=nets.canonical(recipe.net, real.shape))
     device = machine.settle_device(device, spread.engine.gpus if spread and spread.engine else None)
     if spread:
@@ -170,7 +173,9 @@ def _check_start(real: RealData, recipe: Recipe, earlier: Tensor | None) -> None
         require_members(real, recipe.ipc, recipe.each)
         if earlier is not None:
             raise InvalidInput(f"{recipe.method.name} chooses real images; it cannot start from those of an earlier run")
-    elif earlier is None:
+    elif earlier is not None:
+        check_earlier(real, recipe.ipc, earlier, decoder_named(recipe.decoder))
+    else:
         check_ipc(real, recipe.ipc, recipe.start, decoder_named(recipe.decoder))
 
 

@@ -163,9 +163,11 @@ class Checkpoint:
         card: dict[str, Any] = read_json(self.folder / "run.json")
         parts = {"recipe": dict, "data": dict, "snapshots": list, "note": str, "command": str, "transform": dict, "device": str}
         sound = isinstance(card, dict) and all(isinstance(card.get(name), kind) for name, kind in parts.items())
-        sound = sound and finite(card.get("earlier_seconds", 0.0))
+        sound = sound and finite(card.get("earlier_seconds", 0.0)) and card.get("earlier_seconds", 0.0) >= 0
         if not sound or not isinstance(card["data"].get("checksum"), str) or any(type(i) is not int for i in card["snapshots"]):
-            raise ArtifactError(f"{self.folder / 'run.json'} lacks parts that every run has; it was changed: make the run again")
+            raise ArtifactError(
+                f"{self.folder / 'run.json'} lacks parts that every run has, or has others; it was changed: make the run again"
+            )
         return card
 
     def read(self, real: RealData, *, reached: int = 0) -> tuple[Frame, Tensor, RunState, Plan]:

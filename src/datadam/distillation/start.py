@@ -159,7 +159,9 @@ def _noise(seed: int, name: str, ipc: int, shape: tuple[int, int, int]) -> Tenso
     return torch.randn(ipc, *shape, generator=stream(seed, "start", name))
 
 
-def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor, decoder: Decoder) -> Tensor:
+def check_earlier(real: RealData, ipc: int, earlier: Tensor, decoder: Decoder) -> int:
+    """How many images of each class an earlier run has. Raises `InvalidInput` when they do not fit these data and ipc, or the
+    data cannot give what they lack."""
     kept, rest = divmod(len(earlier), len(real.classes))
     if rest or tuple(earlier.shape[1:]) != real.shape:
         raise InvalidInput(
@@ -168,9 +170,16 @@ def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor, decoder: Dec
         )
     if kept > ipc:
         raise InvalidInput(f"the earlier run has {kept} images per class, more than the {ipc} asked for; ask for {kept} or more")
+    if kept < ipc:
+        decoder.require_fit(real.shape)
+        require_members(real, ipc, decoder.each)
+    return kept
+
+
+def _continue(real: RealData, ipc: int, seed: int, earlier: Tensor, decoder: Decoder) -> Tensor:
+    kept = check_earlier(real, ipc, earlier, decoder)
     if kept == ipc:
         return earlier.clone()
-    check_ipc(real, ipc, "real", decoder)
     chosen = torch.cat(random.select(real, ipc * decoder.each, seed))
     images: Tensor = encoded(real, chosen, decoder).unflatten(0, (len(real.classes), ipc))
     images[:, :kept] = earlier.unflatten(0, (len(real.classes), kept))

@@ -101,7 +101,8 @@ def _making(card: dict[str, Any]) -> str:
         words.append(plural(card.get("iterations_done") or 0, "iteration"))
     words.append(f"seed {recipe.get('seed', 0)}")
     if card.get("seconds") is not None:
-        words.append(duration(card["seconds"]))
+        before = card.get("earlier_seconds")
+        words.append(duration(card["seconds"]) + (f" with {duration(before)} for what it started from" if before else ""))
     version = (card.get("versions") or {}).get("datadam")
     made = f", with datadam {_plain(version)}" if version else ""
     return ", ".join(words) + made + "."

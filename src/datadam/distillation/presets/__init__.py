@@ -1,6 +1,6 @@
 """Presets: functions that return complete published settings.
 
-Each takes the data (of which it reads name and shape only) and ipc, since published settings depend on these, and returns a
+Each takes the data (of which it reads what a `Kind` has) and ipc, since published settings depend on these, and returns a
 `Recipe`.
 """
 

@@ -41,14 +41,19 @@ def calm(real: Kind, ipc: int) -> Recipe:
 def quick(real: Kind, ipc: int) -> Recipe:
     """Minutes: two networks of two epochs, 150 iterations, and four parts in each of several grey images."""
     recipe = calm(real, ipc)
-    decoder = "grid:2" if recipe.decoder == "grid:4" and ipc > 1 else recipe.decoder
-    return replace(recipe, method=CALM(count=2, epochs=2), iterations=150, decoder=decoder, preset="calm-quick")
+    return replace(recipe, method=CALM(count=2, epochs=2), iterations=150, decoder=coarser(real, ipc), preset="calm-quick")
 
 
 def long(real: Kind, ipc: int) -> Recipe:
     """Hours: five networks of ten epochs, four times the iterations."""
     recipe = calm(real, ipc)
     return replace(recipe, method=CALM(count=5, epochs=10), iterations=4 * recipe.iterations, preset="calm-long")
+
+
+def coarser(real: Kind, ipc: int) -> str:
+    """The decoder for minutes: that of `fitting`, but four parts in each of several grey images."""
+    decoder = fitting(real, ipc)
+    return "grid:2" if decoder == "grid:4" and ipc > 1 else decoder
 
 
 def fitting(real: Kind, ipc: int) -> str:

@@ -8,7 +8,7 @@ CLASSES = {"cifar100": 100, "tiny-imagenet": 200}  # of data that released code 
 
 
 class Kind(Protocol):
-    """Anything with a name and a shape; `RealData` is one."""
+    """What presets read of data; `RealData` is one, and `Sketch` where there are none."""
 
     @property
     def name(self) -> str:
