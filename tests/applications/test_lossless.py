@@ -1,6 +1,7 @@
 """The smallest set: which size is tried next, what intervals decide, sets that begin from smaller ones, what is refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from datadam.applications.lossless_page import sentence, sheet, text
 from datadam.data import RealData
 from datadam.errors import InvalidInput
 from datadam.sets.distilled import DistilledSet
+from datadam.testing import small_data
 from datadam.where import Where
 
 TINY = {
@@ -111,6 +113,24 @@ def test_one_answer_ends_the_search(real: RealData, tmp_path: Path, monkeypatch:
     found = lossless(plan(real, asked(tolerance=1.0)), tmp_path, Where(device="cpu"))
     assert (found["answer"], found["random_answer"], [step["ipc"] for step in found["steps"]]) == (1, 1, [1])
     assert "1 image per class of" in sentence(found)
+
+
+def test_a_set_starts_from_a_smaller_one_of_the_same_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = small_data(shape=(3, 32, 32), per_class=8, classes=2)
+    planned = plan(real, asked(method="calm", tolerance=1.0))
+    assert planned.most == 8  # dct:8 of one image per class, plain of eight
+    monkeypatch.setattr(module, "_require_resolved", lambda asked, whole: None)
+    monkeypatch.setattr(module, "judged", lambda *given, **options: {"accuracies": [[0.5, 0.5001]]})
+    monkeypatch.setattr(
+        module, "made_set", lambda *given, **options: earlier.append(options["earlier"]) or SimpleNamespace(images=1)
+    )
+    monkeypatch.setattr(module, "_weighed", lambda step, whole, asked: step | {"verdict": OPEN})
+    monkeypatch.setattr(module, "_found", lambda plan, whole, steps, device: {"steps": steps})
+    starts: list[object] = []
+    found = lossless(planned, tmp_path, Where(device="cpu"))
+    assert [(step["ipc"], step["start"]) for step in found["steps"]] == [(1, None), (2, None), (4, None), (8, None)]
+    assert [planned.recipe(ipc).decoder for ipc in (1, 2, 4, 8)] == ["dct:8", "dct:4", "dct:2", "plain"]
+    assert starts == [None] * 8
 
 
 def test_everything_wrong_is_told_at_once(real: RealData) -> None:
