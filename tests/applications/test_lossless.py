@@ -121,9 +121,7 @@ def test_a_set_starts_from_a_smaller_one_of_the_same_decoder(tmp_path: Path, mon
     assert planned.most == 8  # dct:8 of one image per class, plain of eight
     monkeypatch.setattr(module, "_require_resolved", lambda asked, whole: None)
     monkeypatch.setattr(module, "judged", lambda *given, **options: {"accuracies": [[0.5, 0.5001]]})
-    monkeypatch.setattr(
-        module, "made_set", lambda *given, **options: earlier.append(options["earlier"]) or SimpleNamespace(images=1)
-    )
+    monkeypatch.setattr(module, "made_set", lambda *given, earlier, **options: SimpleNamespace(images=starts.append(earlier)))
     monkeypatch.setattr(module, "_weighed", lambda step, whole, asked: step | {"verdict": OPEN})
     monkeypatch.setattr(module, "_found", lambda plan, whole, steps, device: {"steps": steps})
     starts: list[object] = []
