@@ -203,21 +203,21 @@ def minutes(kept: dict[str, Row]) -> str:
     """CIFAR-10 at one and at ten images per class: a point for each set, plain or decoded, by all that making it took."""
     parts = [part for k, ipc in enumerate((1, 10)) for part in timed(kept, ipc, 60 + 460 * k)]
     parts.append(
-        words(20, 194, "test accuracy, %", size=13, colour=QUIET).replace("<text", '<text transform="rotate(-90 20 194)"')
+        words(20, 234, "test accuracy, %", size=13, colour=QUIET).replace("<text", '<text transform="rotate(-90 20 234)"')
     )
     for x, fill, text in (
         (60, LEARNED, "as many training images as are stored"),
         (340, PAPER, "several decoded from each stored one"),
     ):
-        parts += lined([(x, 404)], LEARNED, "", fill)
-        parts.append(words(x + 14, 409, text, size=13, anchor="start"))
-    parts.append(words(620, 409, "bars: 95 % intervals over students of one set", size=13, colour=QUIET, anchor="start"))
-    return svg(930, 424, "Accuracy over the minutes that making a set took", parts)
+        parts += lined([(x, 484)], LEARNED, "", fill)
+        parts.append(words(x + 14, 489, text, size=13, anchor="start"))
+    parts.append(words(620, 489, "bars: 95 % intervals over students of one set", size=13, colour=QUIET, anchor="start"))
+    return svg(930, 504, "Accuracy over the minutes that making a set took", parts)
 
 
 def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
     """Axes and numbered points of the sets of CIFAR-10 with so many images per class, named below them; minutes logarithmic."""
-    top, high, wide, lowest, highest, first, last = 44, 300, 380, 20, 60, 2, 200
+    top, high, wide, lowest, highest, first, last = 44, 380, 380, 20, 70, 2, 200
 
     def level(percent: float) -> float:
         return top + high * (highest - min(highest, max(lowest, percent))) / (highest - lowest)
