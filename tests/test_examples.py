@@ -124,8 +124,8 @@ LINES = [(path, line) for path in [*DOCUMENTS, *sorted((ROOT / "examples").glob(
 
 
 def check(line: str, path: Path | None = None) -> None:
-    """Parse a command line without running it, and look up the names in it; a run that it starts from must be made by another line
-    of the document. Raises where one is unknown."""
+    """Parse a command line without running it, and look up the names in it; a run that it starts from must be a kept row, or made
+    by another line of the document. Raises where one is unknown."""
     words = shlex.split(line, comments=True)[1:]
     if len(words) == 1 and words[0] in VERBS:  # a verb that is only spoken of
         return
@@ -133,7 +133,9 @@ def check(line: str, path: Path | None = None) -> None:
     given = {k.rstrip("_"): v for k, v in bound.arguments.items() if v not in (None, "")}
     given = {k: v for k, v in given.items() if v is not False or k == "zca"}
     verb = getattr(command, "__name__", "")
-    if path and any(f"--out {given.get('start')}" in other for other in command_lines(path)):
+    start = str(given.get("start"))
+    row = start.startswith("evidence/") and (ROOT / start.replace("evidence/", "results/", 1) / "card.json").exists()
+    if row or (path and any(f"--out {start}" in other for other in command_lines(path))):
         given.pop("start")
     if verb == "distill" and not {"resume", "config"} & set(given):
         merge(given, None)
