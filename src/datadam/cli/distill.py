@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from datadam.cli import STARTED
+from datadam.cli.earlier import earlier_set, seconds_of_start
 from datadam.cli.options import AS_SAID, Device, Json, Normalised, Note, Reading, TakeOver
 from datadam.cli.workers import FINISHING, MANY, Address, Engine, Gpus
 
@@ -136,7 +137,7 @@ def _begin(
         recipe, time_limit = _budgeted(asked, recipe, real, time_limit)
     if repeats > 1 or recipe.start not in STARTS:
         real = prepared(real, recipe)  # once for all
-    earlier = _earlier(recipe, real)
+    earlier = earlier_set(recipe, real)
     out = Path(
         asked.get("out") or f"runs/{real.name}-{recipe.preset}-{'nested-' * bool(recipe.ladder)}ipc{recipe.ipc}-seed{recipe.seed}"
     )
@@ -157,8 +158,7 @@ def _begin(
                 with _choosing(recipe, real, device, limit, images) as advance:
                     run = begin(
                         real, recipe.change({"seed": recipe.seed + r}), out=folder, overwrite=overwrite, device=device,
-                        earlier=images,
-                        earlier_seconds=_seconds(earlier),
+                        earlier=images, earlier_seconds=seconds_of_start(earlier),
                         snapshots=asked.get("snapshots"), memory_limit=limit, note=asked.get("note", ""), command=command,
                         progress=advance, spread=spread,
                     )  # fmt: skip
@@ -243,39 +243,6 @@ def _choosing(
         fewer = "epochs" if "epochs" in recipe.method.settings() else "count"
         say(f"this takes {words}, if it is not there yet; --set {fewer}=N shortens it")
     return bar(recipe.method.name)
-
-
-def _seconds(earlier: "DistilledSet | None") -> float:
-    """What making a set took, as far as its card tells: one that was imported does not."""
-    from datadam.settings import finite
-
-    told = earlier.card.get("seconds", 0.0) if earlier else 0.0
-    return float(told) if finite(told) and told >= 0 else 0.0
-
-
-def _earlier(recipe: "Recipe", real: "RealData") -> "DistilledSet | None":
-    """What the earlier run made that --start names, if it does."""
-    from datadam.cli.options import load_sets
-    from datadam.distillation.start import STARTS
-    from datadam.errors import InvalidInput
-
-    if recipe.start in STARTS:
-        return None
-    first = load_sets(Path(recipe.start))[0]
-    if first.decoder.word != recipe.decoder:
-        raise InvalidInput(
-            f"{recipe.start} stores images for the decoder {first.decoder.word}, and this run for {recipe.decoder}: the same "
-            f"numbers are other images there; start with --set decoder={first.decoder.word}, or from a run of {recipe.decoder}"
-        )
-    if len(set(first.counts)) > 1:
-        raise InvalidInput(
-            f"{recipe.start} has {min(first.counts)} to {max(first.counts)} images a class; start from a run with equally many"
-        )
-    if first.classes != real.classes or first.transform.to_card() != real.transform.to_card():
-        raise InvalidInput(
-            f"{recipe.start} was made with other classes or another normalisation; start from a run on the same data"
-        )
-    return first
 
 
 def _resume(

@@ -73,14 +73,9 @@ class Following(Method):
 
     def __post_init__(self) -> None:
         faults: list[str] = []
-        least = {"steps": 1, "expert_epochs": 1, "max_start": 1, "batch": 0, "count": 1, "expert_batch": 1}
-        for name in least:
-            value = getattr(self, name)
-            require(
-                type(value) is int and value >= least[name],
-                f"{name} is {value!r}; it must be a whole number >= {least[name]}",
-                faults,
-            )
+        for name in ("steps", "expert_epochs", "max_start", "batch", "count", "expert_batch"):
+            value, least = getattr(self, name), 0 if name == "batch" else 1
+            require(type(value) is int and value >= least, f"{name} is {value!r}; it must be a whole number >= {least}", faults)
         for name in ("rate", "lr_rate", "expert_rate"):
             value = getattr(self, name)
             require(finite(value) and value > 0, f"{name} is {value!r}; it must be a number > 0", faults)

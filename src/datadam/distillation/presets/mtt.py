@@ -61,16 +61,9 @@ def quick(real: Kind, ipc: int) -> Recipe:
     batch = min(LARGE, max(SMALL, images // STEPS))
     steps = min(15, max(1, images // batch // 3))  # at one rate a student of more would pass the expert
     method = MTT(
-        steps=steps,
-        expert_epochs=1,
-        max_start=7,
-        batch=100,
-        rate=0.1,
-        lr_rate=0.001,
-        count=3,
-        expert_rate=0.1,
+        steps=steps, expert_epochs=1, max_start=7, batch=100, rate=0.1, lr_rate=0.001, count=3, expert_rate=0.1,
         expert_batch=batch,
-    )
+    )  # fmt: skip
     return Recipe(
         method=method, ipc=ipc, iterations=120, optimizer="adam", lr_images=0.01, decoder=coarser(real, ipc), start="sure",
         augment=strategy(real), precision="auto", preset="mtt-quick",
