@@ -142,16 +142,16 @@ def test_a_warm_start_counts_what_it_starts_from_also_after_an_interruption(
     out = tmp_path / "out"
     options = ("--net", "convnet1:width=4", "--iterations", 3, "--batch-real", 4, "--start")
     assert cli("distill", pictures, "--ipc", 2, *options, run, "--out", out).code == 0
-    assert card(out)["earlier_seconds"] == 100 <= card(out)["seconds"] < 200
+    assert card(out)["earlier_seconds"] == 100 <= card(out)["seconds"]
     assert cli("report", out).code == 0
     assert "of making what it starts from" in (out / "report.html").read_text()
     (out / "card.json").unlink()  # as if it had ended before its set was written
     assert cli("distill", "--resume", out).code == 0
-    assert card(out)["earlier_seconds"] == 100 <= card(out)["seconds"] < 200
+    assert card(out)["earlier_seconds"] == 100 <= card(out)["seconds"]
     again = tmp_path / "again"
     pooled = ("--method", "calm", "--set", "count=1", "--set", "epochs=1", "--set", "decoder=plain", *options)
     assert cli("distill", pictures, "--ipc", 2, *pooled, out, "--out", again).code == 0  # also where networks come first
-    assert card(again)["earlier_seconds"] == card(out)["seconds"] < card(again)["seconds"]
+    assert card(again)["earlier_seconds"] == card(out)["seconds"] <= card(again)["seconds"]
 
 
 def test_a_warm_start_that_does_not_fit_is_refused_before_anything_is_removed(refused, run: Path, pictures: Path) -> None:
