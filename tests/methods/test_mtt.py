@@ -193,7 +193,7 @@ def test_few_images_take_small_batches_and_few_steps(images: int | None, batch: 
         expert_rate=0.1,
         expert_batch=batch,
     )
-    assert (recipe.decoder, recipe.start, recipe.protocol) == ("dct:8", "sure", "honest")
+    assert (recipe.decoder, recipe.start, recipe.protocol) == ("dct:8", "calm-quick", "honest")
 
 
 @pytest.mark.parametrize(("shape", "ipc"), [((1, 28, 28), 1), ((1, 28, 28), 5), ((3, 32, 32), 5), ((3, 32, 32), 50)])

@@ -17,7 +17,7 @@ from datadam.distillation.begin import check, prepared
 from datadam.distillation.forecast import Forecast
 from datadam.distillation.recipe import Recipe
 from datadam.distillation.shards.fit import coupling
-from datadam.distillation.start import STARTS
+from datadam.distillation.start import MADE_FIRST, STARTS
 from datadam.errors import InvalidInput, noting
 from datadam.sets.distilled import DistilledSet
 from datadam.settings import refuse
@@ -111,6 +111,8 @@ def _couplings(recipe: Recipe, real: RealData) -> Iterator[str]:
         yield f"{found.why}, so that new ones would have changed the others; {cure}"
     if not method.chooses and (recipe.networks != RANDOM or (not found and method.needs.networks not in ("random", "none"))):
         yield f"{method.name} looked through networks that were trained on the run's own classes; {cure}"
+    if recipe.start in MADE_FIRST:
+        yield f"the run began with a set of {recipe.start}, which was made of the run's own classes together; {cure}"
     if recipe.start not in STARTS:
         yield f"the run began with the images of {recipe.start}, which has none of the new classes; {cure}"
     if by_number(recipe):

@@ -50,7 +50,8 @@ def distill(
     batch_real: Annotated[int | None, Parameter(help="real images per class and iteration")] = None,
     net: Annotated[str | None, Parameter(help="matching network: auto, convnet3, convnet3:norm=batch:width=64, ...")] = None,
     start: Annotated[
-        str | None, Parameter(help="first images: real, sure (calm), kcenter, kmeans, noise, or the folder of a RUN")
+        str | None,
+        Parameter(help="first images: real, sure (calm), kcenter, kmeans, noise, calm-quick (made first), or a RUN's folder"),
     ] = None,
     nested: Annotated[
         bool, Parameter(help="the first 1, 2, 5, 10, ... images of each class are to be good sets by themselves", negative="")
@@ -217,29 +218,30 @@ def _budgeted(
 def _choosing(
     recipe: "Recipe", real: "RealData", device: str, limit: int | None, earlier: "Tensor | None"
 ) -> "contextlib.AbstractContextManager[Progress | None]":
-    """A progress bar for networks that are trained before the first iteration, or before a choice; nothing for other methods."""
+    """A progress bar for what is made before the first iteration, or before a choice: networks, or a set to go on from; nothing
+    for other methods."""
     from datadam import nets
     from datadam.cli.screen import bar, duration, say
     from datadam.distillation.begin import check
+    from datadam.distillation.start import MADE_FIRST
     from datadam.training.pool import RANDOM
     from datadam.wording import plural, size
 
     epochs, needs = recipe.method.training_epochs, recipe.method.needs
-    if needs.training and recipe.networks != RANDOM:  # they are there already
-        return contextlib.nullcontext()
-    if needs.training:
-        what = f"matches in {needs.count} networks on their way through {needs.training.epochs} epochs of the training set"
+    what = [f"goes on from a set of {recipe.start}"] if recipe.start in MADE_FIRST and earlier is None else []
+    if needs.training and recipe.networks == RANDOM:  # else they are there already
+        what += [f"matches in {needs.count} networks on their way through {needs.training.epochs} epochs of the training set"]
     elif recipe.method.samples:
-        what = f"samples a generator that is trained for {plural(epochs, 'epoch')} on the whole training set"
+        what += [f"samples a generator that is trained for {plural(epochs, 'epoch')} on the whole training set"]
     elif epochs:
-        what = f"chooses by what networks learn in {plural(epochs, 'epoch')} on the whole training set"
-    else:
+        what += [f"chooses by what networks learn in {plural(epochs, 'epoch')} on the whole training set"]
+    if not what:
         return contextlib.nullcontext()
-    say(f"{recipe.method.name} {what}; that comes first, unless an earlier run has left it in the cache")
+    say(f"{recipe.method.name} {' and '.join(what)}; that comes first, unless an earlier run has left it in the cache")
     recipe = recipe.change({"net": nets.canonical(recipe.net, real.shape)})
     told = check(real, recipe, device=device, memory_limit=limit, earlier=earlier)
-    if told.seconds > TELL:
-        words = f"about {duration(told.seconds)} here and about {size(told.whole)} of memory"
+    if told.before > TELL:
+        words = f"about {duration(told.before)} here and about {size(told.whole)} of memory"
         fewer = "epochs" if "epochs" in recipe.method.settings() else "count"
         say(f"this takes {words}, if it is not there yet; --set {fewer}=N shortens it")
     return bar(recipe.method.name)

@@ -18,6 +18,7 @@ from datadam.data.real import require_members
 from datadam.distillation.checkpoint import Checkpoint, RunState, check_folder, clear_folder
 from datadam.distillation.forecast import Forecast, forecast
 from datadam.distillation.loop import Distillation, supply_of
+from datadam.distillation.made_first import folder_of_start, made_start, recipe_of_start
 from datadam.distillation.optimisers import require_learnable
 from datadam.distillation.presets import preset, remarks
 from datadam.distillation.recipe import Recipe
@@ -26,7 +27,7 @@ from datadam.distillation.run import Run, spread_of
 from datadam.distillation.setup import Frame
 from datadam.distillation.shards.fit import require_separable
 from datadam.distillation.shards.run import Sharded, records_of
-from datadam.distillation.start import ASKING, check_earlier, check_ipc, encoded, first_images, sampled
+from datadam.distillation.start import ASKING, MADE_FIRST, check_earlier, check_ipc, encoded, first_images, sampled
 from datadam.errors import InvalidInput
 from datadam.files.lock import alone_in
 from datadam.files.whole import require_writable
@@ -89,10 +90,13 @@ def begin(
     here = places.workers if places and places.engine is None else 0  # processes of this machine
     with machine.threads(places.threads) if places else nullcontext():  # those of each worker
         foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier, workers=here)
-    recipe = replace(recipe, precision=foreseen.precision)
     real = prepared(real, recipe)
-    if out is not None and recipe.networks == RANDOM and recipe.method.needs.networks not in ("random", "none"):
+    trains = recipe.networks == RANDOM and recipe.method.needs.networks not in ("random", "none")
+    if out is not None and (trains or recipe.start in MADE_FIRST):
         require_writable(Path(out))  # before a training of minutes, and not after
+    if earlier is None and (made := _made_first(real, recipe, device, memory_limit, progress)):
+        earlier, earlier_seconds = made.images, made.card["seconds"]
+    recipe = replace(recipe, precision=foreseen.precision)
     supply = supply_of(real, recipe, device, progress)
     if supply.bucket:  # the card says which networks, and a resumed run draws the same
         recipe = replace(recipe, networks=supply.bucket.spec)
@@ -141,13 +145,32 @@ def begin(
     recorder = Folder(checkpoint) if checkpoint else Nowhere(start)
     run: Run = Sharded(*parts, recorder, places, supply) if places else Distillation(*parts, recorder, supply)
     run.facts |= facts
-    run.remarks, run.expected = (*foreseen.notes, *remarks(recipe)), foreseen.seconds / (places.workers if places else 1)
+    run.remarks = (*foreseen.notes, *remarks(recipe))
+    run.expected = (foreseen.seconds - foreseen.before) / (places.workers if places else 1)
     if checkpoint:
         clear_folder(checkpoint.out)
         checkpoint.begin(frame, state.tensors)
         run.save()
         checkpoint.seal(frame, device)
     return run
+
+
+def _made_first(
+    real: RealData, recipe: Recipe, device: str, memory_limit: int | None, progress: Progress | None
+) -> DistilledSet | None:  # fmt: skip
+    """The set that a start names which is made first; None for every other start."""
+    if (first := recipe_of_start(real, recipe)) is None:
+        return None
+    folder, word = folder_of_start(real, first, device), f"the start of {recipe.preset or recipe.method.name}"
+    return made_start(
+        folder,
+        lambda: begin(
+            real, first, out=folder, overwrite=True, device=device, snapshots=(), memory_limit=memory_limit, note=word,
+            progress=progress,
+        ),
+        lambda: resume(folder, real, device=device),
+        progress,
+    )  # fmt: skip
 
 
 def check(
@@ -159,6 +182,8 @@ def check(
     Arguments as `begin`; `workers`, processes of this machine beside this one. Raises `InvalidInput`, `NotEnoughMemory`.
     """
     _check_start(real, recipe, earlier)
+    if earlier is not None:
+        recipe = replace(recipe, start="real")  # nothing is made first
     return forecast(real, recipe, device=device, memory_limit=memory_limit, workers=workers)
 
 

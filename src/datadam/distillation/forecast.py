@@ -11,6 +11,7 @@ import torch
 from datadam import machine, nets
 from datadam.arithmetic import fast_precision, remark_on
 from datadam.data import RealData
+from datadam.distillation.made_first import recipe_of_start
 from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput, NotEnoughMemory
 from datadam.machine import can_compile
@@ -38,9 +39,9 @@ FLOOR = 500_000_000  # bytes: interpreter, torch, compiled code
 @dataclass(frozen=True)
 class Forecast:
     """`flops` of an iteration, `bytes` of memory at the peak, the `plan`, the `precision` ("auto" resolved), `notes` that a user
-    must be told aloud, and about how many `seconds` the whole run takes here, compiling among it (0.0 for moments); `whole`,
-    bytes with the data and what is given back before the run begins; `a_pass`, operations of a forward pass of one image, and
-    `rate`, such passes a second (0.0: not measured)."""
+    must be told aloud, and about how many `seconds` the whole run takes here, compiling among it (0.0 for moments), of them
+    `before` its first iteration; `whole`, bytes with the data and what is given back before the run begins; `a_pass`, operations
+    of a forward pass of one image, and `rate`, such passes a second (0.0: not measured)."""
 
     flops: float
     bytes: int
@@ -48,6 +49,7 @@ class Forecast:
     precision: str
     notes: tuple[str, ...]
     seconds: float
+    before: float = 0.0
     whole: int = 0
     a_pass: float = 0.0
     rate: float = 0.0
@@ -130,13 +132,19 @@ def forecast(
     if pays and not compiled:
         missing = "Triton or C" if on_gpu else "C++"
         notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
-    seconds = rate = 0.0
-    in_all = recipe.iterations * (passes + operations / a_pass) + cost.before + cost.operations_before / a_pass
-    in_all += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
+    seconds = before = rate = 0.0
+    at_first = cost.before + cost.operations_before / a_pass
+    at_first += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
+    in_all = at_first + recipe.iterations * (passes + operations / a_pass)
     if a_pass * in_all > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
-        seconds = in_all / rate / (compiled_gain(precision) if plan.compiled else 1.0) + COMPILING * sizes * plan.compiled
-    return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, int(whole), a_pass, rate)
+        a_second = rate * (compiled_gain(precision) if plan.compiled else 1.0)
+        seconds, before = in_all / a_second + COMPILING * sizes * plan.compiled, at_first / a_second
+    if start := recipe_of_start(real, recipe):
+        told = forecast(real, start, device=device, memory_limit=memory_limit)
+        seconds, before = seconds + told.seconds, before + told.seconds
+        needed, whole = max(needed, told.bytes), max(whole, told.whole)
+    return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, before, int(whole), a_pass, rate)
 
 
 def lighter(recipe: Recipe, size: Size) -> list[str]:

@@ -48,7 +48,7 @@ class Run(ABC):
         self.torn = False  # true only while the state is between two iterations
         self.saved = state.iteration  # of the last checkpoint
         self.remarks: tuple[str, ...] = ()  # what a user should be told before it starts
-        self.expected = 0.0  # seconds the whole run takes, about; 0.0 for moments, or where nobody has asked
+        self.expected = 0.0  # seconds its iterations take, about; 0.0 for moments, or where nobody has asked
         self.facts: dict[str, Any] = {}  # more for the card
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The first synthetic images: random real ones, chosen real ones, noise, or those of an earlier run.
+"""The first synthetic images: random real ones, chosen real ones, noise, those of an earlier run, or of one that is made first.
 
 Letters: K classes, N images of a class, n candidates, C channels, H rows, W columns.
 """
@@ -28,8 +28,12 @@ STARTS = {
     "sure": "random real images that the pool's trained networks are sure of, as they are stored",
     "right": "random real images that one trained network gets right, as they are stored",
     "noise": "standard normal noise",
+    "calm-quick": "a set that our own method makes first, by its preset for minutes",
+    "calm": "likewise, by its preset for half an hour",
+    "calm-long": "likewise, by its preset for hours",
 }
 ASKING = ("sure", "right")  # ask trained networks
+MADE_FIRST = ("calm-quick", "calm", "calm-long")  # presets that make it (made_first.py)
 SURE = 0.9  # probability of the right class, the geometric mean over networks
 
 

@@ -11,20 +11,18 @@ Letters: P weights of the network, B images of a batch, K classes.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, grad_and_value, jvp
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from datadam import machine
+from datadam.methods.layers import with_plain_layers
 from datadam.nets import Network
 
-PIECES = 4  # of the images that go forward together where that must not take much memory: a step back holds far more maps
+PIECES = 2  # of the images that go forward together where that must not take much memory: a step back holds far more maps
 TRACING_PAYS = 100  # calls of a function above which the second that tracing it takes is won back,
 LARGE = 100_000  # and weights of a network for which it pays at once: its maps are let go sooner so
 
@@ -43,7 +41,7 @@ class Student:
     """
 
     def __init__(self, network: Network, *, chunk: int = 1 << 30, compiled: bool = False, coarse: bool = False) -> None:
-        self.network, self.coarse = _with_plain_norms(network), coarse
+        self.network, self.coarse = with_plain_layers(network), coarse
         self.chunk = 1 << 30 if network.couples_images else chunk
         self.compiled, self.device = compiled, next(network.parameters()).device
         self.names = [name for name, _ in network.named_parameters()]
@@ -120,36 +118,3 @@ def _laid_out(tensor: Tensor) -> Tensor:
     """The numbers in the layout that a new tensor has, which a trace rests on. Images of one channel may count as contiguous and
     yet say that their channels lie last, by the stride of that one."""
     return tensor.contiguous().view(-1).view(tensor.shape)
-
-
-class _PlainNorm(nn.Module):
-    """Batch, instance or layer norm in training mode, by its formula and without memory of what it saw.
-
-    torch's own must not be used: the gradient of their derivative along a direction takes mean and variance for constants,
-    without a warning, and is wrong.
-    """
-
-    def __init__(self, norm: _BatchNorm | _InstanceNorm | nn.LayerNorm) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-        self.last = len(norm.normalized_shape) if isinstance(norm, nn.LayerNorm) else 0  # axes of layer norm
-        self.alone = isinstance(norm, _InstanceNorm)  # an image by itself
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise x: [N, C, ...], or for layer norm [..., D]."""
-        x = x.float() if x.dtype == torch.bfloat16 else x  # its mean would be too coarse
-        axes = [*range(-self.last, 0)] if self.last else [*([] if self.alone else [0]), *range(2, x.ndim)]
-        gap = x - x.mean(axes, keepdim=True)
-        y: Tensor = gap * (gap.square().mean(axes, keepdim=True) + self.eps).rsqrt()
-        each = self.weight.shape if self.last else (1, -1) + (1,) * (x.ndim - 2)
-        return y if self.weight is None else y * self.weight.view(each) + self.bias.view(each)
-
-
-def _with_plain_norms(network: Network) -> Network:
-    """A copy in training mode, whose norms can be derived twice."""
-    copy = deepcopy(network).train().requires_grad_(False)
-    for module in list(copy.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, _BatchNorm | _InstanceNorm | nn.LayerNorm):
-                setattr(module, name, _PlainNorm(child))
-    return copy

@@ -65,6 +65,6 @@ def quick(real: Kind, ipc: int) -> Recipe:
         expert_batch=batch,
     )  # fmt: skip
     return Recipe(
-        method=method, ipc=ipc, iterations=120, optimizer="adam", lr_images=0.01, decoder=coarser(real, ipc), start="sure",
+        method=method, ipc=ipc, iterations=120, optimizer="adam", lr_images=0.01, decoder=coarser(real, ipc), start="calm-quick",
         augment=strategy(real), precision="auto", preset="mtt-quick",
     )  # fmt: skip
