@@ -40,6 +40,7 @@ class Row:
 
 
 NARROWER = "convnet3:width=32"
+HALF = "convnet3:width=64"
 BRIEF = "--precision auto --epochs 300"
 FASTER = "--set optimizer=adam --set lr_images=0.01 --set lr_labels=0.005"  # LAMB at the released rate takes 500 000 steps
 EXPERTS = {  # data, and the options of `datadam experts` at the small scale
@@ -124,6 +125,30 @@ ROWS = {
         judged="--precision auto --epochs 250",
         judged_on="convnet3",
         start="cifar10-ipc10-calm-dct-narrow",
+    ),
+    "cifar10-ipc10-mtt-64-plain": Row(
+        "cifar10",
+        f"--ipc 10 --preset mtt-quick --net {HALF} --set decoder=plain",
+        "--iterations 250 --set count=4",
+        5,
+        judged="--precision auto",
+        judged_on="convnet3",
+    ),
+    "cifar10-ipc10-mtt-64": Row(
+        "cifar10",
+        f"--ipc 10 --preset mtt-quick --net {HALF}",
+        "--iterations 150 --set count=4",
+        2,
+        judged="--precision auto --epochs 250",
+        judged_on="convnet3",
+    ),
+    "cifar10-ipc10-mtt-32-plain": Row(
+        "cifar10",
+        f"--ipc 10 --preset mtt-quick --net {NARROWER} --set decoder=plain",
+        "--iterations 80 --set count=2 --set max_start=5",
+        5,
+        judged="--precision auto",
+        judged_on="convnet3",
     ),
     "cifar10-ipc10-calm-half-hour-plain": Row(
         "cifar10", "--ipc 10 --preset calm --set decoder=plain", "", 5, judged="--precision auto"

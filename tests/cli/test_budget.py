@@ -34,6 +34,22 @@ def test_a_budget_says_what_it_decides_and_does_that(cli: Command, pictures: Pat
 
 
 @pytest.mark.usefixtures("slow")
+def test_with_time_a_set_is_made_first_and_gone_on_with(
+    cli: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "passes_a_second", lambda *_: 1e6)
+    monkeypatch.setattr(budget, "FOLLOWED", (1, 2))
+    out = tmp_path / "run"
+    outcome = cli("distill", pictures, "--ipc", 1, "--budget", "60s", "--net", "convnet1:width=4", "--out", out)
+    assert outcome.code == 0, outcome.err
+    card, said = json.loads((out / "card.json").read_text()), " ".join(outcome.err.split())
+    assert "in 60s: a set of calm-quick, then 3 networks of 7 epochs over the real images, then 2 iterations of mtt" in said
+    assert "mtt goes on from a set of calm-quick and matches in 3 networks on their way through 7 epochs" in said
+    assert (card["recipe"]["method"]["name"], card["recipe"]["start"], card["iterations_done"]) == ("mtt", "calm-quick", 2)
+    assert 0 < card["earlier_seconds"] < card["seconds"]
+
+
+@pytest.mark.usefixtures("slow")
 def test_a_network_that_is_named_is_taken(cli: Command, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     outcome = cli("distill", pictures, "--ipc", 1, "--budget", "60s", "--net", "convnet1:width=4", "--out", out)

@@ -6,8 +6,9 @@ import datadam
 from datadam import nets
 from datadam.distillation import budget
 from datadam.distillation.forecast import passes_of
+from datadam.distillation.made_first import recipe_of_start
+from datadam.distillation.recipe import Recipe
 from datadam.errors import InvalidInput
-from datadam.methods.cost import COMPILED_GAIN
 from datadam.testing import small_data
 
 
@@ -37,24 +38,49 @@ def test_what_is_no_time_is_refused(words: str) -> None:
         budget.seconds_of(words)
 
 
-@pytest.mark.parametrize("seconds", [61, 300, 1800])
-def test_pool_and_iterations_fill_the_time(real: datadam.RealData, seconds: float) -> None:
-    recipe = budget.within(real, 2, seconds, net="convnet2:width=4")
+def first_of(recipe: Recipe, images: int) -> float:
+    """Passes of training the networks that a recipe needs first."""
     needs = recipe.method.needs
     assert needs.training is not None
-    pool = needs.count * needs.training.epochs * (3 * 0.8 * len(real.train) + 12 * 500 / COMPILED_GAIN["float32"])
+    measured = 12 * 500 if recipe.method.name == "calm" else 0
+    return needs.count * needs.training.epochs * (3 * (0.8 if measured else 1) * images + measured)
+
+
+@pytest.mark.parametrize("seconds", [61, 300, 1800])
+def test_pool_and_iterations_fill_the_time(real: datadam.RealData, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(budget, "passes_a_second", lambda *_: 150_000 / seconds)
+    recipe = budget.within(real, 2, seconds, net="convnet2:width=4")
+    assert recipe.method.name == "calm"
+    pool = first_of(recipe, len(real.train))
     iterations = recipe.iterations * passes_of(recipe, [recipe.batch_real] * 3)
-    capped = recipe.iterations == budget.ITERATIONS[1]
-    assert pool + iterations <= 10_000 * seconds
-    assert capped or pool + iterations >= 0.9 * 10_000 * seconds
-    assert pool <= 0.45 * 10_000 * seconds
+    assert 0.9 * 150_000 <= pool + iterations <= 150_000
+    assert pool <= 0.45 * 150_000
+
+
+@pytest.mark.parametrize("seconds", [300, 1800])
+def test_with_time_what_calm_makes_is_gone_on_with(
+    real: datadam.RealData, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(budget, "passes_a_second", lambda *_: 1_000_000 / seconds)
+    recipe = budget.within(real, 2, seconds, net="convnet2:width=4", decoder="grid:2")
+    assert (recipe.method.name, recipe.start, recipe.decoder) == ("mtt", "calm-quick", "grid:2")
+    start = recipe_of_start(real, recipe)
+    assert start is not None
+    drawn = [start.batch_real] * 3
+    spent = sum(first_of(part, len(real.train)) + part.iterations * passes_of(part, drawn) for part in (recipe, start))
+    assert budget.FOLLOWED[0] <= recipe.iterations < budget.FOLLOWED[1]
+    assert 0.8 * 1_000_000 <= spent <= 1_000_000
 
 
 def test_more_time_means_more_of_everything(real: datadam.RealData) -> None:
-    recipes = [budget.within(real, 2, seconds, net="convnet2:width=4") for seconds in (60, 120, 1200)]
-    epochs = [r.method.needs.count * r.method.needs.training.epochs for r in recipes if r.method.needs.training]
-    assert epochs == sorted(epochs)
-    assert len({r.iterations for r in recipes}) == 3 or recipes[-1].iterations == budget.ITERATIONS[1]
+    recipes = [budget.within(real, 2, seconds, net="convnet2:width=4") for seconds in (10, 20, 60, 6000)]
+    names = [recipe.method.name for recipe in recipes]
+    assert names == sorted(names)
+    assert names[0] == "calm"
+    assert names[-1] == "mtt"
+    of_calm = [recipe for recipe in recipes if recipe.method.name == "calm"]
+    assert [first_of(r, 1) for r in of_calm] == sorted(first_of(r, 1) for r in of_calm)
+    assert recipes[-1].iterations == budget.FOLLOWED[1]
 
 
 def test_without_time_for_a_pool_networks_are_random(monkeypatch: pytest.MonkeyPatch, real: datadam.RealData) -> None:
@@ -63,9 +89,13 @@ def test_without_time_for_a_pool_networks_are_random(monkeypatch: pytest.MonkeyP
     assert (recipe.method.name, recipe.decoder, recipe.start, recipe.method.needs.count) == ("dm", "dct:2", "real", 0)
 
 
-@pytest.mark.parametrize(("usual", "net"), [(10_000.0, ""), (400.0, ":width=64"), (100.0, ":width=32"), (1.0, ":width=32")])
+@pytest.mark.parametrize(
+    ("usual", "net", "method"),
+    [(10_000.0, "", "mtt"), (2000.0, ":width=64", "mtt"), (400.0, ":width=32", "mtt"),
+     (100.0, ":width=32", "calm"), (1.0, ":width=32", "dm")],
+)  # fmt: skip
 def test_a_slow_machine_takes_a_narrower_network_unless_one_is_named(
-    monkeypatch: pytest.MonkeyPatch, real: datadam.RealData, usual: float, net: str
+    monkeypatch: pytest.MonkeyPatch, real: datadam.RealData, usual: float, net: str, method: str
 ) -> None:
     faster = {":width=64": 4.0, ":width=32": 16.0}
 
@@ -75,7 +105,7 @@ def test_a_slow_machine_takes_a_narrower_network_unless_one_is_named(
     monkeypatch.setattr(budget, "passes_a_second", speed)
     recipe = budget.within(real, 1, 100)
     assert recipe.net == nets.canonical("auto", real.shape) + net
-    assert recipe.method.name == ("calm" if usual > 1 else "dm")
+    assert recipe.method.name == method
     if recipe.method.name == "calm":
         assert recipe.method.count * recipe.method.epochs >= budget.ENOUGH
     assert budget.within(real, 1, 100, net="convnet2:width=4").net == "convnet2:width=4"

@@ -202,13 +202,15 @@ def _budgeted(
     from datadam import nets
     from datadam.cli.screen import say
     from datadam.distillation.budget import seconds_of
+    from datadam.distillation.start import MADE_FIRST
     from datadam.wording import plural
 
     needs, seconds = recipe.method.needs, seconds_of(asked["budget"]) * asked.get("repeats", 1)
-    pool = ""
+    first = [f"a set of {recipe.start}"] if recipe.start in MADE_FIRST else []
     if needs.training:
-        pool = f"{plural(needs.count, 'network')} of {plural(needs.training.epochs, 'epoch')} over the real images, then "
-    say(f"in {asked['budget']}: {pool}{plural(recipe.iterations, 'iteration')} of {recipe.method.name}, decoder {recipe.decoder}")
+        first += [f"{plural(needs.count, 'network')} of {plural(needs.training.epochs, 'epoch')} over the real images"]
+    last = f"{plural(recipe.iterations, 'iteration')} of {recipe.method.name}, decoder {recipe.decoder}"
+    say(f"in {asked['budget']}: {', then '.join([*first, last])}")
     usual = nets.canonical("auto", real.shape)
     if "net" not in asked.get("set", {}) and recipe.net != usual:
         say(f"on {recipe.net}, as {usual} takes more time here; evaluate RUN --net {usual} judges on that one")

@@ -1,11 +1,18 @@
-"""A recipe for the time there is: our own method, with the pool and the iterations that fit into it on this machine."""
+"""A recipe for the time there is: our own method, with the networks and the iterations that fit into it on this machine.
 
+Where there is time, what CALM makes in minutes is gone on with by matching trajectories (MTT), which lifts it further than more
+of CALM does; else the time is CALM's.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
 
 from datadam import nets
 from datadam.arithmetic import fast_precision
 from datadam.data import RealData
-from datadam.distillation.forecast import forecast, passes_a_second, passes_of
+from datadam.distillation import presets
+from datadam.distillation.forecast import forecast, passes_a_second, passes_before, passes_of
+from datadam.distillation.made_first import recipe_of_start
 from datadam.distillation.presets.calm import calm, fitting
 from datadam.distillation.presets.dm import dm
 from datadam.distillation.recipe import Recipe
@@ -16,8 +23,9 @@ from datadam.methods.cost import compiled_gain
 from datadam.training.needs import MEASURED, PASSES
 
 LEAST = 60.0  # seconds below which there is no budget to share out
-ASIDE = 0.08  # of the time, for what is neither pool nor iteration: reading, the first images, the pictures
+ASIDE = 0.08  # of the time, for what is neither network nor iteration: reading, the first images, the pictures
 COMPILING = 40.0  # seconds, for pool and iterations together, about
+FOLLOWED = 80, 400  # iterations of MTT: with fewer the time is CALM's
 POOL = 0.4  # of what is left, for training the pool
 EPOCHS = 12  # of a network of the pool, at most
 NETWORKS = ((4, 1), (12, 2), (30, 3))  # so many epochs in all are at most that many networks; above, FULL
@@ -44,25 +52,70 @@ def seconds_of(words: str | float) -> float:
 def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decoder: str = "", device: str = "auto") -> Recipe:
     """The recipe that this machine does in about so many seconds.
 
-    Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, pool included; `net`, the matching network ("auto": the
-    usual one of the data, or a narrower one where that leaves no time for a good pool); `decoder` ("": what the preset calm
+    Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, all networks included; `net`, the matching network
+    ("auto": the usual one of the data, or a narrower one where that leaves no time for it); `decoder` ("": what the preset calm
     takes); `device` ("auto": a graphics card if there is one).
-    Without the time for one epoch over the real images it is DM on random networks, with the same decoder.
+    It is MTT from a set of CALM's on the widest network on which there is time for both, else CALM on the widest one with time
+    for a good pool, and without the time for one epoch over the real images DM on random networks, with the same decoder.
     """
     device, usual = settle_device(device), nets.canonical(net, real.shape)
     narrower = [nets.canonical(f"{usual}:width={width}", real.shape) for width in WIDTHS] if net == "auto" else []
-    decoder = decoder or fitting(real, ipc)
-    an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / compiled_gain(fast_precision(device))
-    for net in (usual, *narrower):
-        recipe = calm(real, ipc).change({"net": net, "decoder": decoder})
-        speed = _speed(real, recipe, device)
-        left = speed * ((1 - ASIDE) * seconds - (COMPILING if can_compile(device) else 0.0))
+    clocks = [_Clock(real, each, device) for each in (usual, *narrower)]
+    followed = (_followed(clock, ipc, seconds, decoder or fitting(real, ipc)) for clock in clocks)
+    return next(filter(None, followed), None) or _alone(clocks, ipc, seconds, decoder or fitting(real, ipc))
+
+
+class _Clock:
+    """How fast this machine is on a network: `rate`, forward passes of one image a second, and the `gain` of compiled code."""
+
+    def __init__(self, real: RealData, net: str, device: str) -> None:
+        self.real, self.net, self.device, self.precision = real, net, device, fast_precision(device)
+        self.gain = compiled_gain(self.precision) if can_compile(device) else 1.0
+
+    @property
+    def rate(self) -> float:
+        """Measured when it is asked for."""
+        told = forecast(self.real, calm(self.real, 1).change({"net": self.net}), device=self.device)
+        return told.rate or passes_a_second(self.net, self.real.shape, min(told.plan.chunk, 64), self.device, 4)
+
+    def passes(self, seconds: float, compilings: float) -> float:
+        """Plain passes that there is time for, where so often there is something to compile."""
+        return self.rate * ((1 - ASIDE) * seconds - compilings * (COMPILING if can_compile(self.device) else 0.0))
+
+    def before(self, recipe: Recipe) -> float:
+        """Plain passes that the networks take which a recipe needs first."""
+        return passes_before(recipe.method.needs, len(self.real.train), self.precision, self.device)
+
+    def iteration(self, recipe: Recipe) -> float:
+        """Plain passes of an iteration."""
+        drawn = [min(recipe.batch_real, len(members)) for members in self.real.by_class]
+        return passes_of(recipe, drawn) / (self.gain if recipe.method.streams else 1.0)
+
+
+def _followed(clock: _Clock, ipc: int, seconds: float, decoder: str) -> Recipe | None:
+    """MTT from what CALM makes first, if there is time for both on this network."""
+    recipe = presets.preset("mtt-quick", clock.real, ipc=ipc).change({"net": clock.net, "decoder": decoder})
+    start = recipe_of_start(clock.real, recipe)
+    assert start is not None
+    left = clock.passes(seconds, 1.5) - clock.before(recipe) - clock.before(start) - start.iterations * clock.iteration(start)
+    fewest, most = FOLLOWED
+    iterations = int(left / clock.iteration(recipe))
+    return replace(recipe, iterations=min(most, iterations)) if iterations >= fewest else None
+
+
+def _alone(clocks: Sequence[_Clock], ipc: int, seconds: float, decoder: str) -> Recipe:
+    """CALM, or where there is no time for networks DM."""
+    real = clocks[0].real
+    for clock in clocks:
+        recipe = calm(real, ipc).change({"net": clock.net, "decoder": decoder})
+        left = clock.passes(seconds, 1) * clock.gain
+        an_epoch = PASSES * 0.8 * len(real.train) + 12 * MEASURED / clock.gain
         epochs = int(POOL * left / an_epoch)
         if epochs >= ENOUGH:
             break
     if epochs < 1:
         recipe = replace(
-            dm(real, ipc), decoder=decoder, net=net, lr_images=recipe.lr_images / 2, batch_real=32, precision="auto",
+            dm(real, ipc), decoder=decoder, net=clock.net, lr_images=recipe.lr_images / 2, batch_real=32, precision="auto",
             batch_synthetic=recipe.batch_synthetic,
         )  # fmt: skip
     else:
@@ -70,14 +123,5 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
         each = min(EPOCHS, epochs // count)
         recipe = replace(recipe, method=CALM(count=count, epochs=each))
         left -= count * each * an_epoch
-    drawn = [min(recipe.batch_real, len(members)) for members in real.by_class]
     fewest, most = ITERATIONS
-    return replace(recipe, iterations=max(fewest, min(most, int(left / passes_of(recipe, drawn)))))
-
-
-def _speed(real: RealData, recipe: Recipe, device: str) -> float:
-    """Forward passes of one image a second, as compiled code does them in the format that is fast here."""
-    told = forecast(real, recipe, device=device)
-    width, gain = 4, compiled_gain(fast_precision(device)) if can_compile(device) else 1.0
-    rate = told.rate or passes_a_second(recipe.net, real.shape, min(told.plan.chunk, 64), device, width)
-    return rate * gain
+    return replace(recipe, iterations=max(fewest, min(most, int(left / clock.gain / clock.iteration(recipe)))))

@@ -17,7 +17,7 @@ from datadam.errors import InvalidInput, NotEnoughMemory
 from datadam.machine import can_compile
 from datadam.methods.cost import Size, compiled_gain
 from datadam.methods.plan import Plan
-from datadam.training import needs
+from datadam.training import needs, trainer
 from datadam.training.pool import RANDOM
 from datadam.training.students import WORKER_BYTES
 
@@ -133,18 +133,28 @@ def forecast(
         missing = "Triton or C" if on_gpu else "C++"
         notes.append(f"no {missing} compiler found: running uncompiled, two to three times slower")
     seconds = before = rate = 0.0
-    at_first = cost.before + cost.operations_before / a_pass
-    at_first += needs.cost(method.needs, len(real.train)) if recipe.networks == RANDOM else 0
-    in_all = at_first + recipe.iterations * (passes + operations / a_pass)
-    if a_pass * in_all > SECONDS_MATTER:
+    gain = compiled_gain(precision) if plan.compiled else 1.0
+    at_first = (cost.before + cost.operations_before / a_pass) / gain
+    if recipe.networks == RANDOM:
+        at_first += passes_before(method.needs, len(real.train), precision, device)
+    in_all = at_first + recipe.iterations * (passes + operations / a_pass) / gain
+    if a_pass * in_all * gain > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
-        a_second = rate * (compiled_gain(precision) if plan.compiled else 1.0)
-        seconds, before = in_all / a_second + COMPILING * sizes * plan.compiled, at_first / a_second
+        seconds, before = in_all / rate + COMPILING * sizes * plan.compiled, at_first / rate
     if start := recipe_of_start(real, recipe):
         told = forecast(real, start, device=device, memory_limit=memory_limit)
         seconds, before = seconds + told.seconds, before + told.seconds
         needed, whole = max(needed, told.bytes), max(whole, told.whole)
     return Forecast(flops, int(needed), plan, precision, tuple(notes), seconds, before, int(whole), a_pass, rate)
+
+
+def passes_before(first: needs.Needs, images: int, precision: str, device: str) -> float:
+    """Forward passes of one image that training networks first counts, when nothing of it is kept; those of compiled code count
+    for less."""
+    training, passes = first.training, needs.cost(first, images)
+    if training and trainer.pays(training.epochs * -(-images // training.batch), training.batch) and can_compile(device):
+        passes /= compiled_gain(precision if precision == "bfloat16" else "float32")
+    return passes
 
 
 def lighter(recipe: Recipe, size: Size) -> list[str]:

@@ -157,9 +157,10 @@ class Maker(Generic[M, W]):
 
     def __post_init__(self) -> None:
         course, self.part = self.course, self.course.kind.part(self.real)
-        steps = course.training.epochs * -(-len(self.part.train) // course.training.batch)
+        training = course.training
+        steps = training.epochs * -(-len(self.part.train) // training.batch)
         self.network = nets.build(course.net, shape=self.part.shape, classes=len(self.part.classes)).to(course.device)
-        self.forward = forward_of(self.network, steps, course.precision)
+        self.forward = forward_of(self.network, steps, course.precision, batch=training.batch)
 
     def train(self, number: int, after_step: AfterStep | None, until: Until) -> tuple[W, float]:
         """What has watched the training of a network, from its beginning or from where it stood, to its end, and its seconds.

@@ -23,7 +23,8 @@ from datadam.nets import Network, OwnNetwork
 from datadam.rng import carry, stream
 from datadam.training.flat import Flat
 
-COMPILING_PAYS = 300  # steps of one training above which compiling is worth its half minute
+COMPILING_PAYS = 300  # steps of one training above which compiling is worth its half minute,
+USUAL = 256  # of batches up to so large; of larger ones fewer do
 LEAST = 0.01  # of the rate, with which the schedule "cosine" ends
 WARM = 0.15  # the part of a training of the schedule "cycle" in which the rate rises
 BUFFERS = {"momentum_buffer": "momentum", "exp_avg": "average", "exp_avg_sq": "square"}  # of a rule, and where a state has them
@@ -309,13 +310,19 @@ def inside(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(f"{name}/"): tensor for key, tensor in state.items() if key.startswith(f"{name}/")}
 
 
-def pays(steps: int) -> bool:
-    """Whether compiling pays for a training of so many steps, where it can be done."""
-    return steps > COMPILING_PAYS
+def pays(steps: int, batch: int = USUAL) -> bool:
+    """Whether compiling pays for a training of so many steps of so large a batch, where it can be done."""
+    return steps * max(batch, USUAL) > COMPILING_PAYS * USUAL
 
 
 def forward_of(
-    network: Network, steps: int, precision: str = "float32", compiled: bool | None = None, *, channels_last: bool = False
+    network: Network,
+    steps: int,
+    precision: str = "float32",
+    compiled: bool | None = None,
+    *,
+    batch: int = USUAL,
+    channels_last: bool = False,
 ) -> Forward:
     """How a network is called in so many steps of training: as compiled code where that pays, in the arithmetic asked for.
 
@@ -323,14 +330,15 @@ def forward_of(
     stay in the cache.
 
     Arguments: `network`, whose weights may be filled anew afterwards; `precision`: "float32", "float64" (which the network must
-    be in), or "bfloat16" for convolutions and products in that format with weights in float32; `compiled`, None: where it pays;
+    be in), or "bfloat16" for convolutions and products in that format with weights in float32; `compiled`, None: where it pays
+    for steps of so large a `batch`;
     `channels_last`, whether maps lie so where it is not compiled (compiled code always has them so).
     """
     device = next(network.parameters()).device
     if isinstance(network, OwnNetwork):  # code of others may do what a compiler does not know
         compiled = False
     if compiled is None:
-        compiled = pays(steps) and machine.can_compile(str(device))
+        compiled = pays(steps, batch) and machine.can_compile(str(device))
     module: Callable[[Tensor], Tensor] = network
     channels_last = channels_last or compiled
     if channels_last:
