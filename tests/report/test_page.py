@@ -22,6 +22,7 @@ from datadam.cli.evaluations import verdicts
 from datadam.errors import ArtifactError, InvalidInput
 from datadam.report import page
 from datadam.report.folder import read
+from datadam.report.gallery import gallery
 from datadam.sets.preview import as_uint8
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -332,6 +333,13 @@ def test_large_runs_are_shown_in_part_and_say_so(
     assert len(html.encode()) < 5_000_000
     assert len(frames(html)) == 2, "the start is never given up"
     assert re.search(r"are shown\.|Shown at", html)
+
+
+@pytest.mark.parametrize(("room", "shown"), [(20, 16), (16, 16), (9, 8), (7, 7), (1, 1), (30, 30)])
+def test_where_images_are_left_out_no_row_is_ragged(made: SimpleNamespace, tmp_path: Path, room: int, shown: int) -> None:
+    run = read(made.run(tmp_path / "run", classes=("a", "b"), ipc=30, shape=(3, 64, 64)))
+    found = gallery(run, None, 2 * room * 3 * 64 * 64)
+    assert [len(numbers) for _, numbers in found.tiles] == [shown, shown]
 
 
 def test_several_runs_stand_side_by_side(made: SimpleNamespace, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from datadam.report.pictures import data_uri, sheet
 from datadam.wording import count, percent
 
 LEAST_SIDE = 64  # larger images are made smaller, down to this, before any is left out
+ROW = 8  # images of a class beside each other on a laptop: where some are left out, no row is left ragged
 FRAMES = 12  # of the way from start to end
 
 
@@ -68,6 +69,7 @@ def gallery(run: Run, inspected: Inspected | None, budget: int, *, training: boo
     size = max(1, round(height * factor)), max(1, round(width * factor))
     tile = channels * prod(size)
     each = max(1, min(most, room // (tile * len(members))))
+    each -= each % ROW if ROW <= each < most else 0
     shown = {label: members[label][:each] for label in sorted(members)[: max(1, room // (tile * each))]}
     indices = [number for numbers in shown.values() for number in numbers]
 
