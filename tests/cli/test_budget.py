@@ -39,11 +39,11 @@ def test_with_time_a_set_is_made_first_and_gone_on_with(
 ) -> None:
     monkeypatch.setattr(budget, "passes_a_second", lambda *_: 1e6)
     monkeypatch.setattr(budget, "FOLLOWED", (1, 2))
-    out = tmp_path / "run"
-    outcome = cli("distill", pictures, "--ipc", 1, "--budget", "60s", "--net", "convnet1:width=4", "--out", out)
+    out = tmp_path / "run"  # more time than any machine takes: the test is of what is decided
+    outcome = cli("distill", pictures, "--ipc", 1, "--budget", "2h", "--net", "convnet1:width=4", "--out", out)
     assert outcome.code == 0, outcome.err
     card, said = json.loads((out / "card.json").read_text()), " ".join(outcome.err.split())
-    assert "in 60s: a set of calm-quick, then 3 networks of 7 epochs over the real images, then 2 iterations of mtt" in said
+    assert "in 2h: a set of calm-quick, then 3 networks of 7 epochs over the real images, then 2 iterations of mtt" in said
     assert "mtt goes on from a set of calm-quick and matches in 3 networks on their way through 7 epochs" in said
     assert (card["recipe"]["method"]["name"], card["recipe"]["start"], card["iterations_done"]) == ("mtt", "calm-quick", 2)
     assert 0 < card["earlier_seconds"] < card["seconds"]
