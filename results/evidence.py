@@ -142,6 +142,21 @@ ROWS = {
         judged="--precision auto --epochs 250",
         judged_on="convnet3",
     ),
+    "cifar10-ipc10-mtt-64-hour": Row(
+        "cifar10",
+        f"--ipc 10 --preset mtt-quick --net {HALF}",
+        "--iterations 240 --set count=4",
+        2,
+        judged="--precision auto",
+        judged_on="convnet3",
+    ),
+    "cifar10-ipc10-mtt-plain": Row(
+        "cifar10",
+        "--ipc 10 --preset mtt-quick --set decoder=plain",
+        "--iterations 200",
+        5,
+        judged="--precision auto",
+    ),
     "cifar10-ipc10-mtt-32-plain": Row(
         "cifar10",
         f"--ipc 10 --preset mtt-quick --net {NARROWER} --set decoder=plain",

@@ -21,7 +21,7 @@ from typing import Any
 
 import minutes as priced
 from PIL import Image
-from table import PUBLISHED, Row, rows
+from table import PUBLISHED, USUAL, Row, rows
 from words import TITLES, count
 
 from datadam.data import load
@@ -199,63 +199,40 @@ def way() -> str:
     )
 
 
-def minutes(kept: dict[str, Row]) -> str:
-    """CIFAR-10 at one and at ten images per class: a point for each set, plain or decoded, by all that making it took."""
-    parts = [part for k, ipc in enumerate((1, 10)) for part in timed(kept, ipc, 60 + 460 * k)]
-    parts.append(
-        words(20, 234, "test accuracy, %", size=13, colour=QUIET).replace("<text", '<text transform="rotate(-90 20 234)"')
-    )
-    for x, fill, text in (
-        (60, LEARNED, "as many training images as are stored"),
-        (340, PAPER, "several decoded from each stored one"),
-    ):
-        parts += lined([(x, 484)], LEARNED, "", fill)
-        parts.append(words(x + 14, 489, text, size=13, anchor="start"))
-    parts.append(words(620, 489, "bars: 95 % intervals over students of one set", size=13, colour=QUIET, anchor="start"))
-    return svg(930, 504, "Accuracy over the minutes that making a set took", parts)
-
-
-def timed(kept: dict[str, Row], ipc: int, left: float) -> list[str]:
-    """Axes and numbered points of the sets of CIFAR-10 with so many images per class, named below them; minutes logarithmic."""
-    top, high, wide, lowest, highest, first, last = 44, 380, 380, 20, 70, 2, 200
-
-    def level(percent: float) -> float:
-        return top + high * (highest - min(highest, max(lowest, percent))) / (highest - lowest)
-
-    def place(minutes: float) -> float:
-        share = math.log(min(last, max(first, minutes)) / first) / math.log(last / first)
-        return left + wide * share
-
-    parts = [words(left + wide / 2, top - 16, f"CIFAR-10, {ipc} image{'s' * (ipc > 1)} per class", bold=True)]
-    for percent in range(lowest, highest + 1, 10):
-        parts.append(f'<path d="M{left} {level(percent):g}h{wide}" stroke="{GRID}"/>')
-        parts.append(words(left - 8, level(percent) + 5, f"{percent}", size=13, colour=QUIET, anchor="end"))
-    parts += [
-        words(place(number), top + high + 20, str(number), size=13, colour=QUIET) for number in (2, 5, 10, 20, 50, 100, 200)
-    ]
-    parts.append(words(left + wide / 2, top + high + 40, "minutes", size=13, colour=QUIET))
-    shown = [(row, e) for row in kept.values() if (e := row.judged("distilled")) and row.tells_all_seconds]
-    shown = [(row, e) for row, e in shown if row.card["data"]["name"] == "cifar10" and row.recipe["ipc"] == ipc]
-    shown.sort(key=lambda found: -found[1]["mean"])
-    listed = top + high - 14.0 - 16 * (len(shown) - 1)
-    for number, (row, e) in enumerate(shown, 1):
-        x, y, decoder = place(row.card["seconds"] / 60), level(100 * e["mean"]), row.recipe.get("decoder", "plain")
-        if e["interval"]:
-            ends = [level(100 * e["interval"][end]) for end in ("low", "high")]
-            parts.append(f'<path d="M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}" stroke="{LEARNED}" stroke-width="2"/>')
-        parts += lined([(x, y)], LEARNED, "", LEARNED if decoder == "plain" else PAPER)
-        parts.append(words(x + 8, y - 7, str(number), size=12, anchor="start", bold=True))
-        name = row.recipe["preset"] + ("" if decoder == "plain" else f", {decoder}")
-        name += f", on {row.recipe['net']}" if row.net != row.recipe["net"] else ""
-        iterations = row.work if row.card["iterations_done"] else ""
-        text = f"{number}  {name}, {iterations}: {100 * e['mean']:.1f} %".replace(", :", ":")
-        parts.append(words(left + 12, listed + 16 * (number - 1), text, size=12, anchor="start"))
-    return parts
-
-
-LEFT, WIDE, TOP, HIGH, LISTED = 60, 590, 44, 330, 680  # of a panel of every method: its axes, and where its names begin
-FIRST, LAST, TICKS = 1, 12_000, ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (6000, "100 min"))  # seconds
+LEFT, WIDE, TOP, HIGH, LISTED = 60, 590, 44, 330, 676  # of a panel of every method: its axes, and where its names begin
+Ticks = tuple[tuple[int, str], ...]  # seconds, and what stands below them
+TICKS: Ticks = ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (6000, "100 min"), (12_000, ""))
 SPREAD = 13  # pixels between two numbers beside points, at least
+
+
+def minutes(kept: dict[str, Row]) -> str:
+    """CIFAR-10 at ten images per class: a point for each set, plain or decoded, by all that making it took."""
+    sets = [
+        point_of(row, e)
+        for row in kept.values()
+        if (row.card["data"]["name"], row.recipe["ipc"]) == ("cifar10", 10) and row.tells_all_seconds
+        if (e := row.judged("distilled"))
+    ]
+    random = next(e for row in kept.values() if row.name == "cifar10-ipc10-256" for e in row.evaluations if e["of"] == "random")
+    published = next(float(number.split()[0]) for what, number, _ in PUBLISHED["cifar10"][10] if what == "DataDAM")
+    lines = ("random real images", random["mean"]), ("DataDAM, published", published / 100)
+    ticks = tuple((60 * number, f"{number} min") for number in (2, 5, 10, 20, 50, 100, 200))
+    inside = panel_of(sets, "CIFAR-10, 10 stored images per class", ticks, lines)
+    return svg(980, TOP + HIGH + 70, "Accuracy over the minutes that making a set took", [*inside, *key(TOP + HIGH + 52)])
+
+
+def point_of(row: Row, e: dict[str, Any]) -> priced.Point:
+    """A kept run, as its picture shows it."""
+    made_on, epochs = row.recipe["net"], e["protocol"]["epochs"]
+    name = row.recipe["preset"] + (f" on width {made_on.partition('width=')[2]}" if made_on != row.net else "")
+    name += f", {epochs} epochs" if epochs < USUAL else ""
+    low, high = (e["interval"]["low"], e["interval"]["high"]) if e["interval"] else (None, None)
+    decoder, labels, first = (
+        row.recipe.get("decoder", "plain"),
+        e.get("labels", "hard"),
+        row.card.get("trained_first_seconds", 0.0),
+    )
+    return priced.Point(name, row.recipe["ipc"], row.card["seconds"], first, e["mean"], low, high, labels, decoder)
 
 
 def everything(table: dict[str, Any]) -> str:
@@ -270,30 +247,41 @@ def everything(table: dict[str, Any]) -> str:
         inside = panel_of([point for point in every if point.ipc == ipc], name)
         parts += [f'<g transform="translate(0 {k * height})">', *inside, "</g>"]
     foot = len(counts) * height + 12
-    parts += lined([(LEFT, foot)], LEARNED, "", LEARNED)
+    return svg(940, foot + 20, f"Accuracy over the minutes that making a set took, on {title}", [*parts, *key(foot)])
+
+
+def key(foot: float) -> list[str]:
+    """What colours and lines mean, in a row at the height `foot`."""
+    parts = lined([(LEFT, foot)], LEARNED, "", LEARNED)
     parts.append(words(LEFT + 12, foot + 5, "plain images, hard labels", size=13, anchor="start"))
     parts += lined([(LEFT + 210, foot)], RANDOM, "", PAPER)
     parts.append(words(LEFT + 222, foot + 5, "another decoder, or soft labels", size=13, anchor="start"))
     parts.append(words(LEFT + 440, foot + 5, "lines: what nothing of its kind beats", size=13, colour=QUIET, anchor="start"))
     parts.append(words(LEFT + 690, foot + 5, "bars: 95 % intervals", size=13, colour=QUIET, anchor="start"))
-    return svg(940, foot + 20, f"Accuracy over the minutes that making a set took, on {title}", parts)
+    return parts
 
 
-def panel_of(sets: list[priced.Point], title: str) -> list[str]:
-    """Axes, fronts and numbered points of the sets of one ipc; seconds logarithmic."""
-    lowest = 10 * math.floor(10 * min(point.mean for point in sets))
+def panel_of(sets: list[priced.Point], title: str, ticks: Ticks = TICKS, levels: tuple[tuple[str, float], ...] = ()) -> list[str]:
+    """Axes, fronts and numbered points of the sets of one ipc; seconds logarithmic, from the first tick to the last. `levels` are
+    accuracies to compare with, and their names."""
+    first, last = ticks[0][0], ticks[-1][0]
+    lowest = 10 * math.floor(10 * min([point.mean for point in sets] + [share for _, share in levels]))
+    highest = min(100, 10 * math.ceil(10 * max(point.high or point.mean for point in sets)))
 
     def level(share: float) -> float:
-        return TOP + HIGH * (100 - min(100.0, max(lowest, 100 * share))) / (100 - lowest)
+        return TOP + HIGH * (highest - min(highest, max(lowest, 100 * share))) / (highest - lowest)
 
     def place(seconds: float) -> float:
-        return LEFT + WIDE * math.log(min(LAST, max(FIRST, seconds)) / FIRST) / math.log(LAST / FIRST)
+        return LEFT + WIDE * math.log(min(last, max(first, seconds)) / first) / math.log(last / first)
 
     parts = [words(LEFT + WIDE / 2, TOP - 16, title, bold=True)]
-    for percent in range(lowest, 101, 10):
+    for percent in range(lowest, highest + 1, 10):
         parts.append(f'<path d="M{LEFT} {level(percent / 100):g}h{WIDE}" stroke="{GRID}"/>')
         parts.append(words(LEFT - 8, level(percent / 100) + 5, str(percent), size=13, colour=QUIET, anchor="end"))
-    parts += [words(place(seconds), TOP + HIGH + 20, text, size=13, colour=QUIET) for seconds, text in TICKS]
+    parts += [words(place(seconds), TOP + HIGH + 20, text, size=13, colour=QUIET) for seconds, text in ticks]
+    for text, share in levels:
+        parts.append(f'<path d="M{LEFT} {level(share):g}h{WIDE}" stroke="{QUIET}" stroke-dasharray="2 3"/>')
+        parts.append(words(LEFT + WIDE, level(share) - 5, f"{text}: {100 * share:.1f}", size=12, colour=QUIET, anchor="end"))
     middle = TOP + HIGH / 2
     side = words(20, middle, "test accuracy, %", size=13, colour=QUIET)
     parts.append(side.replace("<text", f'<text transform="rotate(-90 20 {middle:g})"'))

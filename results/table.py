@@ -204,30 +204,28 @@ def block(kept: list[Row], up: str = "") -> str:
 
 def short(kept: list[Row]) -> str:
     """For the README: data, DataDAM, ours, random real images, what is published; of each the run that saw most real images, of
-    CALM the one of plain images, the one of decoded ones, and the one that MTT goes on from."""
+    CALM the one of plain images and the one of decoded ones; and of MTT, which goes on from sets of CALM's, the same."""
     if not kept:
         return "No results yet."
     parts = []
     for scale, words in SCALES.items():
         usual = _longest([row for row in kept if not row.decoded], scale, ("datadam",))
-        plain, decoded = (
-            _longest([row for row in kept if row.decoded == several], scale, ("calm-quick", "calm", "calm-long"))
+        ours = [
+            _longest([row for row in kept if row.decoded == several], scale, presets)
             for several in (False, True)
-        )
-        further = _longest([row for row in kept if row.card.get("earlier_seconds")], scale, ("mtt-quick",))
+            for presets in (("calm-quick", "calm", "calm-long"), ("mtt-quick",))
+        ]
         lines = []
-        for key in sorted(
-            usual | plain | decoded | further, key=[(row.card["data"]["name"], row.recipe["ipc"]) for row in kept].index
-        ):
-            row = usual.get(key)
-            ours = [found for found in (plain.get(key), decoded.get(key), further.get(key)) if found]
-            either = row or ours[0]
+        order = [(row.card["data"]["name"], row.recipe["ipc"]) for row in kept]
+        for key in sorted({key for each in (usual, *ours) for key in each}, key=order.index):
+            row, own = usual.get(key), [each[key] for each in ours if key in each]
+            either = row or own[0]
             random = _accuracy(_shared(either, kept, "random"))
             whitened = ", whitened too" if either.card["transform"]["zca"] and random != NONE else ""
             lines.append((
                 f"{TITLES.get(key[0], key[0])}, {key[1]}",
                 _linked(row, scale) if row else NONE,
-                "; ".join(f"{_linked(found, scale)}, {_stored(found)}" for found in ours) or NONE,
+                "; ".join(f"{_linked(found, scale)}, {_stored(found)}" for found in own) or NONE,
                 f"{random}{whitened}",
                 _joined(either),
             ))  # fmt: skip
@@ -244,13 +242,14 @@ def short(kept: list[Row]) -> str:
 
 
 def _longest(kept: list[Row], scale: str, presets: tuple[str, ...]) -> dict[tuple[str, int], Row]:
-    """By data and ipc, the run of these presets, judged on the network that it was made on, that saw most real images, as `_age`
-    counts."""
+    """By data and ipc, the run of these presets, judged on the network that it was made on, or on that one at its usual width,
+    that comes last in the order of `_age`."""
     longest: dict[tuple[str, int], Row] = {}
     for row in kept:
-        key = row.card["data"]["name"], row.recipe["ipc"]
-        fits = row.scale == scale and row.recipe["preset"] in presets and row.judged("distilled") and row.net == row.recipe["net"]
-        if fits and (key not in longest or _age(row) > _age(longest[key])):
+        made_on, key = row.recipe["net"], (row.card["data"]["name"], row.recipe["ipc"])
+        asked = row.scale == scale and row.recipe["preset"] in presets
+        judged = row.judged("distilled") is not None and row.net in (made_on, made_on.partition(":width=")[0])
+        if asked and judged and (key not in longest or _age(row) > _age(longest[key])):
             longest[key] = row
     return longest
 
@@ -260,8 +259,12 @@ def _stored(row: Row) -> str:
     return f"{row.recipe.get('decoder', 'plain')}{', then `mtt`' if row.card.get('earlier_seconds') else ''}"
 
 
-def _age(row: Row) -> tuple[int, str]:
-    """Real images seen; and of our own method, whose presets change, when it was made."""
+def _age(row: Row) -> tuple[float, float | str]:
+    """Real images seen, and of our own method, whose presets change, when it was made. MTT sees none: how long its students were
+    trained, which is cut short in some rows, and the seconds that it took."""
+    judged = row.judged("distilled")
+    if row.recipe["method"]["name"] == "mtt" and judged:
+        return judged["protocol"]["epochs"], row.card["seconds"]
     return row.drawn, row.card.get("created", "") if row.recipe["method"]["name"] == "calm" else ""
 
 
