@@ -90,12 +90,13 @@ def test_without_time_for_a_pool_networks_are_random(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("usual", "net", "method"),
-    [(10_000.0, "", "mtt"), (2000.0, ":width=64", "mtt"), (400.0, ":width=32", "mtt"),
-     (100.0, ":width=32", "calm"), (1.0, ":width=32", "dm")],
+    ("usual", "net", "method", "experts"),
+    [(10_000.0, "", "mtt", (3, 7)), (2000.0, "", "mtt", (2, 5)), (1000.0, ":width=64", "mtt", (3, 7)),
+     (300.0, ":width=32", "mtt", (3, 7)), (120.0, ":width=32", "mtt", (2, 5)), (100.0, ":width=32", "calm", None),
+     (1.0, ":width=32", "dm", None)],
 )  # fmt: skip
-def test_a_slow_machine_takes_a_narrower_network_unless_one_is_named(
-    monkeypatch: pytest.MonkeyPatch, real: datadam.RealData, usual: float, net: str, method: str
+def test_a_slow_machine_takes_fewer_experts_and_a_narrower_network_unless_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, real: datadam.RealData, usual: float, net: str, method: str, experts: tuple[int, int] | None
 ) -> None:
     faster = {":width=64": 4.0, ":width=32": 16.0}
 
@@ -106,6 +107,8 @@ def test_a_slow_machine_takes_a_narrower_network_unless_one_is_named(
     recipe = budget.within(real, 1, 100)
     assert recipe.net == nets.canonical("auto", real.shape) + net
     assert recipe.method.name == method
+    if experts:
+        assert (recipe.method.count, recipe.method.max_start) == experts
     if recipe.method.name == "calm":
         assert recipe.method.count * recipe.method.epochs >= budget.ENOUGH
     assert budget.within(real, 1, 100, net="convnet2:width=4").net == "convnet2:width=4"

@@ -26,6 +26,7 @@ LEAST = 60.0  # seconds below which there is no budget to share out
 ASIDE = 0.08  # of the time, for what is neither network nor iteration: reading, the first images, the pictures
 COMPILING = 40.0  # seconds, for pool and iterations together, about
 FOLLOWED = 80, 400  # iterations of MTT: with fewer the time is CALM's
+EXPERTS = (3, 7), (2, 5)  # how many it follows for how many epochs: the first for which there is time
 POOL = 0.4  # of what is left, for training the pool
 EPOCHS = 12  # of a network of the pool, at most
 NETWORKS = ((4, 1), (12, 2), (30, 3))  # so many epochs in all are at most that many networks; above, FULL
@@ -55,8 +56,9 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
     Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, all networks included; `net`, the matching network
     ("auto": the usual one of the data, or a narrower one where that leaves no time for it); `decoder` ("": what the preset calm
     takes); `device` ("auto": a graphics card if there is one).
-    It is MTT from a set of CALM's on the widest network on which there is time for both, else CALM on the widest one with time
-    for a good pool, and without the time for one epoch over the real images DM on random networks, with the same decoder.
+    It is MTT from a set of CALM's on the widest network on which there is time for both, with fewer and shorter experts where
+    that makes it possible; else CALM on the widest one with time for a good pool; and without the time for one epoch over the
+    real images DM on random networks, with the same decoder.
     """
     device, usual = settle_device(device), nets.canonical(net, real.shape)
     narrower = [nets.canonical(f"{usual}:width={width}", real.shape) for width in WIDTHS] if net == "auto" else []
@@ -94,13 +96,17 @@ class _Clock:
 
 def _followed(clock: _Clock, ipc: int, seconds: float, decoder: str) -> Recipe | None:
     """MTT from what CALM makes first, if there is time for both on this network."""
-    recipe = presets.preset("mtt-quick", clock.real, ipc=ipc).change({"net": clock.net, "decoder": decoder})
-    start = recipe_of_start(clock.real, recipe)
+    usual = presets.preset("mtt-quick", clock.real, ipc=ipc).change({"net": clock.net, "decoder": decoder})
+    start = recipe_of_start(clock.real, usual)
     assert start is not None
-    left = clock.passes(seconds, 1.5) - clock.before(recipe) - clock.before(start) - start.iterations * clock.iteration(start)
+    left = clock.passes(seconds, 1.5) - clock.before(start) - start.iterations * clock.iteration(start)
     fewest, most = FOLLOWED
-    iterations = int(left / clock.iteration(recipe))
-    return replace(recipe, iterations=min(most, iterations)) if iterations >= fewest else None
+    for count, epochs in EXPERTS:
+        recipe = usual.change({"count": count, "max_start": epochs})
+        iterations = int((left - clock.before(recipe)) / clock.iteration(recipe))
+        if iterations >= fewest:
+            return replace(recipe, iterations=min(most, iterations))
+    return None
 
 
 def _alone(clocks: Sequence[_Clock], ipc: int, seconds: float, decoder: str) -> Recipe:
