@@ -193,6 +193,7 @@ PARTS = {
     "memory": ("speed.json", memory),
     "start": ("speed.json", start),
     "students": ("students.json", students),
+    "large-set": ("large_set.json", students),
     "search": ("search.json", search),
     "builds": ("builds.json", builds),
     "beginnings": ("beginnings.json", beginnings),
