@@ -14,13 +14,13 @@ from typing import Any
 from words import NONE, NOT_YET, TITLES, command, count, machine, markdown
 
 Json = dict[str, Any]
-NAMES = ("minutes-mnist", "minutes-mnist-ipc10", "minutes-cifar10")
+NAMES = ("minutes-cifar10", "minutes-cifar10-ipc10", "minutes-mnist", "minutes-mnist-ipc10")
 
 
 @dataclass(frozen=True)
 class Point:
-    """A set of a `method` at `ipc` images per class: its `seconds`, of them `first` for what is trained before it; `mean`
-    accuracy and the ends `low` and `high` of its 95 % interval, fractions of 1 (None: of one student); `labels`, `decoder`."""
+    """A set of a `method` at `ipc` images per class: its `seconds`, of them `first` before its first iteration; `mean` accuracy
+    and the ends `low` and `high` of its 95 % interval, fractions of 1 (None: of one student); `labels`, `decoder`."""
 
     method: str
     ipc: int
@@ -100,7 +100,7 @@ def shown(results: Path, name: str, up: str) -> str:
             ]
             for number, point in numbered(sets)
         ]  # fmt: skip
-        head = ["", "method", "accuracy, %", "minutes", "of them trained first", "labels", "decoder", "on its front"]
+        head = ["", "method", "accuracy, %", "minutes", "of them made first", "labels", "decoder", "on its front"]
         parts += [f"### {data}, {ipc} image{'s' * (ipc > 1)} per class", markdown(head, lines)]
     return "\n\n".join([*parts, *_made(table, name, every)])
 

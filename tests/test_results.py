@@ -510,7 +510,7 @@ def test_minutes_hold_what_is_trained_first_and_each_kind_has_its_front(keep: Ca
     text = (root / "docs/minutes.md").read_text()
     assert text.count("Not measured yet") == len(minutes.NAMES) - 1
     head, _, *body = lines_of(text.partition("### MNIST, 1 image per class")[2].partition("###")[0])
-    assert head == ["", "method", "accuracy, %", "minutes", "of them trained first", "labels", "decoder", "on its front"]
+    assert head == ["", "method", "accuracy, %", "minutes", "of them made first", "labels", "decoder", "on its front"]
     assert body == [
         ["1", "`random`", "51.0 (49.8 to 52.2)", "< 0.05", "–", "hard", "plain", "yes"],
         ["2", "`slow`", "50.0 (48.8 to 51.2)", "1.0", "–", "hard", "plain", ""],

@@ -77,3 +77,19 @@ def test_a_folder_of_experts_is_named_in_a_word(real: RealData, tmp_path: Path) 
     assert row["trained_first_seconds"] == pytest.approx(seconds_of(experts.folder, 1), abs=0.051)
     assert row["cells"][NET]["status"] == "done"
     assert tiny(real, tmp_path / "out", [word]).table["rows"][0]["runs"] == row["runs"]
+
+
+def test_a_set_that_is_made_first_counts_in_each_that_goes_on_from_it(
+    real: RealData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that go on from the same first set, and one with a first set of its own; all follow the same experts."""
+    monkeypatch.setattr("datadam.training.needs.seconds_of", lambda folder, networks: 100.0 * networks)
+    words = [f"mtt:{FOLLOWS}:start=calm-quick{more}" for more in ("", ":rate=0.02", ":decoder=grid:2")]
+    table = tiny(real, tmp_path / "out", words).table
+    earlier = {(row["method"], row["ipc"]): row["runs"][0]["earlier_seconds"] for row in table["rows"]}
+    shared = [earlier[words[0], ipc] for ipc in (1, 2)]
+    assert shared == [earlier[words[1], ipc] for ipc in (1, 2)]
+    assert min(earlier.values()) >= 200, "two networks of a pool"
+    for row in table["rows"]:
+        assert row["trained_first_seconds"] == pytest.approx(earlier[row["method"], row["ipc"]] + 200)
+    assert table["seconds"]["again"] == pytest.approx(sum(shared) + 5 * 200, abs=0.11)

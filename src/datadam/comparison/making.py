@@ -134,7 +134,8 @@ class Making:
             if isinstance(card, bool):
                 return False
             results.cards[part.row, part.repeat] = card
-            seconds = max(0.0, card["seconds"] - (card.get("trained_first_seconds") or 0.0))
+            first = (card.get("trained_first_seconds") or 0.0) + (card.get("earlier_seconds") or 0.0)
+            seconds = max(0.0, card["seconds"] - first)
         else:
             path, net, protocol, students, seed = self._evaluation(part)
             found = self.store.evaluation(path, net, protocol, students, seed)

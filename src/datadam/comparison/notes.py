@@ -84,8 +84,8 @@ def _trained(grid: Grid, results: Results) -> list[str]:
     told = []
     if results.again() >= 1:
         told.append(
-            "networks that several sets rest on are trained once: they count in the seconds of each of these sets, and once in "
-            "the sum of distilling"
+            "networks and first sets that several sets rest on are made once: they count in the seconds of each of these sets, "
+            "and once in the sum of distilling"
         )
     named = dict.fromkeys(
         row.variant.word for i, row in enumerate(grid.rows)

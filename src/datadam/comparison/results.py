@@ -1,9 +1,11 @@
 """What of a comparison is done: cards, evaluations, and what was refused or broke off."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 Json = dict[str, Any]
+DECIDES_START = ("start", "ipc", "net", "decoder", "normalisation", "zca", "augment", "precision", "seed")  # settings of a recipe
 
 
 @dataclass
@@ -29,9 +31,11 @@ class Results:
 
 
 def trained_first(card: Json) -> list[tuple[str, float]]:
-    """What a set rests on that is trained, or looked through, before its first iteration: each with its seconds, which those of
-    the card hold."""
+    """What a set rests on that is trained, looked through or made before its first iteration: each with its seconds, which those
+    of the card hold."""
     found = [(str(one["name"]), float(one["seconds"])) for one in card.get("behind") or []]
     if seconds := card.get("trained_first_seconds"):
         found.append((str(card["recipe"]["networks"]), float(seconds)))  # with the digest of a pool or of experts
+    if seconds := card.get("earlier_seconds"):
+        found.append((json.dumps([card["recipe"].get(name) for name in DECIDES_START]), float(seconds)))
     return found

@@ -20,6 +20,12 @@ from datadam.sets.kind import stored_bytes
 
 FORMAT = "datadam-comparison/1"
 WHOLE = "whole set"
+FIRST = (
+    "behind",
+    "trained_first_seconds",
+    "earlier_seconds",
+    "experts",
+)  # parts of a card on what comes before the first iteration
 Json = dict[str, Any]
 
 
@@ -154,7 +160,7 @@ def _row(grid: Grid, results: Results, real: RealData, i: int) -> Json:
                 "threads": (cards[r].get("plan") or {}).get("threads"),
             }
             | {key: cards[r].get(key) for key in keys}
-            | {key: cards[r][key] for key in ("behind", "trained_first_seconds", "experts") if cards[r].get(key)}
+            | {key: cards[r][key] for key in FIRST if cards[r].get(key)}
             for r in sorted(cards)
         ],
         "cells": {column.label: _cell(grid, results, real, i, row, c, column) for c, column in enumerate(grid.columns)},
