@@ -4,9 +4,6 @@ It is a run of its own, in the cache under everything that decides it, so that i
 interruption, and found again by the next run that begins with it.
 """
 
-import hashlib
-import json
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -21,9 +18,7 @@ from datadam.distillation.presets import CATALOG, Kind
 from datadam.distillation.recipe import Recipe
 from datadam.distillation.run import Run
 from datadam.distillation.start import MADE_FIRST
-from datadam.errors import ArtifactError, InvalidInput
-from datadam.files.kept import cache_folder
-from datadam.files.lock import hold
+from datadam.files.kept import folder_of, made_once
 from datadam.sets.distilled import DistilledSet
 from datadam.training.insight import Progress
 from datadam.training.pool import about
@@ -45,12 +40,7 @@ def folder_of_start(real: RealData, recipe: Recipe, device: str) -> Path:
     can be written."""
     versions = {name: version for name, version in machine.versions().items() if name in ("datadam", "torch")}
     key = about(real, recipe.net) | {"recipe": recipe.to_card(), "versions": versions, "device": torch.device(device).type}
-    folder = cache_folder("starts") / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"cannot write into {folder.parent}: {error.strerror}; set DATADAM_CACHE to another folder") from error
-    return folder
+    return folder_of("starts", key)
 
 
 def made_start(
@@ -66,9 +56,4 @@ def made_start(
                     progress(f"{run.recipe.preset}  loss {step.loss:.4g}", step.iteration, step.iterations)
         return run.result()
 
-    with hold(folder):  # others wait until it is made
-        try:
-            return made()
-        except ArtifactError:
-            shutil.rmtree(folder)
-            return made()
+    return made_once(folder, made)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor
 
-from datadam.errors import ArtifactError, RunFailed
+from datadam.errors import ArtifactError, InvalidInput, RunFailed
 from datadam.files.lock import hold
 from datadam.files.partial import sweep
 from datadam.files.whole import read_tensors, write_tensors, write_text
@@ -122,6 +122,27 @@ class Store:
     def clear(self) -> None:
         """Remove the folder and all in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def folder_of(name: str, key: Mapping[str, Any]) -> Path:
+    """The place in `cache_folder(name)` of what a `key` of JSON values decides. Raises `InvalidInput` where nothing can be
+    written."""
+    folder = cache_folder(name) / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"cannot write into {folder.parent}: {error.strerror}; set DATADAM_CACHE to another folder") from error
+    return folder
+
+
+def made_once(folder: Path, make: Callable[[], T]) -> T:
+    """What `make` finds, or makes, in a folder of the cache, while others wait; what is damaged is made anew."""
+    with hold(folder):
+        try:
+            return make()
+        except ArtifactError:
+            shutil.rmtree(folder)
+            return make()
 
 
 def cache_folder(name: str) -> Path:

@@ -4,8 +4,6 @@
 """
 
 import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +14,8 @@ import torch
 from datadam import machine, nets
 from datadam.augment.siamese import strategy_for
 from datadam.data import RealData
-from datadam.errors import ArtifactError, InvalidInput, UnknownName
-from datadam.files.kept import cache_folder
-from datadam.files.lock import hold
+from datadam.errors import InvalidInput, UnknownName
+from datadam.files.kept import folder_of, made_once
 from datadam.training.curriculum import Curriculum
 from datadam.training.experts import Experts
 from datadam.training.flat import Flat
@@ -131,15 +128,7 @@ def _trained(
     key |= {"device": torch.device(device).type, "precision": precision}
     more = {"optimizer": str(needs.flat) if needs.flat else None, "curriculum": as_kept(needs.curriculum)}
     key |= {name: value for name, value in more.items() if value}
-    folder = (
-        cache_folder("pools" if needs.networks == "pool" else "experts")
-        / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
-    )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"cannot write into {folder.parent}: {error.strerror}; set DATADAM_CACHE to another folder") from error
-
+    folder = folder_of("pools" if needs.networks == "pool" else "experts", key)
     if needs.networks == "experts":
         room, bytes_ = shutil.disk_usage(folder.parent).free, bytes_of(real, net, training.epochs, count)
         if bytes_ > room and not (folder / "index.json").exists():
@@ -166,9 +155,4 @@ def _trained(
         bucket.check()
         return bucket
 
-    with hold(folder):  # others wait until it is made
-        try:
-            return made()
-        except ArtifactError:
-            shutil.rmtree(folder)
-            return made()
+    return made_once(folder, made)
