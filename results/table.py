@@ -259,12 +259,12 @@ def _stored(row: Row) -> str:
     return f"{row.recipe.get('decoder', 'plain')}, `calm`{' then `mtt`' if row.card.get('earlier_seconds') else ''}"
 
 
-def _age(row: Row) -> tuple[float, float | str]:
+def _age(row: Row) -> tuple[float | str, ...]:
     """Real images seen, and of our own method, whose presets change, when it was made. MTT sees none: how long its students were
-    trained, which is cut short in some rows, and the seconds that it took."""
+    trained, which is cut short in some rows, how many there are, and the seconds that it took."""
     judged = row.judged("distilled")
     if row.recipe["method"]["name"] == "mtt" and judged:
-        return judged["protocol"]["epochs"], row.card["seconds"]
+        return judged["protocol"]["epochs"], judged["students"], row.card["seconds"]
     return row.drawn, row.card.get("created", "") if row.recipe["method"]["name"] == "calm" else ""
 
 

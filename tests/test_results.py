@@ -235,6 +235,7 @@ def test_the_readme_has_of_each_data_and_ipc_the_longest_run_of_datadam_and_of_o
     keep("narrow", further, evaluation("distilled", [[0.9, 0.9]], net="convnet3:width=32"))  # not on its own network
     slower = further | {"seconds": 9000.0}
     keep("short", slower, evaluation("distilled", [[0.85, 0.87]], epochs=250))  # its students were trained for less
+    keep("alone", slower, evaluation("distilled", [[0.85]]))  # one student
     half = slower | {"recipe": further["recipe"] | {"net": "convnet3:width=64"}}  # judged on the usual width
     keep("half", half | {"recipe": half["recipe"] | {"decoder": "plain"}}, evaluation("distilled", [[0.65, 0.67]]))
     root = keep("paper", card(preset="paper", batch_real=512), evaluation("distilled", [[0.4, 0.4]]))
