@@ -50,6 +50,19 @@ def test_with_time_a_set_is_made_first_and_gone_on_with(
 
 
 @pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("asked", [("--nested",), ("--set", "batch_synthetic=4"), ("--set", "calibration=3")])
+def test_what_trajectories_do_not_take_leaves_the_time_to_calm(
+    cli: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(budget, "passes_a_second", lambda *_: 1e6)
+    monkeypatch.setattr(budget, "ITERATIONS", (2, 2))
+    out = tmp_path / "run"
+    outcome = cli("distill", pictures, "--ipc", 2, "--budget", "60s", "--net", "convnet1:width=4", *asked, "--out", out)
+    assert outcome.code == 0, outcome.err
+    assert json.loads((out / "card.json").read_text())["recipe"]["method"]["name"] == "calm"
+
+
+@pytest.mark.usefixtures("slow")
 def test_a_network_that_is_named_is_taken(cli: Command, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     outcome = cli("distill", pictures, "--ipc", 1, "--budget", "60s", "--net", "convnet1:width=4", "--out", out)

@@ -133,7 +133,17 @@ def _within(asked: dict[str, Any], real: "Kind") -> "Recipe":
     if not isinstance(real, RealData):
         return preset("calm", real, ipc=asked["ipc"])
     chosen = {name: settings[name] for name in ("net", "decoder") if name in settings}
-    return within(real, asked["ipc"], seconds, device=asked.get("device", "auto"), **chosen)
+    return within(real, asked["ipc"], seconds, device=asked.get("device", "auto"), follows=_mtt_takes(settings, real), **chosen)
+
+
+def _mtt_takes(settings: dict[str, Any], real: "Kind") -> bool:
+    """Whether MTT has all these settings, so that it may end what a budget begins; it looks at all images at once."""
+    from datadam.distillation.presets import preset
+
+    recipe = preset("mtt-quick", real, ipc=1)
+    return settings.get("nested", "none") == "none" and set(settings) <= _fields(recipe) - {"batch_synthetic"} | set(
+        recipe.method.settings()
+    )
 
 
 def _fields(recipe: "Recipe") -> set[str]:

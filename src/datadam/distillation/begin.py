@@ -90,13 +90,12 @@ def begin(
     here = places.workers if places and places.engine is None else 0  # processes of this machine
     with machine.threads(places.threads) if places else nullcontext():  # those of each worker
         foreseen = check(real, recipe, device=device, memory_limit=memory_limit, earlier=earlier, workers=here)
-    real = prepared(real, recipe)
+    recipe, real = replace(recipe, precision=foreseen.precision), prepared(real, recipe)
     trains = recipe.networks == RANDOM and recipe.method.needs.networks not in ("random", "none")
     if out is not None and (trains or recipe.start in MADE_FIRST):
         require_writable(Path(out))  # before a training of minutes, and not after
     if earlier is None and (made := _made_first(real, recipe, device, memory_limit, progress)):
         earlier, earlier_seconds = made.images, made.card["seconds"]
-    recipe = replace(recipe, precision=foreseen.precision)
     supply = supply_of(real, recipe, device, progress)
     if supply.bucket:  # the card says which networks, and a resumed run draws the same
         recipe = replace(recipe, networks=supply.bucket.spec)

@@ -50,12 +50,14 @@ def seconds_of(words: str | float) -> float:
     return seconds
 
 
-def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decoder: str = "", device: str = "auto") -> Recipe:
+def within(
+    real: RealData, ipc: int, seconds: float, *, net: str = "auto", decoder: str = "", device: str = "auto", follows: bool = True,
+) -> Recipe:  # fmt: skip
     """The recipe that this machine does in about so many seconds.
 
     Arguments: `real`, the data; `ipc` (IPC); `seconds` of the whole run, all networks included; `net`, the matching network
     ("auto": the usual one of the data, or a narrower one where that leaves no time for it); `decoder` ("": what the preset calm
-    takes); `device` ("auto": a graphics card if there is one).
+    takes); `device` ("auto": a graphics card if there is one); `follows`, whether MTT may end it.
     It is MTT from a set of CALM's on the widest network on which there is time for both, with fewer and shorter experts where
     that makes it possible; else CALM on the widest one with time for a good pool; and without the time for one epoch over the
     real images DM on random networks, with the same decoder.
@@ -64,7 +66,9 @@ def within(real: RealData, ipc: int, seconds: float, *, net: str = "auto", decod
     narrower = [nets.canonical(f"{usual}:width={width}", real.shape) for width in WIDTHS] if net == "auto" else []
     clocks = [_Clock(real, each, device) for each in (usual, *narrower)]
     followed = (_followed(clock, ipc, seconds, decoder or fitting(real, ipc)) for clock in clocks)
-    return next(filter(None, followed), None) or _alone(clocks, ipc, seconds, decoder or fitting(real, ipc))
+    return (next(filter(None, followed), None) if follows else None) or _alone(
+        clocks, ipc, seconds, decoder or fitting(real, ipc)
+    )
 
 
 class _Clock:

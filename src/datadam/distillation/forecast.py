@@ -141,7 +141,7 @@ def forecast(
     if a_pass * in_all * gain > SECONDS_MATTER:
         rate = passes_a_second(recipe.net, real.shape, min(chunk, PROBED * (machine.GPU_MORE if on_gpu else 1)), device, width)
         seconds, before = in_all / rate + COMPILING * sizes * plan.compiled, at_first / rate
-    if start := recipe_of_start(real, recipe):
+    if start := recipe_of_start(real, replace(recipe, precision=precision)):
         told = forecast(real, start, device=device, memory_limit=memory_limit)
         seconds, before = seconds + told.seconds, before + told.seconds
         needed, whole = max(needed, told.bytes), max(whole, told.whole)

@@ -141,7 +141,7 @@ def made_once(folder: Path, make: Callable[[], T]) -> T:
         try:
             return make()
         except ArtifactError:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             return make()
 
 
