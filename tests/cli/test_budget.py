@@ -50,7 +50,9 @@ def test_with_time_a_set_is_made_first_and_gone_on_with(
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("asked", [("--nested",), ("--set", "batch_synthetic=4"), ("--set", "calibration=3")])
+@pytest.mark.parametrize(
+    "asked", [("--nested",), ("--set", "batch_synthetic=4"), ("--set", "calibration=3"), ("--set", "real_every=2")]
+)
 def test_what_trajectories_do_not_take_leaves_the_time_to_calm(
     cli: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...]
 ) -> None:

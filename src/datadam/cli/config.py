@@ -140,10 +140,13 @@ def _mtt_takes(settings: dict[str, Any], real: "Kind") -> bool:
     """Whether MTT has all these settings, so that it may end what a budget begins; it looks at all images at once."""
     from datadam.distillation.presets import preset
 
-    recipe = preset("mtt-quick", real, ipc=1)
-    return settings.get("nested", "none") == "none" and set(settings) <= _fields(recipe) - {"batch_synthetic"} | set(
-        recipe.method.settings()
-    )
+    if settings.get("nested", "none") != "none" or "batch_synthetic" in settings:
+        return False
+    try:
+        preset("mtt-quick", real, ipc=1).change(settings)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _fields(recipe: "Recipe") -> set[str]:
