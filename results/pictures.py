@@ -230,7 +230,7 @@ def point_of(row: Row, e: dict[str, Any]) -> priced.Point:
     decoder, labels, first = (
         row.recipe.get("decoder", "plain"),
         e.get("labels", "hard"),
-        row.card.get("trained_first_seconds", 0.0),
+        sum(row.card.get(f"{part}_seconds", 0.0) for part in ("trained_first", "earlier")),
     )
     return priced.Point(name, row.recipe["ipc"], row.card["seconds"], first, e["mean"], low, high, labels, decoder)
 

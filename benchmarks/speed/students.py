@@ -1,7 +1,7 @@
 """How fast are many students of one set trained? Ways in turns, each for a few epochs of 10 students.
 
     python benchmarks/speed/students.py --out results/benchmarks/students.json
-    python benchmarks/speed/students.py --students 1 --images 2000 --out results/benchmarks/large_set.json
+    python benchmarks/speed/students.py --students 1 --images 500 --rounds 2 --out results/benchmarks/large_set.json
 
 CIFAR-10's shape, 10 classes, ConvNet-3 of width 128, protocol honest; 100 images, or more, as a training on a whole real set has:
 then one student alone. The plain way is the loop of the field: one student after another, uncompiled, all threads in each step,
@@ -136,12 +136,13 @@ def main() -> None:
         worker(given.worker, given.students, given.images)
         return
     size = ["--students", str(given.students), "--images", str(given.images)]
+    asked = [*size, "--rounds", str(given.rounds)]
     ways = [name for name, (processes, *_) in WAYS.items() if processes or given.students > 1]
     workers = [interleave.Worker(name, [__file__, "--worker", name, *size]) for name in (*ways, *FLOORS)]
     found = interleave.in_turns(workers, given.rounds)
     base, count = found["plain loop"]["seconds"], "one student" if given.students == 1 else f"{given.students} students"
     result = {
-        "command": f"python benchmarks/speed/students.py {' '.join(size)}",
+        "command": f"python benchmarks/speed/students.py {' '.join(asked)}",
         "hardware": machine.hardware(torch.device("cpu")),
         "threads": torch.get_num_threads(),
         "versions": machine.versions(),

@@ -20,12 +20,7 @@ from datadam.sets.kind import stored_bytes
 
 FORMAT = "datadam-comparison/1"
 WHOLE = "whole set"
-FIRST = (
-    "behind",
-    "trained_first_seconds",
-    "earlier_seconds",
-    "experts",
-)  # parts of a card on what comes before the first iteration
+FIRST = ("behind", "trained_first_seconds", "earlier_seconds", "experts")  # parts of a card: what comes before iterations
 Json = dict[str, Any]
 
 
